@@ -1,0 +1,99 @@
+"""Typed errors; the codes are shared with the ROS messages (msg/ErrorCode.msg)."""
+
+from enum import IntEnum
+
+
+class ErrorCode(IntEnum):
+    """What went wrong, as one number for the library, the messages and the exit text."""
+
+    NONE = 0
+    # CT
+    CT_NOT_LOADED = 10
+    CT_UNREADABLE = 11
+    CT_SEVERAL_SERIES = 12
+    CT_GEOMETRY = 13
+    CT_TOO_FEW_SLICES = 14
+    # X-ray image
+    IMAGE_UNREADABLE = 20
+    IMAGE_ENCODING = 21
+    IMAGE_LAYOUT = 22
+    IMAGE_CONTENT = 23
+    # Camera
+    CAMERA_MISSING = 30
+    CAMERA_UNCALIBRATED = 31
+    CAMERA_INVALID = 32
+    CAMERA_IMAGE_MISMATCH = 33
+    # Poses
+    INITIAL_POSE_MISSING = 40
+    POSE_INVALID = 41
+    IMAGER_POSE_MISSING = 42
+    # Weights
+    WEIGHTS_MISSING = 50
+    WEIGHTS_INVALID = 51
+    # Settings
+    CONFIG_INVALID = 60
+    BACKEND_UNAVAILABLE = 61
+    # Registration
+    NO_OVERLAP = 70
+    NOT_CONVERGED = 71
+    SIMILARITY_TOO_LOW = 72
+    NUMERICAL = 73
+    # Running
+    WORKER_DIED = 80
+    TIMEOUT = 81
+    CANCELLED = 82
+    NOT_ACTIVE = 83
+    BUSY = 84
+
+
+class RegistrationError(Exception):
+    """An error that a caller can act on: `code` says which, the text says what to do."""
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        """Keep both arguments in `args`, so that the error survives a trip between processes."""
+        super().__init__(code, message)
+        self.code = ErrorCode(code)
+
+    def __str__(self) -> str:
+        """Return the message alone; the code is an attribute."""
+        return str(self.args[1])
+
+
+class CTError(RegistrationError):
+    """The CT cannot be read, or its geometry cannot be trusted."""
+
+
+class ImageError(RegistrationError):
+    """The X-ray image cannot be read or used."""
+
+
+class CameraError(RegistrationError):
+    """The camera is missing, uncalibrated or does not belong to the image."""
+
+
+class PoseError(RegistrationError):
+    """A pose is missing or is no rigid transform."""
+
+
+class WeightsError(RegistrationError):
+    """Network weights are missing or are not what their card says."""
+
+
+class ConfigError(RegistrationError):
+    """A setting is out of range, unknown, or not available on this machine."""
+
+
+class SolverError(RegistrationError):
+    """The registration could not be computed."""
+
+
+class RuntimeUnavailableError(RegistrationError):
+    """The part that does the work is not there: not active, busy, dead or too late."""
+
+
+class CancelledError(RegistrationError):
+    """The caller asked to stop."""
+
+    def __init__(self, code: ErrorCode = ErrorCode.CANCELLED, message: str = 'cancelled') -> None:
+        """Default to the only code this error has."""
+        super().__init__(code, message)

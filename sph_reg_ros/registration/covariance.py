@@ -1,0 +1,35 @@
+"""How uncertain the pose is, judged by the residuals that are left."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from sph_reg_ros.rendering import TWIST_LENGTH_MM
+from sph_reg_ros.similarity import ResidualBlock
+from sph_reg_ros.solvers import normal_equations
+
+
+def pose_covariance(blocks: Sequence[ResidualBlock]) -> Float64[Tensor, '6 6']:
+    """Return the covariance [6, 6] of the twist (omega rad, v mm) at the optimum.
+
+    Neighbouring residuals err together, so counting every pixel as a measurement would promise far
+    too much. Residuals are therefore summed in clusters of neighbours and the spread of the
+    cluster sums is taken (the cluster-robust "sandwich" estimator: Liang and Zeger, Biometrika
+    73(1), 1986). It knows random errors and model errors that vary over the image; it cannot know
+    one that is the same everywhere, such as a wrong focal length.
+    """
+    A, _ = normal_equations(blocks)
+    spread = torch.stack([_spread_of_cluster_sums(block) for block in blocks]).sum(0)
+    A_inv = torch.linalg.pinv(A, hermitian=True)
+    units = torch.tensor([1.0] * 3 + [TWIST_LENGTH_MM] * 3, dtype=torch.float64)
+    covariance = A_inv @ spread @ A_inv * torch.outer(units, units)
+    return (covariance + covariance.T) / 2
+
+
+def _spread_of_cluster_sums(block: ResidualBlock) -> Float64[Tensor, '6 6']:
+    scores = block.jacobian * block.residual[:, None]
+    sums = torch.zeros(int(block.cluster.max()) + 1, 6, dtype=scores.dtype)
+    sums.index_add_(0, block.cluster, scores)
+    return sums.T @ sums

@@ -1,0 +1,77 @@
+"""What a registration is asked."""
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float32, Float64
+from torch import Tensor
+
+from sph_reg_ros.errors import ErrorCode, ImageError, PoseError
+from sph_reg_ros.geometry import Camera, se3
+from sph_reg_ros.imaging.attenuation import AttenuationVolume
+from sph_reg_ros.registration.config import RegistrationConfig
+
+
+@dataclass(frozen=True)
+class View:
+    """One X-ray, ready to be compared with a rendering.
+
+    Attributes:
+        line_integrals: image [H, W] of attenuation line integrals (dimensionless); scale and
+            offset do not matter.
+        camera: its intrinsics and size.
+        mask: pixels [H, W] that may be used; all if None.
+        fixed_from_camera: pose [4, 4] (mm) of this camera in a frame that all views share; needed
+            only for several views.
+    """
+
+    line_integrals: Float32[Tensor, 'H W']
+    camera: Camera
+    mask: Bool[Tensor, 'H W'] | None = None
+    fixed_from_camera: Float64[Tensor, '4 4'] | None = None
+
+    def __post_init__(self) -> None:
+        """Check shapes and values; raises ImageError or PoseError."""
+        shape = tuple(self.line_integrals.shape)
+        if shape != self.camera.size:
+            raise ImageError(
+                ErrorCode.CAMERA_IMAGE_MISMATCH, f'image is {shape}, its camera {self.camera.size}'
+            )
+        if self.mask is not None and tuple(self.mask.shape) != shape:
+            raise ImageError(
+                ErrorCode.IMAGE_LAYOUT, f'mask is {tuple(self.mask.shape)}, image {shape}'
+            )
+        usable = self.line_integrals if self.mask is None else self.line_integrals[self.mask]
+        if not torch.isfinite(self.line_integrals).all():
+            raise ImageError(ErrorCode.IMAGE_CONTENT, 'the image has NaN or infinite pixels')
+        if usable.numel() < 64 or float(usable.std()) <= 0:
+            raise ImageError(ErrorCode.IMAGE_CONTENT, 'the image shows nothing: it is constant')
+        if self.fixed_from_camera is not None:
+            se3.require_rigid(self.fixed_from_camera, 'fixed_from_camera')
+
+
+@dataclass(frozen=True)
+class RegistrationRequest:
+    """A CT, the X-rays, and where to start.
+
+    Attributes:
+        volume: attenuation of the CT.
+        views: at least one; several need `fixed_from_camera` each.
+        initial_camera_from_ct: first guess [4, 4] (mm) for the first view.
+        config: settings.
+    """
+
+    volume: AttenuationVolume
+    views: tuple[View, ...]
+    initial_camera_from_ct: Float64[Tensor, '4 4']
+    config: RegistrationConfig = field(default_factory=RegistrationConfig)
+
+    def __post_init__(self) -> None:
+        """Check that the views belong together; raises ImageError or PoseError."""
+        if not self.views:
+            raise ImageError(ErrorCode.IMAGE_CONTENT, 'a registration needs at least one view')
+        if len(self.views) > 1 and any(v.fixed_from_camera is None for v in self.views):
+            raise PoseError(
+                ErrorCode.IMAGER_POSE_MISSING, 'several views need fixed_from_camera for each'
+            )
+        se3.require_rigid(self.initial_camera_from_ct, 'initial_camera_from_ct')

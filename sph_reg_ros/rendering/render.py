@@ -1,0 +1,121 @@
+"""The two public functions: an X-ray image of line integrals, with and without its derivative."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+
+from jaxtyping import Float, Float32, Float64
+from torch import Tensor
+
+from sph_reg_ros.errors import ConfigError, ErrorCode
+from sph_reg_ros.imaging.attenuation import AttenuationVolume
+
+BACKENDS = ('auto', 'numba', 'torch', 'diffdrr')
+
+# One unit of rotation weighs as much as this many millimetres of translation (half of a C-arm's
+# source-detector distance, the radius of DiffPose's double geodesic).
+TWIST_LENGTH_MM = 510.0
+
+
+def resolve_backend(backend: str, volume: AttenuationVolume) -> str:
+    """Return the backend that `backend` means for this volume.
+
+    `auto` is `numba` for a volume on the CPU and `torch` for one on another device.
+
+    Raises:
+        ConfigError: CONFIG_INVALID for an unknown name, BACKEND_UNAVAILABLE for one that cannot
+            run here.
+    """
+    if backend not in BACKENDS:
+        raise ConfigError(
+            ErrorCode.CONFIG_INVALID, f'backend {backend!r} is none of {", ".join(BACKENDS)}'
+        )
+    if backend == 'auto':
+        return 'numba' if volume.mu.device.type == 'cpu' else 'torch'
+    if backend == 'diffdrr' and find_spec('diffdrr') is None:
+        raise ConfigError(
+            ErrorCode.BACKEND_UNAVAILABLE, 'backend diffdrr needs: pip install diffdrr'
+        )
+    if backend in ('numba', 'diffdrr') and volume.mu.device.type != 'cpu':
+        raise ConfigError(
+            ErrorCode.BACKEND_UNAVAILABLE, f'backend {backend} needs a volume on the CPU'
+        )
+    return backend
+
+
+def render(
+    volume: AttenuationVolume,
+    camera_from_ct: Float[Tensor, '*b 4 4'],
+    K: Float64[Tensor, '3 3'],
+    size: tuple[int, int],
+    *,
+    backend: str = 'auto',
+    step_mm: float | None = None,
+) -> Float[Tensor, '*b H W']:
+    """Render the line integral of attenuation along the ray of every pixel.
+
+    `numba` and `torch` sample the same points of the same trilinear field and agree to 1e-4 of the
+    image's maximum. `diffdrr` sums piecewise constant voxels exactly (Siddon), so that it differs
+    from them by what a voxel's edge is worth. Only `torch` can be differentiated by torch.
+
+    Args:
+        volume: attenuation in 1/mm.
+        camera_from_ct: pose(s), CT (LPS mm) to camera (mm), [4, 4] or [B, 4, 4].
+        K: intrinsics in pixels.
+        size: (height, width) of the image.
+        backend: one of BACKENDS.
+        step_mm: distance of samples on a ray; the edge of a cube as large as a voxel if None.
+
+    Returns:
+        Dimensionless line integrals: float32, or the dtype of `camera_from_ct` for `torch`.
+
+    Raises:
+        ConfigError: the backend is unknown or cannot run here.
+    """
+    module = _module(resolve_backend(backend, volume))
+    if camera_from_ct.ndim == 2:
+        return module.render(volume, camera_from_ct[None], K, size, step_mm)[0]
+    return module.render(volume, camera_from_ct, K, size, step_mm)
+
+
+def render_with_jacobian(
+    volume: AttenuationVolume,
+    camera_from_ct: Float64[Tensor, '*b 4 4'],
+    K: Float64[Tensor, '3 3'],
+    size: tuple[int, int],
+    *,
+    backend: str = 'auto',
+    step_mm: float | None = None,
+) -> tuple[Float32[Tensor, '*b H W'], Float32[Tensor, '*b H W 6']]:
+    """Render line integrals and their derivative by the pose, in one pass.
+
+    The derivative is by a twist xi = (omega, v / TWIST_LENGTH_MM) that moves `camera_from_ct` on
+    the left, in camera axes, about `volume.centre` (`geometry.se3.apply_twist`). It is the exact
+    derivative of the sampled trilinear field.
+
+    Args:
+        volume: attenuation in 1/mm.
+        camera_from_ct: pose(s), CT (LPS mm) to camera (mm), [4, 4] or [B, 4, 4].
+        K: intrinsics in pixels.
+        size: (height, width) of the image.
+        backend: one of BACKENDS; `diffdrr` has no usable derivative and is refused.
+        step_mm: distance of samples on a ray.
+
+    Raises:
+        ConfigError: the backend is unknown, cannot run here or gives no derivative.
+    """
+    name = resolve_backend(backend, volume)
+    if name == 'diffdrr':
+        raise ConfigError(
+            ErrorCode.BACKEND_UNAVAILABLE,
+            'backend diffdrr gives no exact derivative: use numba or torch',
+        )
+    batch = camera_from_ct[None] if camera_from_ct.ndim == 2 else camera_from_ct
+    image, jacobian = _module(name).render_with_jacobian(volume, batch, K, size, step_mm)
+    jacobian[..., 3:] *= TWIST_LENGTH_MM
+    return (image[0], jacobian[0]) if camera_from_ct.ndim == 2 else (image, jacobian)
+
+
+def _module(name: str) -> ModuleType:
+    # Imported by need because each drags in a heavy library that the others do without.
+    return import_module(f'sph_reg_ros.rendering.{name}_backend')
