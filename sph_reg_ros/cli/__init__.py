@@ -1,0 +1,5 @@
+"""The command line: sph-reg check, ct-info, register."""
+
+from sph_reg_ros.cli.app import app, main
+
+__all__ = ['app', 'main']

@@ -1,0 +1,155 @@
+"""Hounsfield units to linear attenuation.
+
+Mass attenuation coefficients: J. H. Hubbell and S. M. Seltzer, NIST XAAMDI (NISTIR 5632), liquid
+water and cortical bone (ICRU-44).
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Float64
+from torch import Tensor
+
+from sph_reg_ros.errors import ConfigError, CTError, ErrorCode
+from sph_reg_ros.imaging.hounsfield import AIR_HU
+from sph_reg_ros.imaging.volume import CT
+
+TABLE_KEV = (30.0, 40.0, 50.0, 60.0, 80.0, 100.0, 150.0)
+WATER_CM2_PER_G = (0.3756, 0.2683, 0.2269, 0.2059, 0.1837, 0.1707, 0.1505)
+BONE_CM2_PER_G = (1.331, 0.6655, 0.4242, 0.3148, 0.2229, 0.1855, 0.1480)
+WATER_G_PER_CM3 = 1.0
+BONE_G_PER_CM3 = 1.92
+CM_PER_MM = 0.1
+CT_EFFECTIVE_KEV = 70.0
+"""Effective energy of a CT at 120 kVp: there the model returns the attenuation that was scanned."""
+
+
+@dataclass(frozen=True, eq=False)
+class AttenuationVolume:
+    """Linear attenuation on the grid of a CT.
+
+    Attributes:
+        mu: [K, J, I] float32 in 1/mm, index i fastest; air is 0.
+        ct_from_index: [4, 4] float64; maps (i, j, k, 1) to LPS world coordinates (mm).
+    """
+
+    mu: Float32[Tensor, 'K J I']
+    ct_from_index: Float64[Tensor, '4 4']
+
+    def __post_init__(self) -> None:
+        """Check shapes and values; raises CTError."""
+        if self.mu.ndim != 3 or self.mu.numel() == 0 or self.mu.dtype != torch.float32:
+            raise CTError(ErrorCode.CT_GEOMETRY, 'mu must be a float32 volume [K, J, I]')
+        if self.ct_from_index.shape != (4, 4) or self.ct_from_index.dtype != torch.float64:
+            raise CTError(ErrorCode.CT_GEOMETRY, 'ct_from_index must be a float64 matrix [4, 4]')
+        if not torch.isfinite(self.mu).all():
+            raise CTError(ErrorCode.CT_UNREADABLE, 'mu has NaN or infinite voxels')
+        if not torch.isfinite(self.ct_from_index).all():
+            raise CTError(ErrorCode.CT_GEOMETRY, 'ct_from_index has NaN or infinite values')
+        if float(torch.det(self.ct_from_index[:3, :3]).abs()) < 1e-12:
+            raise CTError(ErrorCode.CT_GEOMETRY, 'ct_from_index is not invertible')
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Return (K, J, I)."""
+        slices, rows, columns = self.mu.shape
+        return slices, rows, columns
+
+    @property
+    def centre(self) -> Float64[Tensor, '3']:
+        """Return the middle of the voxel grid in LPS world coordinates (mm)."""
+        middle = (torch.tensor(self.shape[::-1], dtype=torch.float64) - 1) / 2
+        affine = self.ct_from_index
+        return affine[:3, :3] @ middle.to(affine.device) + affine[:3, 3]
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Return the voxel spacing (mm) along i, j and k."""
+        i, j, k = torch.linalg.vector_norm(self.ct_from_index[:3, :3], dim=0).tolist()
+        return i, j, k
+
+    @cached_property
+    def zero_padded(self) -> Float32[Tensor, 'K+2 J+2 I+2']:
+        """Return `mu` with one voxel of air all around, so that interpolation fades to 0."""
+        return torch.nn.functional.pad(self.mu, (1,) * 6)
+
+    def to(self, device: torch.device | str) -> 'AttenuationVolume':
+        """Return the volume with `mu` on a device; the affine stays where it is."""
+        return AttenuationVolume(self.mu.to(device), self.ct_from_index)
+
+    def downsampled(self, factors: int | tuple[int, int, int]) -> 'AttenuationVolume':
+        """Return the mean over blocks of voxels; structures keep their world position.
+
+        Args:
+            factors: block size in voxels along i, j, k, or one for all three. An axis that the
+                block does not divide is filled up with air at its end.
+        """
+        i, j, k = (factors,) * 3 if isinstance(factors, int) else factors
+        if min(i, j, k) < 1:
+            raise ConfigError(ErrorCode.CONFIG_INVALID, 'downsampling factors must be at least 1')
+        padding = [
+            amount
+            for size, factor in zip(self.shape[::-1], (i, j, k), strict=True)
+            for amount in (0, -size % factor)
+        ]
+        mu = torch.nn.functional.pad(self.mu, padding)
+        mu = torch.nn.functional.avg_pool3d(mu[None, None], (k, j, i))[0, 0]
+        # A block's centre lies (factor - 1) / 2 voxels behind the centre of its first voxel.
+        block = torch.diag(torch.tensor([i, j, k, 1], dtype=torch.float64))
+        block[:3, 3] = torch.tensor([(i - 1) / 2, (j - 1) / 2, (k - 1) / 2], dtype=torch.float64)
+        return AttenuationVolume(mu, self.ct_from_index @ block.to(self.ct_from_index.device))
+
+
+def water_attenuation(energy_kev: float) -> float:
+    """Return the linear attenuation (1/mm) of water; raises ConfigError outside 30 to 150 keV."""
+    return _table_value(WATER_CM2_PER_G, energy_kev) * WATER_G_PER_CM3 * CM_PER_MM
+
+
+def bone_attenuation(energy_kev: float) -> float:
+    """Return the linear attenuation (1/mm) of cortical bone; ConfigError outside 30 to 150 keV."""
+    return _table_value(BONE_CM2_PER_G, energy_kev) * BONE_G_PER_CM3 * CM_PER_MM
+
+
+def attenuation_from_hounsfield(ct: CT, energy_kev: float = 60.0) -> AttenuationVolume:
+    """Turn Hounsfield units into linear attenuation at one photon energy.
+
+    Below 0 HU a voxel is a mixture of air and water, above it one of water and cortical bone whose
+    share follows from the attenuation at CT_EFFECTIVE_KEV (a bilinear model). Values below -1000 HU
+    are air, mu = 0. Above cortical bone the line goes on; metal is not modelled.
+
+    Args:
+        ct: the CT.
+        energy_kev: effective photon energy of the X-ray image, 30 to 150 keV.
+
+    Raises:
+        ConfigError: the energy is out of range.
+    """
+    per_hu = water_attenuation(energy_kev) / -AIR_HU
+    extra_per_bone_hu = _bone_slope(energy_kev) - per_hu
+    mu = torch.empty(ct.hounsfield.shape, dtype=torch.float32)
+    # Slice by slice, so that no second volume is needed in between.
+    for source, target in zip(ct.hounsfield, mu.numpy(), strict=True):
+        hounsfield = np.maximum(source.astype(np.float32), AIR_HU)
+        bone = np.maximum(hounsfield, 0)
+        np.multiply(hounsfield - AIR_HU, np.float32(per_hu), out=target)
+        target += bone * np.float32(extra_per_bone_hu)
+    return AttenuationVolume(mu, torch.from_numpy(ct.ct_from_index.copy()))
+
+
+def _bone_slope(energy_kev: float) -> float:
+    """Return d mu / d HU (1/mm) of the water and bone mixture."""
+    water_ct, bone_ct = water_attenuation(CT_EFFECTIVE_KEV), bone_attenuation(CT_EFFECTIVE_KEV)
+    bone_share_per_hu = water_ct / -AIR_HU / (bone_ct - water_ct)
+    return bone_share_per_hu * (bone_attenuation(energy_kev) - water_attenuation(energy_kev))
+
+
+def _table_value(table: tuple[float, ...], energy_kev: float) -> float:
+    """Interpolate in log-log, in which the coefficients are nearly straight lines."""
+    if not TABLE_KEV[0] <= energy_kev <= TABLE_KEV[-1]:
+        raise ConfigError(
+            ErrorCode.CONFIG_INVALID,
+            f'energy {energy_kev:g} keV is outside {TABLE_KEV[0]:g} to {TABLE_KEV[-1]:g} keV',
+        )
+    return float(np.exp(np.interp(np.log(energy_kev), np.log(TABLE_KEV), np.log(table))))

@@ -1,0 +1,125 @@
+"""Finds DICOM files in a folder and groups them by series.
+
+Messages of this module name neither files nor header values: both may hold the patient's name.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.uid import MediaStorageDirectoryStorage
+
+from sph_reg_ros.errors import CTError, ErrorCode
+
+HEADER_TAGS = (
+    'SOPClassUID', 'Modality', 'PatientID', 'SeriesInstanceUID', 'SeriesDescription',
+    'NumberOfFrames', 'Rows', 'Columns', 'PixelSpacing', 'ImagePositionPatient',
+    'ImageOrientationPatient',
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DicomFile:
+    """A DICOM file and the part of its header that says what it is."""
+
+    path: Path
+    header: Dataset
+
+
+@dataclass(frozen=True)
+class SeriesInfo:
+    """One series of a folder.
+
+    Attributes:
+        uid: SeriesInstanceUID.
+        description: SeriesDescription, '' if none.
+        modality: e.g. 'CT'.
+        slices: number of files.
+    """
+
+    uid: str
+    description: str
+    modality: str
+    slices: int
+
+    def __str__(self) -> str:
+        """Return 'UID  description  slices'."""
+        return f'{self.uid}  {self.description or "(no description)"}  {self.slices} slices'
+
+
+def scan_folder(folder: Path) -> dict[str, list[DicomFile]]:
+    """Return the DICOM files of a folder (not of its subfolders) by SeriesInstanceUID.
+
+    Raises:
+        CTError: the folder holds no DICOM file, or one with a damaged header.
+    """
+    series: dict[str, list[DicomFile]] = {}
+    damaged = found = 0
+    for path in sorted(entry for entry in folder.iterdir() if entry.is_file()):
+        if not is_dicom(path):
+            continue
+        found += 1
+        header = read_header(path)
+        if header is None:
+            damaged += 1
+        elif header.file_meta.get('MediaStorageSOPClassUID') != MediaStorageDirectoryStorage:
+            uid = str(header.get('SeriesInstanceUID', ''))
+            damaged += not uid
+            series.setdefault(uid, []).append(DicomFile(path, header))
+    if damaged:
+        raise CTError(
+            ErrorCode.CT_UNREADABLE,
+            f'{damaged} of {found} DICOM files have a damaged header: copy the series again',
+        )
+    if not series:
+        raise CTError(
+            ErrorCode.CT_UNREADABLE,
+            'the folder holds no DICOM files: give the folder of one CT series, or a NIfTI, NRRD '
+            'or MHA file',
+        )
+    return series
+
+
+def series_info(files: list[DicomFile]) -> SeriesInfo:
+    """Describe a series by the header of its first file."""
+    header = files[0].header
+    return SeriesInfo(
+        uid=str(header.SeriesInstanceUID),
+        description=str(header.get('SeriesDescription', '') or '').strip(),
+        modality=str(header.get('Modality', '') or ''),
+        slices=len(files),
+    )
+
+
+def is_dicom(path: Path) -> bool:
+    """Return whether the file carries the DICOM mark (PS3.10 7.1)."""
+    try:
+        with path.open('rb') as file:
+            return file.read(132)[128:] == b'DICM'
+    except OSError:
+        return False
+
+
+def read_header(path: Path) -> Dataset | None:
+    """Return HEADER_TAGS of a DICOM file, None if it cannot be parsed."""
+    with quiet_pydicom():
+        try:
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(HEADER_TAGS))
+            # Values are parsed on first access, and a damaged one fails only then.
+            for tag in HEADER_TAGS:
+                header.get(tag)
+        except Exception:  # a damaged file makes pydicom raise nearly any type
+            return None
+    return header
+
+
+@contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Keep pydicom's warnings back: they quote header values, the patient's name among them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        yield

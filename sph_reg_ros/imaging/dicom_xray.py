@@ -1,0 +1,142 @@
+"""DICOM projection images: XA, RF, DX and CR."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import torch
+from jaxtyping import Shaped
+from pydicom import Dataset
+from pydicom.config import disable_value_validation
+from pydicom.pixels import pixel_array
+
+from sph_reg_ros.errors import ErrorCode, ImageError, RegistrationError
+from sph_reg_ros.geometry import Camera
+from sph_reg_ros.imaging.dicom_camera import Projection, read_projection
+from sph_reg_ros.imaging.dicom_intensity import read_intensity
+from sph_reg_ros.imaging.dicom_shutter import declared_mask
+from sph_reg_ros.imaging.dicom_tags import read_number, read_word, tag_label
+from sph_reg_ros.imaging.identity import hashed_identifier
+from sph_reg_ros.imaging.xray_image import XRay
+
+_MODALITIES = ('XA', 'RF', 'DX', 'CR', 'RG')
+
+
+def read_dicom_xray(path: Path, frame: int = 0, camera: Camera | None = None) -> XRay:
+    """Read one frame of a DICOM projection image with its geometry.
+
+    Value representations are read leniently, as devices in the field write them; the
+    tags that matter are checked here.
+
+    Args:
+        path: file.
+        frame: frame of a multi-frame image, from 0.
+        camera: replaces the geometry in the file, which is then not read and may be missing.
+
+    Raises:
+        ImageError: no readable X-ray image, or no such frame.
+        CameraError: the geometry is missing, invalid or contradictory.
+    """
+    with disable_value_validation(), _silent_pydicom():
+        dataset = _read_file(path)
+        try:
+            return _xray(dataset, path, frame, camera)
+        except RegistrationError:
+            raise
+        except Exception as error:
+            # A damaged header can fail in any way; the cause may quote it, so it is cut off.
+            raise ImageError(
+                ErrorCode.IMAGE_UNREADABLE,
+                f'{path.name}: the DICOM header is damaged ({type(error).__name__})',
+            ) from None
+
+
+@contextmanager
+def _silent_pydicom() -> Iterator[None]:
+    """Keep pydicom from warning and logging: it quotes values, and so the patient."""
+    logger = logging.getLogger('pydicom')
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _xray(dataset: Dataset, path: Path, frame: int, camera: Camera | None) -> XRay:
+    _require_projection_image(dataset, path)
+    stored = _stored_frame(dataset, path, frame)
+    mask = declared_mask(dataset, torch.from_numpy(stored.astype(np.float32)))
+    pixels, intensity, assumptions = read_intensity(dataset, stored)
+    size = (int(stored.shape[0]), int(stored.shape[1]))
+    if camera is None:
+        projection = read_projection(dataset, size, frame)
+    else:
+        projection = Projection(camera, None, ())
+    return XRay(
+        pixels,
+        mask,
+        projection.camera,
+        projection.camera_from_ct,
+        hashed_identifier(str(dataset.get('PatientID') or '')),
+        intensity,
+        projection.warnings + assumptions,
+    )
+
+
+def _read_file(path: Path) -> Dataset:
+    try:
+        return pydicom.dcmread(path, force=True)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+    except Exception as error:
+        # Anything can come out of a damaged file, and its text may quote the patient.
+        reason = type(error).__name__
+    raise ImageError(
+        ErrorCode.IMAGE_UNREADABLE, f'{path.name} cannot be read as DICOM: {reason}'
+    ) from None
+
+
+def _require_projection_image(dataset: Dataset, path: Path) -> None:
+    for keyword in ('Rows', 'Columns', 'PixelData'):
+        if keyword not in dataset:
+            raise ImageError(
+                ErrorCode.IMAGE_UNREADABLE,
+                f'{path.name} has no {tag_label(keyword)}: it is no DICOM image, or cut off',
+            )
+    modality = read_word(dataset, 'Modality')
+    if modality not in _MODALITIES:
+        raise ImageError(
+            ErrorCode.IMAGE_UNREADABLE,
+            f'{path.name}: {tag_label("Modality")} is {modality or "missing"}, not an X-ray '
+            f'({", ".join(_MODALITIES)})',
+        )
+    if int(read_number(dataset, 'SamplesPerPixel') or 1) != 1:
+        raise ImageError(
+            ErrorCode.IMAGE_ENCODING, f'{path.name} is a colour image: export it in grey'
+        )
+
+
+def _stored_frame(dataset: Dataset, path: Path, frame: int) -> Shaped[np.ndarray, 'H W']:
+    frames = int(read_number(dataset, 'NumberOfFrames') or 1)
+    if not 0 <= frame < frames:
+        raise ImageError(
+            ErrorCode.IMAGE_LAYOUT, f'{path.name} has frames 0 to {frames - 1}, not {frame}'
+        )
+    try:
+        return np.asarray(pixel_array(dataset, index=frame))
+    except MemoryError:
+        raise
+    except Exception as error:
+        # Decoders raise whatever they like, and their texts may quote the header.
+        raise ImageError(
+            ErrorCode.IMAGE_UNREADABLE,
+            f'{path.name}: {tag_label("PixelData")} cannot be decoded ({type(error).__name__}): '
+            'it is cut off, or compressed in a way that needs another pydicom plugin',
+        ) from None

@@ -1,0 +1,106 @@
+"""The CT as the rest of the library sees it: Hounsfield units on a grid in the LPS world."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Shaped
+
+from sph_reg_ros.errors import CTError, ErrorCode
+
+MIN_SAMPLES_PER_AXIS = 2
+MAX_AXIS_COSINE = 1e-3
+"""Largest cosine between two index axes, about 0.06 degrees; more is a sheared grid."""
+
+
+@dataclass(frozen=True)
+class CT:
+    """A CT volume.
+
+    Attributes:
+        hounsfield: [K, J, I] int16 or float32 in HU, index i fastest.
+        ct_from_index: [4, 4]; maps (i, j, k, 1), voxel centres at integers, to LPS world
+            coordinates (mm) of the series. Its determinant may be negative.
+        series_uid_hash: 16 hex digits; of the SeriesInstanceUID for DICOM, of voxels and geometry
+            for other files.
+        patient_hash: 16 hex digits of the PatientID, '' if unknown.
+        description: free text of the series, '' if none.
+    """
+
+    hounsfield: Shaped[np.ndarray, 'K J I']
+    ct_from_index: Float64[np.ndarray, '4 4']
+    series_uid_hash: str
+    patient_hash: str = ''
+    description: str = ''
+
+    def __post_init__(self) -> None:
+        """Check values and geometry; raises CTError."""
+        require_volume_shape(self.hounsfield.shape)
+        if self.hounsfield.dtype not in (np.int16, np.float32):
+            raise CTError(
+                ErrorCode.CT_UNREADABLE, f'voxels are {self.hounsfield.dtype}, not int16 or float32'
+            )
+        if not np.isfinite(self.hounsfield).all():
+            raise CTError(
+                ErrorCode.CT_UNREADABLE, 'the CT has NaN or infinite voxels: export it again'
+            )
+        require_grid(self.ct_from_index)
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Return the voxel spacing (mm) along i, j and k."""
+        i, j, k = np.linalg.norm(self.ct_from_index[:3, :3], axis=0)
+        return float(i), float(j), float(k)
+
+    @property
+    def orientation(self) -> str:
+        """Return the patient directions that i, j and k increase towards, e.g. 'LPS'."""
+        return orientation_letters(self.ct_from_index)
+
+
+def require_volume_shape(shape: tuple[int, ...]) -> None:
+    """Raise CTError unless the array has three axes of at least two samples."""
+    if len(shape) > 3:
+        raise CTError(
+            ErrorCode.CT_GEOMETRY,
+            f'the image has {len(shape)} dimensions, not 3: export one volume of the series',
+        )
+    if len(shape) < 3 or min(shape) < MIN_SAMPLES_PER_AXIS:
+        columns_rows_slices = ' x '.join(str(n) for n in reversed(shape))
+        raise CTError(
+            ErrorCode.CT_TOO_FEW_SLICES,
+            f'the volume has {columns_rows_slices} voxels; a CT needs at least '
+            f'{MIN_SAMPLES_PER_AXIS} slices: give the whole series',
+        )
+
+
+def require_grid(ct_from_index: Float64[np.ndarray, '4 4']) -> None:
+    """Raise CTError unless the affine is finite, invertible and has orthogonal axes."""
+    if ct_from_index.shape != (4, 4) or not np.isfinite(ct_from_index).all():
+        raise CTError(ErrorCode.CT_GEOMETRY, 'the geometry of the CT has NaN or infinite values')
+    if not np.allclose(ct_from_index[3], (0, 0, 0, 1)):
+        raise CTError(ErrorCode.CT_GEOMETRY, 'the last row of ct_from_index must be 0 0 0 1')
+    spacing = np.linalg.norm(ct_from_index[:3, :3], axis=0)
+    if spacing.min() <= 1e-6:
+        raise CTError(ErrorCode.CT_GEOMETRY, 'the voxel spacing of the CT is zero')
+    axes = ct_from_index[:3, :3] / spacing
+    cosine = np.abs(axes.T @ axes - np.eye(3)).max()
+    if cosine > MAX_AXIS_COSINE:
+        angle = np.degrees(np.arcsin(min(cosine, 1.0)))
+        raise CTError(
+            ErrorCode.CT_GEOMETRY,
+            f'the axes of the CT are {angle:.2f} degrees away from right angles (sheared or tilted '
+            'grid): resample it to a rectangular grid first',
+        )
+
+
+def orientation_letters(ct_from_index: Float64[np.ndarray, '4 4']) -> str:
+    """Return the patient direction that each index axis is nearest to, in the order i, j, k.
+
+    L left, R right, P posterior, A anterior, S superior, I inferior; 'LPS' is an axial CT as DICOM
+    stores it.
+    """
+    letters = ''
+    for axis in ct_from_index[:3, :3].T:
+        nearest = int(np.abs(axis).argmax())
+        letters += ('LPS' if axis[nearest] > 0 else 'RAI')[nearest]
+    return letters

@@ -1,0 +1,58 @@
+"""CT: what its constructor refuses, and its orientation."""
+
+import numpy as np
+import pytest
+
+from sph_reg_ros.errors import CTError, ErrorCode
+from sph_reg_ros.imaging.volume import CT, orientation_letters
+
+GRID = np.diag([0.7, 0.9, 2.5, 1.0])
+VOXELS = np.zeros((3, 4, 5), np.int16)
+
+
+def affine(**entries) -> np.ndarray:
+    """GRID with entries changed, e.g. a01=2.0 for row 0, column 1."""
+    changed = GRID.copy()
+    for name, value in entries.items():
+        changed[int(name[1]), int(name[2])] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    'voxels, grid, code',
+    [
+        (VOXELS[:1], GRID, ErrorCode.CT_TOO_FEW_SLICES),
+        (VOXELS[0], GRID, ErrorCode.CT_TOO_FEW_SLICES),
+        (VOXELS[None], GRID, ErrorCode.CT_GEOMETRY),
+        (VOXELS.astype(np.int32), GRID, ErrorCode.CT_UNREADABLE),
+        (np.full((3, 4, 5), np.nan, np.float32), GRID, ErrorCode.CT_UNREADABLE),
+        (VOXELS, affine(a01=np.nan), ErrorCode.CT_GEOMETRY),
+        (VOXELS, affine(a22=0.0), ErrorCode.CT_GEOMETRY),
+        (VOXELS, affine(a01=0.01), ErrorCode.CT_GEOMETRY),
+        (VOXELS, affine(a30=1.0), ErrorCode.CT_GEOMETRY),
+        (VOXELS, GRID[:3], ErrorCode.CT_GEOMETRY),
+    ],
+)
+def test_a_broken_ct_is_refused(voxels, grid, code):
+    with pytest.raises(CTError) as error:
+        CT(voxels, grid, series_uid_hash='')
+    assert error.value.code == code
+
+
+def test_a_rounded_affine_is_accepted():
+    assert CT(VOXELS, affine(a01=1e-5), series_uid_hash='').spacing_mm == pytest.approx(
+        (0.7, 0.9, 2.5)
+    )
+
+
+@pytest.mark.parametrize(
+    'columns, letters',
+    [
+        (([1, 0, 0], [0, 1, 0], [0, 0, 1]), 'LPS'),
+        (([0, 0.8, 0.6], [0, 0.6, -0.8], [-1, 0, 0]), 'PIR'),
+    ],
+)
+def test_orientation_names_the_nearest_patient_directions(columns, letters):
+    grid = np.eye(4)
+    grid[:3, :3] = np.array(columns).T
+    assert orientation_letters(grid) == letters
