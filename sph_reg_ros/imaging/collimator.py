@@ -3,8 +3,8 @@
 Blades and irises leave a convex bright field in a dark, even surround with a sharp edge. The image
 is reduced to a coarse grid, where noise and burned-in letters vanish. For a few thresholds the
 convex hull of the bright cells, as an intersection of half planes, is a candidate; it is believed
-only if the cells just inside its edge are bright, the drop across the edge is most of the drop
-there is, and the surround is even. A body has no such outline.
+only if the cells just inside its edge are bright, the edge is sharp, and the surround is even. A
+body has no such outline.
 """
 
 import math
@@ -28,7 +28,6 @@ _SMALLEST_SHADOW = 0.01
 _SMALLEST_FIELD = 0.05
 _BRIGHT_EDGE_SHARE = 0.75
 _SMALLEST_DROP = math.log(2.0)
-_SHARE_OF_DROP = 0.6
 _LARGEST_SPREAD = 0.5
 
 
@@ -111,13 +110,12 @@ def _candidate(
     if inner.numel() == 0 or outer.numel() == 0:
         return None
     drop = inner.median() - outer.median()
-    whole_drop = brightness[distance >= 0.5].median() - brightness[outside].median()
     tenth, ninetieth = torch.quantile(
         brightness[outside], torch.tensor([0.1, 0.9], device=brightness.device)
     )
     believed = (
         (inner > threshold).float().mean() >= _BRIGHT_EDGE_SHARE
-        and drop >= max(_SMALLEST_DROP, _SHARE_OF_DROP * float(whole_drop))
+        and drop >= _SMALLEST_DROP
         and ninetieth - tenth <= _LARGEST_SPREAD * drop
     )
     return _Candidate(distance, float(drop)) if believed else None

@@ -106,3 +106,16 @@ def test_the_exposure_does_not_matter():
     field = circle((SIZE, SIZE), (0.5, 0.5), 0.4)
     image = exposed(transmission(1, 1.0), field, 1)
     assert torch.equal(collimator_mask(image), collimator_mask(image * 1e-4))
+
+
+def test_two_bright_lungs_in_an_even_dark_body_are_no_field():
+    lungs = circle((SIZE, SIZE), (0.5, 0.22), 0.15) | circle((SIZE, SIZE), (0.5, 0.78), 0.15)
+    assert bool(collimator_mask(torch.where(lungs, 1000.0, 20.0)).all())
+
+
+@pytest.mark.parametrize('seed', [0, 2, 13, 15, 25])
+def test_the_edge_of_a_filter_over_an_uneven_body_is_no_blade(seed):
+    u, v = torch.arange(SIZE)[None, :], torch.arange(SIZE)[:, None]
+    beam = torch.where(u + 0.3 * v > 60 + seed, 1.0, 0.25) * transmission(seed, 1.0)
+    everything = torch.ones(SIZE, SIZE, dtype=torch.bool)
+    assert bool(collimator_mask(exposed(beam, everything, seed)).all())

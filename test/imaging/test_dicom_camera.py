@@ -207,3 +207,11 @@ def test_increments_of_another_number_than_the_frames_are_refused(tmp_path):
     )
     with pytest.raises(CameraError, match='0018,1520'):
         load_xray(path)
+
+
+def test_the_orientation_of_a_rotational_run_is_that_of_its_first_frame(tmp_path):
+    frames = gradient((2, 24, 32))
+    path = write_xa(tmp_path / 'a.dcm', frames, PositionerPrimaryAngleIncrement=[0.0, 90.0])
+    first, last = load_xray(path, frame=0), load_xray(path, frame=1)
+    assert torch.equal(first.camera.K, last.camera.K)
+    assert not torch.allclose(first.camera_from_ct, last.camera_from_ct)

@@ -113,3 +113,8 @@ def test_an_xray_whose_parts_do_not_fit_is_refused():
         XRay(torch.zeros(5, 4), good)
     with pytest.raises(CameraError):
         XRay(torch.zeros(4, 5), good, Camera.from_geometry(1000.0, (1.0, 1.0), (5, 4)))
+
+
+def test_line_integrals_in_whole_numbers_have_no_saturated_air():
+    mask = prepare_xray((1000 * ball()).round(), IntensityModel('line_integral'))[1]
+    assert bool(mask.all())
