@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import torch
-from peers import Renderer, diffdrr_siddon, diffdrr_trilinear
+from _peers import Renderer, diffdrr_siddon, diffdrr_trilinear
 
 from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
@@ -95,7 +95,7 @@ def measure(size: int, repeats: int) -> list[dict[str, float | str]]:
 def main() -> None:
     """Print the table; write every figure with --json."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--size', type=int, default=256, help='rows and columns of the image')
+    parser.add_argument('--size', type=int, default=128, help='rows and columns of the image')
     parser.add_argument('--repeats', type=int, default=1, help='runs of every view')
     parser.add_argument('--json', type=Path, help='file for all figures')
     arguments = parser.parse_args()

@@ -2,7 +2,7 @@
 
 from pkgutil import extend_path
 
-# A colcon build installs the generated messages (sph_reg_ros.msg) under another prefix than this file.
+# The generated messages (sph_reg_ros.msg) may be installed under another prefix than this file.
 __path__ = extend_path(__path__, __name__)
 
 __version__ = '0.1.0'

@@ -1,1 +1,1 @@
-"""TODO imaging."""
+"""CT and X-rays in: files and DICOM geometry, Hounsfield units and counts to attenuation."""

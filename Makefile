@@ -1,0 +1,37 @@
+# Each target sets up what it needs in .venv first (tools/setup_env.sh) and can be run again.
+# Settings: PYTHON=python3.12, TEST_ARGS='-k pose', DEMO_ARGS=..., BENCH_ARGS=...
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: bench clean demo help lint setup test
+
+ENV := source .venv/ros_env.sh
+# Nothing that a test or the demo sends leaves this machine.
+LOCAL := export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST
+export PYTHON
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+setup:  ## the environment in .venv alone
+	@tools/setup_env.sh
+
+demo: setup  ## simulated C-arm and registration node over ROS 2; table and pictures in demo/
+	@$(ENV); $(LOCAL); .venv/bin/python -m sph_reg_ros.ros.demo $(DEMO_ARGS)
+
+test: setup  ## all tests that this machine can run
+	@$(ENV); $(LOCAL); REQUIRE_ROS=1 .venv/bin/python -m pytest $(TEST_ARGS)
+
+lint: setup  ## style, format and types
+	@$(ENV); ruff check .; ruff format --check .; mypy
+
+bench: setup  ## every program in bench/
+	@$(ENV); shopt -s nullglob; programs=(bench/[a-z]*.py); \
+	if [ $${#programs[@]} -eq 0 ]; then echo 'bench/ has no programs'; exit 1; fi; \
+	for program in "$${programs[@]}"; do \
+	  echo "bench: $$program"; .venv/bin/python "$$program" $(BENCH_ARGS); \
+	done
+
+clean:  ## remove .venv and everything that was generated
+	rm -rf .venv build install log demo dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Simulated X-rays and the figures that say how good a registration is."""

@@ -1,0 +1,197 @@
+"""A C-arm that orbits a patient and does not know exactly where it is. No ROS.
+
+Frames: `ct` (LPS mm), `camera` (optical, mm) and `fixed`, the floor of the encoders (mm).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float64, UInt16
+from torch import Tensor
+
+from sph_reg_ros.errors import ConfigError, ErrorCode
+from sph_reg_ros.evaluation.ranges import ranged, require_ranges
+from sph_reg_ros.evaluation.simulation import Patient, XRaySimulation, simulate_xray
+from sph_reg_ros.geometry import Camera, se3, so3
+from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
+from sph_reg_ros.imaging.volume import CT
+
+
+@dataclass(frozen=True)
+class CArmGeometry:
+    """The imager.
+
+    Attributes:
+        sdd_mm: distance from source to detector, mm.
+        source_to_isocentre_mm: distance from source to isocentre, mm; less than sdd_mm.
+        height: rows of the image.
+        width: columns of the image.
+        pixel_pitch_mm: spacing of rows and columns on the detector, mm.
+    """
+
+    sdd_mm: float = ranged(1020.0, 100.0, 5000.0)
+    source_to_isocentre_mm: float = ranged(700.0, 50.0, 5000.0)
+    height: int = ranged(256, 8, 4096)
+    width: int = ranged(256, 8, 4096)
+    pixel_pitch_mm: float = ranged(1.4, 0.05, 50.0)
+
+    def __post_init__(self) -> None:
+        """Check ranges; raises ConfigError."""
+        require_ranges(self)
+        if not 0 < self.source_to_isocentre_mm < self.sdd_mm:
+            raise ConfigError(
+                ErrorCode.CONFIG_INVALID,
+                'source_to_isocentre_mm must lie between 0 and sdd_mm',
+            )
+
+    @property
+    def camera(self) -> Camera:
+        """Return the camera, its principal point in the middle of the detector."""
+        pitch_mm = (self.pixel_pitch_mm, self.pixel_pitch_mm)
+        return Camera.from_geometry(self.sdd_mm, pitch_mm, (self.height, self.width))
+
+
+@dataclass(frozen=True)
+class Orbit:
+    """The angles of the images: evenly from start to stop, then back, and so on.
+
+    Attributes:
+        primary_start_deg: positioner primary angle of the first image, degrees, + = LAO.
+        primary_stop_deg: the same for the last image of a sweep, degrees.
+        secondary_deg: positioner secondary angle, degrees, + = cranial.
+        steps: images of one sweep.
+    """
+
+    primary_start_deg: float = ranged(-45.0, -180.0, 180.0)
+    primary_stop_deg: float = ranged(45.0, -180.0, 180.0)
+    secondary_deg: float = ranged(10.0, -90.0, 90.0)
+    steps: int = ranged(10, 1, 100_000)
+
+    def __post_init__(self) -> None:
+        """Check ranges; raises ConfigError."""
+        require_ranges(self)
+
+    def angles_rad(self, index: int) -> tuple[float, float]:
+        """Return (primary, secondary) of an image, counted from 0."""
+        position = index % max(2 * (self.steps - 1), 1)
+        position = min(position, 2 * (self.steps - 1) - position)
+        share = position / max(self.steps - 1, 1)
+        span_deg = self.primary_stop_deg - self.primary_start_deg
+        primary_deg = self.primary_start_deg + share * span_deg
+        return math.radians(primary_deg), math.radians(self.secondary_deg)
+
+
+@dataclass(frozen=True)
+class EncoderError:
+    """How wrong the encoders may be; a new error for every image.
+
+    Attributes:
+        max_translation_mm: largest shift, mm; its length is uniform, its direction random.
+        max_rotation_deg: largest turn, degrees; uniform, about a random axis through the isocentre.
+    """
+
+    max_translation_mm: float = ranged(10.0, 0.0, 500.0)
+    max_rotation_deg: float = ranged(5.0, 0.0, 180.0)
+
+    def __post_init__(self) -> None:
+        """Check ranges; raises ConfigError."""
+        require_ranges(self)
+
+    def sample(
+        self, pivot_mm: Float64[Tensor, '3'], generator: np.random.Generator
+    ) -> Float64[Tensor, '4 4']:
+        """Draw a rigid motion of the fixed frame, turning about a point of it."""
+        angle = math.radians(self.max_rotation_deg) * generator.uniform()
+        rotation = so3.exp(angle * _direction(generator))
+        shift_mm = self.max_translation_mm * generator.uniform() * _direction(generator)
+        return se3.from_parts(rotation, pivot_mm - rotation @ pivot_mm + shift_mm)
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """One image and what belongs to it.
+
+    Attributes:
+        index: number of the image, from 0.
+        counts: detector counts [H, W], uint16.
+        camera_from_ct: true pose (mm).
+        fixed_from_camera: pose of the camera as the encoders tell it, wrong on purpose (mm).
+    """
+
+    index: int
+    counts: UInt16[np.ndarray, 'H W']
+    camera_from_ct: Float64[Tensor, '4 4']
+    fixed_from_camera: Float64[Tensor, '4 4']
+
+
+def patient_on_the_table(isocentre_lps_mm: Float64[Tensor, '3']) -> Float64[Tensor, '4 4']:
+    """Return fixed_from_ct (mm) of a patient whose isocentre lies 950 mm above the floor.
+
+    Neither axis of the CT is parallel to one of the fixed frame, so that mixed-up frames show.
+    """
+    supine = so3.exp(torch.tensor([-math.pi / 2, 0.0, 0.0], dtype=torch.float64))
+    turned = so3.exp(torch.tensor([0.05, -0.1, math.radians(25.0)], dtype=torch.float64))
+    rotation = turned @ supine
+    isocentre_fixed_mm = torch.tensor([120.0, -80.0, 950.0], dtype=torch.float64)
+    return se3.from_parts(rotation, isocentre_fixed_mm - rotation @ isocentre_lps_mm)
+
+
+@dataclass(frozen=True)
+class CArm:
+    """The C-arm with its patient; the same seed gives the same images in any order.
+
+    Attributes:
+        patient: the body.
+        isocentre_lps_mm: the point of the body [3] that the C-arm turns about, CT coordinates.
+        geometry: the imager.
+        orbit: the angles.
+        encoder_error: how wrong the poses are that it reports.
+        simulation: beam and detector.
+        seed: of noise and encoder errors.
+    """
+
+    patient: Patient
+    isocentre_lps_mm: Float64[Tensor, '3']
+    geometry: CArmGeometry = field(default_factory=CArmGeometry)
+    orbit: Orbit = field(default_factory=Orbit)
+    encoder_error: EncoderError = field(default_factory=EncoderError)
+    simulation: XRaySimulation = field(default_factory=XRaySimulation)
+    seed: int = 0
+
+    @property
+    def fixed_from_ct(self) -> Float64[Tensor, '4 4']:
+        """Return where the patient really lies (mm)."""
+        return patient_on_the_table(self.isocentre_lps_mm)
+
+    def expose(self, index: int, observer: Callable[[], None] | None = None) -> Exposure:
+        """Take the image of that number; takes seconds, see `simulate_xray` for the observer."""
+        generator = np.random.default_rng([self.seed, index])
+        primary_rad, secondary_rad = self.orbit.angles_rad(index)
+        truth = camera_from_ct_for_angles(
+            primary_rad,
+            secondary_rad,
+            self.geometry.source_to_isocentre_mm,
+            self.isocentre_lps_mm,
+        )
+        isocentre_fixed_mm = se3.transform_points(self.fixed_from_ct, self.isocentre_lps_mm[None])
+        wrong = self.encoder_error.sample(isocentre_fixed_mm[0], generator)
+        counts = simulate_xray(
+            self.patient, truth, self.geometry.camera, self.simulation, generator, observer
+        )
+        fixed_from_camera = wrong @ self.fixed_from_ct @ se3.inverse(truth)
+        return Exposure(index, counts, truth, fixed_from_camera)
+
+
+def _direction(generator: np.random.Generator) -> Float64[Tensor, '3']:
+    vector = torch.from_numpy(generator.normal(size=3))
+    return vector / vector.norm()
+
+
+def isocentre_of(ct: CT) -> Float64[Tensor, '3']:
+    """Return the middle of the CT's grid, LPS mm: a usual place for the isocentre."""
+    slices, rows, columns = ct.hounsfield.shape
+    middle = np.array([(columns - 1) / 2, (rows - 1) / 2, (slices - 1) / 2, 1.0])
+    return torch.from_numpy((ct.ct_from_index @ middle)[:3])

@@ -1,0 +1,117 @@
+"""A subscription that loses nothing if its publishers allow that.
+
+A single X-ray shot is not repeated, so it must not get lost on the way: large best-effort messages
+do. A reliable subscription, on the other hand, hears nothing from a best-effort publisher.
+`auto` therefore asks for reliable delivery as long as every publisher offers it, and subscribes
+again as best effort once one does not.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.callback_groups import CallbackGroup
+from rclpy.node import Node
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_policy_name_from_kind,
+)
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
+_FIXED = {'reliable': ReliabilityPolicy.RELIABLE, 'best_effort': ReliabilityPolicy.BEST_EFFORT}
+
+
+class AutoSubscription:
+    """Subscription whose reliability follows its publishers; call `follow_publishers` regularly."""
+
+    def __init__(
+        self,
+        node: Node,
+        message_type: type,
+        topic: str,
+        callback: Callable[[Any], None],
+        *,
+        reliability: str,
+        depth: int,
+        group: CallbackGroup,
+    ) -> None:
+        """Subscribe.
+
+        Args:
+            node: the node.
+            message_type: message class.
+            topic: relative name.
+            callback: gets each message.
+            reliability: 'auto', 'reliable' or 'best_effort'.
+            depth: messages kept for a slow callback.
+            group: callback group.
+        """
+        self._node, self._type, self._topic = node, message_type, topic
+        self._callback, self._depth, self._group = callback, depth, group
+        self._setting = reliability
+        self._policy = self._wanted_policy()
+        self._subscription = self._subscribe()
+
+    @property
+    def reliable(self) -> bool:
+        """Return whether delivery is reliable now."""
+        return self._policy == ReliabilityPolicy.RELIABLE
+
+    def follow_publishers(self) -> None:
+        """Subscribe again if the publishers that are there now ask for another reliability."""
+        policy = self._wanted_policy()
+        if policy == self._policy:
+            return
+        self._policy = policy
+        self._node.get_logger().info(
+            f'{self._name()}: publishers offer {policy.name.lower()} delivery, subscribed so'
+        )
+        self.destroy()
+        self._subscription = self._subscribe()
+
+    def destroy(self) -> None:
+        """End the subscription."""
+        self._node.destroy_subscription(self._subscription)
+
+    def _wanted_policy(self) -> ReliabilityPolicy:
+        if self._setting != 'auto':
+            return _FIXED[self._setting]
+        infos = self._node.get_publishers_info_by_topic(self._name())
+        offered = [info.qos_profile.reliability for info in infos]
+        best_effort = ReliabilityPolicy.BEST_EFFORT in offered
+        return ReliabilityPolicy.BEST_EFFORT if best_effort else ReliabilityPolicy.RELIABLE
+
+    def _subscribe(self) -> Any:
+        qos = QoSProfile(
+            depth=self._depth,
+            history=HistoryPolicy.KEEP_LAST,
+            reliability=self._policy,
+            durability=DurabilityPolicy.VOLATILE,
+        )
+        return self._node.create_subscription(
+            self._type,
+            self._topic,
+            self._callback,
+            qos,
+            callback_group=self._group,
+            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible),
+        )
+
+    def _on_incompatible(self, event: Any) -> None:
+        if self._setting == 'auto':
+            return  # follow_publishers repairs it
+        policy = qos_policy_name_from_kind(event.last_policy_kind)
+        self._node.get_logger().warning(
+            f'{self._name()}: a publisher does not offer the {policy} that image.reliability = '
+            f'{self._setting!r} asks for, so nothing of it arrives; set image.reliability to auto',
+            throttle_duration_sec=5.0,
+        )
+
+    def _name(self) -> str:
+        return self._node.resolve_topic_name(self._topic)

@@ -1,0 +1,191 @@
+"""Poses between messages (metres, quaternions) and the core (mm, matrices): the only crossing.
+
+Images and camera intrinsics, which have no unit of length, are in image_conversions.py.
+"""
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Point, Pose, PoseWithCovariance, Transform, TransformStamped
+from jaxtyping import Float64
+from transforms3d.quaternions import mat2quat, quat2mat
+
+from sph_reg_ros.errors import ErrorCode, PoseError
+from sph_reg_ros.ros.views import FramedPose
+
+MM_PER_M = 1000.0
+NANOSECONDS = 1_000_000_000
+MAX_DISTANCE_M = 5.0
+"""No patient or imager is farther away; a pose beyond this is in millimetres by mistake."""
+MAX_QUATERNION_ERROR = 1e-3
+
+PATIENT_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""LPS from RAS: half a turn about z."""
+
+
+def matrix_from_pose(pose: Pose) -> Float64[np.ndarray, '4 4']:
+    """Return the rigid transform (mm) of a Pose message.
+
+    Raises:
+        PoseError: POSE_INVALID if a value is not finite, the quaternion is not of unit length
+            within 1e-3, or the position is farther away than 5 m.
+    """
+    p, q = pose.position, pose.orientation
+    position = np.array([p.x, p.y, p.z], dtype=np.float64)
+    quaternion = np.array([q.w, q.x, q.y, q.z], dtype=np.float64)
+    if not (np.isfinite(position).all() and np.isfinite(quaternion).all()):
+        raise _invalid('it has NaN or infinite values')
+    length = float(np.linalg.norm(quaternion))
+    if abs(length - 1) > MAX_QUATERNION_ERROR:
+        raise _invalid(f'its quaternion has length {length:.4g} instead of 1')
+    distance = float(np.linalg.norm(position))
+    if distance > MAX_DISTANCE_M:
+        raise _invalid(f'it is {distance:.4g} m away: are the units metres?')
+    matrix = np.eye(4)
+    matrix[:3, :3] = quat2mat(quaternion / length)
+    matrix[:3, 3] = position * MM_PER_M
+    return matrix
+
+
+def framed_pose(frame_id: str, pose: Pose, name: str) -> FramedPose:
+    """Return a pose with its frame; errors name the topic or field it came in by.
+
+    Raises:
+        PoseError: POSE_INVALID if the frame is empty or the pose is no rigid transform.
+    """
+    if not frame_id:
+        raise PoseError(ErrorCode.POSE_INVALID, f'{name}: header.frame_id is empty')
+    try:
+        return FramedPose(frame_id, matrix_from_pose(pose))
+    except PoseError as error:
+        raise PoseError(error.code, f'{name}: {error}') from None
+
+
+def require_covariance(covariance: Float64[np.ndarray, '36'], name: str) -> None:
+    """Check a message's covariance; all zeros means unknown and passes.
+
+    Raises:
+        PoseError: POSE_INVALID unless it is finite, symmetric and positive semidefinite.
+    """
+    matrix = np.asarray(covariance, dtype=np.float64).reshape(6, 6)
+    if not np.isfinite(matrix).all():
+        raise PoseError(ErrorCode.POSE_INVALID, f'{name}: the covariance is not finite')
+    scale = max(float(np.abs(matrix).max()), 1e-30)
+    if np.abs(matrix - matrix.T).max() > 1e-6 * scale:
+        raise PoseError(ErrorCode.POSE_INVALID, f'{name}: the covariance is not symmetric')
+    if np.linalg.eigvalsh(matrix).min() < -1e-6 * scale:
+        raise PoseError(
+            ErrorCode.POSE_INVALID, f'{name}: the covariance is not positive semidefinite'
+        )
+
+
+def pose_from_matrix(matrix: Float64[np.ndarray, '4 4']) -> Pose:
+    """Return the Pose message (m) of a rigid transform (mm)."""
+    pose = Pose()
+    pose.position.x, pose.position.y, pose.position.z = _metres(matrix)
+    o = pose.orientation
+    o.w, o.x, o.y, o.z = _quaternion(matrix)
+    return pose
+
+
+def transform_from_matrix(matrix: Float64[np.ndarray, '4 4']) -> Transform:
+    """Return the Transform message (m) of a rigid transform (mm)."""
+    transform = Transform()
+    t, r = transform.translation, transform.rotation
+    t.x, t.y, t.z = _metres(matrix)
+    r.w, r.x, r.y, r.z = _quaternion(matrix)
+    return transform
+
+
+def matrix_from_transform(transform: Transform) -> Float64[np.ndarray, '4 4']:
+    """Return the rigid transform (mm) of a Transform message; raises PoseError as for a Pose."""
+    t = transform.translation
+    position = Point(x=t.x, y=t.y, z=t.z)
+    return matrix_from_pose(Pose(position=position, orientation=transform.rotation))
+
+
+def transform_message(
+    parent_from_child: Float64[np.ndarray, '4 4'], parent: str, child: str, stamp_ns: int
+) -> TransformStamped:
+    """Return the message (m) that puts `child` into `parent` at a time (matrix in mm)."""
+    message = TransformStamped(child_frame_id=child)
+    message.header.frame_id = parent
+    message.header.stamp = time_message(stamp_ns)
+    message.transform = transform_from_matrix(parent_from_child)
+    return message
+
+
+def pose_with_covariance(
+    camera_from_ct: Float64[np.ndarray, '4 4'],
+    twist_covariance: Float64[np.ndarray, '6 6'],
+    centre_lps_mm: Float64[np.ndarray, '3'],
+) -> PoseWithCovariance:
+    """Return the pose (m) of the patient in the imager with its covariance (m, rad)."""
+    message = PoseWithCovariance(pose=pose_from_matrix(camera_from_ct))
+    covariance = covariance_of_origin(camera_from_ct, twist_covariance, centre_lps_mm)
+    message.covariance = covariance.reshape(36)
+    return message
+
+
+def covariance_of_origin(
+    camera_from_ct: Float64[np.ndarray, '4 4'],
+    twist_covariance: Float64[np.ndarray, '6 6'],
+    centre_lps_mm: Float64[np.ndarray, '3'],
+) -> Float64[np.ndarray, '6 6']:
+    """Carry the covariance of a twist about the anatomy centre over to the patient frame's origin.
+
+    A twist (omega, v) on the left of camera_from_ct, about the centre c in camera coordinates,
+    moves the origin t by v + omega x (t - c) and turns the axes by omega, both in imager axes.
+
+    Args:
+        camera_from_ct: pose (mm).
+        twist_covariance: of (omega rad, v mm).
+        centre_lps_mm: the point that the twist turns about, CT coordinates.
+
+    Returns:
+        Covariance of (x, y, z in m, rotation about X, Y, Z in rad), axes of the imager frame.
+    """
+    from_centre = -camera_from_ct[:3, :3] @ centre_lps_mm
+    J = np.zeros((6, 6))
+    J[:3, :3] = -_cross_matrix(from_centre) / MM_PER_M
+    J[:3, 3:] = np.eye(3) / MM_PER_M
+    J[3:, :3] = np.eye(3)
+    covariance = J @ twist_covariance @ J.T
+    return (covariance + covariance.T) / 2
+
+
+def unknown_pose() -> PoseWithCovariance:
+    """Return a pose of NaN: there is none, and no reader may take it for the identity."""
+    nan = float('nan')
+    message = PoseWithCovariance()
+    p, o = message.pose.position, message.pose.orientation
+    p.x = p.y = p.z = o.x = o.y = o.z = o.w = nan
+    message.covariance = np.full(36, nan)
+    return message
+
+
+def nanoseconds(stamp: Time) -> int:
+    """Return a stamp as one integer."""
+    return stamp.sec * NANOSECONDS + stamp.nanosec
+
+
+def time_message(stamp_ns: int) -> Time:
+    """Return the Time message of a number of nanoseconds."""
+    return Time(sec=stamp_ns // NANOSECONDS, nanosec=stamp_ns % NANOSECONDS)
+
+
+def _metres(matrix: Float64[np.ndarray, '4 4']) -> tuple[float, float, float]:
+    x, y, z = (matrix[:3, 3] / MM_PER_M).tolist()
+    return x, y, z
+
+
+def _quaternion(matrix: Float64[np.ndarray, '4 4']) -> tuple[float, float, float, float]:
+    w, x, y, z = mat2quat(matrix[:3, :3]).tolist()
+    return w, x, y, z
+
+
+def _cross_matrix(a: Float64[np.ndarray, '3']) -> Float64[np.ndarray, '3 3']:
+    return np.array([[0, -a[2], a[1]], [a[2], 0, -a[0]], [-a[1], a[0], 0]])
+
+
+def _invalid(reason: str) -> PoseError:
+    return PoseError(ErrorCode.POSE_INVALID, f'the pose cannot be used: {reason}')

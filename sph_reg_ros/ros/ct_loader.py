@@ -1,0 +1,97 @@
+"""Loading of a CT, at configure and by the service ~/load_ct."""
+
+import threading
+from collections.abc import Callable
+
+from rclpy.callback_groups import CallbackGroup
+from rclpy.node import Node
+
+from sph_reg_ros.errors import ErrorCode, RegistrationError, RuntimeUnavailableError
+from sph_reg_ros.msg import ErrorCode as ErrorCodeMessage
+from sph_reg_ros.msg import RegistrationStatus
+from sph_reg_ros.ros.parameters import NodeParameters
+from sph_reg_ros.ros.protocol import LoadCT, WarmUp
+from sph_reg_ros.ros.registrar import Registrar
+from sph_reg_ros.ros.status import StatusBoard
+from sph_reg_ros.ros.worker_client import WorkerClient
+from sph_reg_ros.srv import LoadCT as LoadCTService
+
+
+class CTLoader:
+    """Puts a CT into the worker; after a failure there is none, rather than the one before."""
+
+    def __init__(
+        self,
+        node: Node,
+        worker: WorkerClient,
+        registrar: Registrar,
+        status: StatusBoard,
+        parameters: Callable[[], NodeParameters],
+    ) -> None:
+        """Load nothing yet."""
+        self._node, self._worker = node, worker
+        self._registrar, self._status, self._parameters = registrar, status, parameters
+        self._busy = threading.Lock()
+
+    def serve(self, phase: Callable[[], str], group: CallbackGroup) -> None:
+        """Offer ~/load_ct; `phase` tells the node's."""
+        self._phase = phase
+        self._node.create_service(
+            LoadCTService, '~/load_ct', self._on_request, callback_group=group
+        )
+
+    def load(self, path: str, series_uid: str) -> None:
+        """Load a CT and compile, after a registration that runs; raises RegistrationError."""
+        if not self._busy.acquire(blocking=False):
+            raise RuntimeUnavailableError(ErrorCode.BUSY, 'another CT is being loaded')
+        try:
+            self.forget()
+            parameters = self._parameters()
+            loaded = self._worker.load_ct(LoadCT(path, series_uid, parameters.ct.energy_kev))
+            self._worker.warm_up(WarmUp(parameters.registration.config.backend))
+            self._set(loaded.series_uid_hash)
+            shape = ' x '.join(str(n) for n in reversed(loaded.shape))
+            self._node.get_logger().info(f'CT {loaded.series_uid_hash} loaded, {shape} voxels')
+        finally:
+            self._busy.release()
+
+    def forget(self) -> None:
+        """Note that there is no CT."""
+        self._set('')
+
+    def _set(self, series_uid_hash: str) -> None:
+        self._registrar.ct_hash = series_uid_hash
+        self._status.set_ct(series_uid_hash)
+
+    def _on_request(
+        self, request: LoadCTService.Request, response: LoadCTService.Response
+    ) -> LoadCTService.Response:
+        try:
+            self._require_configured()
+            self.load(request.path, request.series_uid)
+        except RegistrationError as error:
+            self._answer_error(request.path, error, response)
+            return response
+        self._registrar.reset()
+        active = self._phase() == 'active'
+        self._status.set_state(RegistrationStatus.READY if active else RegistrationStatus.INACTIVE)
+        response.success, response.message = True, 'loaded'
+        response.ct_series_uid_hash = self._registrar.ct_hash
+        return response
+
+    def _answer_error(
+        self, path: str, error: RegistrationError, response: LoadCTService.Response
+    ) -> None:
+        self._node.get_logger().error(f'load_ct failed: {error} [{error.code.name}]')
+        response.error = ErrorCodeMessage(code=int(error.code))
+        response.message = str(error)
+        if error.code not in (ErrorCode.NOT_ACTIVE, ErrorCode.BUSY):
+            self._status.set_state(RegistrationStatus.ERROR, error)
+        if error.code == ErrorCode.CT_SEVERAL_SERIES:
+            response.series = list(self._worker.list_series(path))
+
+    def _require_configured(self) -> None:
+        if self._phase() == 'unconfigured':
+            raise RuntimeUnavailableError(
+                ErrorCode.NOT_ACTIVE, 'the node is not configured: configure it first'
+            )

@@ -1,0 +1,159 @@
+"""The demo's downstream node: takes exposures, hears results, looks transforms up on tf2."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import rclpy
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
+from jaxtyping import Float64, Shaped
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
+
+from sph_reg_ros.msg import RegistrationResult, RegistrationStatus
+from sph_reg_ros.ros.conversions import matrix_from_pose, nanoseconds
+from sph_reg_ros.ros.image_conversions import array_from_image
+from sph_reg_ros.ros.lookup import TransformLookup
+from sph_reg_ros.ros.tf_buffer import LookupFailedError
+
+T = TypeVar('T')
+FRAMES = ('carm_optical', 'patient')
+_KEPT = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+_LATCHED = QoSProfile(
+    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
+
+
+class DemoError(Exception):
+    """Something that the demo waited for did not come; the text says what."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one exposure; matrices in mm.
+
+    Attributes:
+        counts: the X-ray [H, W].
+        truth: camera_from_ct.
+        start: camera_from_ct as encoders and planned pose have it.
+        looked_up: camera_from_ct on tf2 at the image's stamp; None if it was not there.
+        result: message of the registration.
+        time_s: from the arrival of the image to that of result and transform.
+    """
+
+    counts: Shaped[np.ndarray, 'H W']
+    truth: Float64[np.ndarray, '4 4']
+    start: Float64[np.ndarray, '4 4']
+    looked_up: Float64[np.ndarray, '4 4'] | None
+    result: RegistrationResult
+    time_s: float
+
+
+class DemoClient:
+    """A node that spins only while it waits."""
+
+    def __init__(self, still_running: Callable[[], None], deadline_s: float) -> None:
+        """Subscribe.
+
+        Args:
+            still_running: raises DemoError when a process has ended; called while waiting.
+            deadline_s: time.monotonic() at which the demo gives up.
+        """
+        self._still_running, self._deadline_s = still_running, deadline_s
+        self._node = rclpy.create_node('demo')
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self._node)
+        self._by_stamp: dict[str, dict[int, Any]] = {}
+        self._latest: dict[str, Any] = {}
+        for topic, kind in (
+            ('image', Image),
+            ('ground_truth', PoseStamped),
+            ('imager_pose', PoseStamped),
+            ('registration/result', RegistrationResult),
+        ):
+            self._collect(topic, kind)
+        self._hold('initial_pose', PoseWithCovarianceStamped)
+        self._hold('registration/status', RegistrationStatus)
+        self.transforms = TransformLookup(self._node)
+        self._expose = self._node.create_client(Trigger, 'carm_simulator/expose')
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self._executor.shutdown()
+        self._node.destroy_node()
+
+    def wait_until_ready(self) -> None:
+        """Wait for the simulator's patient and for the node to ask for images."""
+        self._wait('the simulator to load its CT', lambda: self._latest.get('initial_pose'))
+        self._wait('the service carm_simulator/expose', self._expose.service_is_ready)
+        self._wait('the registration node to become ready', self._is_ready)
+
+    def expose(self) -> Outcome:
+        """Take one image and wait for its result and transform."""
+        count = len(self._by_stamp['image'])
+        future = self._expose.call_async(Trigger.Request())
+        self._wait('an answer of carm_simulator/expose', future.done)
+        if not future.result().success:
+            raise DemoError(f'no exposure: {future.result().message}')
+        self._wait('the image', lambda: len(self._by_stamp['image']) > count)
+        stamp = max(self._by_stamp['image'])
+        image, truth, imager_pose = (
+            self._at(topic, stamp) for topic in ('image', 'ground_truth', 'imager_pose')
+        )
+        exposed_s = time.monotonic()
+        result = self._at('registration/result', stamp)
+        initial = matrix_from_pose(self._latest['initial_pose'].pose.pose)
+        return Outcome(
+            counts=array_from_image(image),
+            truth=matrix_from_pose(truth.pose),
+            start=np.linalg.inv(matrix_from_pose(imager_pose.pose)) @ initial,
+            looked_up=self._look_up(stamp, verified=result.verdict == RegistrationResult.VERIFIED),
+            result=result,
+            time_s=time.monotonic() - exposed_s,
+        )
+
+    def _look_up(self, stamp: int, *, verified: bool) -> Float64[np.ndarray, '4 4'] | None:
+        give_up_s = time.monotonic() + (2.0 if verified else 0.2)
+        while time.monotonic() < give_up_s:
+            try:
+                return self.transforms.at(*FRAMES, stamp)
+            except LookupFailedError:
+                self._executor.spin_once(timeout_sec=0.02)
+        return None
+
+    def _is_ready(self) -> bool:
+        status = self._latest.get('registration/status')
+        if status is not None and status.state == RegistrationStatus.ERROR:
+            raise DemoError(f'the registration node cannot work: {status.error_message}')
+        return status is not None and status.state == RegistrationStatus.READY
+
+    def _at(self, topic: str, stamp: int) -> Any:
+        return self._wait(f'{topic} of the image', lambda: self._by_stamp[topic].get(stamp))
+
+    def _collect(self, topic: str, kind: type) -> None:
+        store = self._by_stamp[topic] = {}
+
+        def keep(message: Any) -> None:
+            store[nanoseconds(message.header.stamp)] = message
+
+        self._node.create_subscription(kind, topic, keep, _KEPT)
+
+    def _hold(self, topic: str, kind: type) -> None:
+        def keep(message: Any) -> None:
+            self._latest[topic] = message
+
+        self._node.create_subscription(kind, topic, keep, _LATCHED)
+
+    def _wait(self, what: str, ready: Callable[[], T]) -> T:
+        while True:
+            value = ready()
+            if value:
+                return value
+            self._still_running()
+            if time.monotonic() > self._deadline_s:
+                raise DemoError(f'gave up waiting for {what}')
+            self._executor.spin_once(timeout_sec=0.05)

@@ -1,0 +1,169 @@
+"""Images and intrinsics between messages and NumPy."""
+
+import array
+from functools import cache
+from types import ModuleType
+
+import numpy as np
+from jaxtyping import Float64, Shaped
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from sph_reg_ros.errors import CameraError, ErrorCode, ImageError
+
+DTYPES = {'mono8': 'u1', 'mono16': 'u2', '32FC1': 'f4'}
+_ENCODINGS = {'|u1': 'mono8', '<u2': 'mono16', '<f4': '32FC1'}
+
+
+def array_from_image(image: Image) -> Shaped[np.ndarray, 'H W']:
+    """Return the pixels of an image message in the machine's byte order.
+
+    mono8, mono16 and 32FC1 are read without cv_bridge, either endianness, padded rows included;
+    where the byte order is the machine's, the result is a view of the message's data. Every other
+    encoding goes through cv_bridge where that is installed, and becomes mono16 or 32FC1.
+
+    Raises:
+        ImageError: IMAGE_ENCODING, or IMAGE_LAYOUT if size, step and data do not agree.
+    """
+    if not image.height or not image.width:
+        raise ImageError(
+            ErrorCode.IMAGE_LAYOUT, f'the image has no pixels: {image.width} x {image.height}'
+        )
+    if image.encoding not in DTYPES:
+        return _array_by_cv_bridge(image)
+    dtype = np.dtype(('>' if image.is_bigendian else '<') + DTYPES[image.encoding])
+    _require_layout(image, dtype.itemsize)
+    pixels = np.ndarray(
+        (image.height, image.width),
+        dtype,
+        np.frombuffer(image.data, np.uint8),
+        strides=(image.step, dtype.itemsize),
+    )
+    return pixels if dtype.isnative else pixels.astype(dtype.newbyteorder('='))
+
+
+def image_from_array(pixels: Shaped[np.ndarray, 'H W *c'], header: Header) -> Image:
+    """Return the message of a mono8, mono16 or 32FC1 image [H, W], or of an rgb8 one [H, W, 3]."""
+    little = np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder('<'), copy=False))
+    encoding = 'rgb8' if pixels.ndim == 3 else _ENCODINGS[little.dtype.str]
+    message = Image(header=header, height=pixels.shape[0], width=pixels.shape[1])
+    message.encoding, message.step = encoding, little.strides[0]
+    # Any other sequence is checked element by element, which takes 100 times as long.
+    data = array.array('B')
+    data.frombytes(little.tobytes())
+    message.data = data
+    return message
+
+
+def intrinsics_from_camera_info(
+    info: CameraInfo, size: tuple[int, int], *, rectified: bool = False
+) -> Float64[np.ndarray, '3 3']:
+    """Return the intrinsics K [3, 3] (pixels) of an image of this size (height, width).
+
+    A raw image is described by K, and its distortion D must be zero; a rectified one by the left
+    3 x 3 part of P. Region of interest and binning are applied; pixel centres are integers.
+
+    Raises:
+        CameraError: CAMERA_UNCALIBRATED if the focal length is zero, CAMERA_INVALID if a value
+            makes no sense, CAMERA_IMAGE_MISMATCH if the sizes differ.
+    """
+    if rectified:
+        K = np.asarray(info.p, dtype=np.float64).reshape(3, 4)[:, :3]
+    else:
+        K = np.asarray(info.k, dtype=np.float64).reshape(3, 3)
+        _require_undistorted(info)
+    _require_intrinsics(K, 'P' if rectified else 'K')
+    roi, binning = info.roi, (max(info.binning_x, 1), max(info.binning_y, 1))
+    full = (roi.height or info.height, roi.width or info.width)
+    expected = (full[0] // binning[1], full[1] // binning[0])
+    if expected != size:
+        raise CameraError(
+            ErrorCode.CAMERA_IMAGE_MISMATCH,
+            f'camera_info is for {expected[1]} x {expected[0]} pixels, '
+            f'the image has {size[1]} x {size[0]}',
+        )
+    sx, sy = 1 / binning[0], 1 / binning[1]
+    pixel_map = np.array(
+        [
+            [sx, 0, (0.5 - roi.x_offset) * sx - 0.5],
+            [0, sy, (0.5 - roi.y_offset) * sy - 0.5],
+            [0, 0, 1],
+        ]
+    )
+    return pixel_map @ K
+
+
+def _require_layout(image: Image, itemsize: int) -> None:
+    if image.step < image.width * itemsize:
+        raise ImageError(
+            ErrorCode.IMAGE_LAYOUT,
+            f'step is {image.step} bytes, but {image.width} {image.encoding} pixels need '
+            f'{image.width * itemsize}',
+        )
+    if len(image.data) != image.step * image.height:
+        raise ImageError(
+            ErrorCode.IMAGE_LAYOUT,
+            f'the image has {len(image.data)} bytes, but {image.height} rows of {image.step} '
+            f'bytes make {image.step * image.height}',
+        )
+
+
+def _array_by_cv_bridge(image: Image) -> Shaped[np.ndarray, 'H W']:
+    cv_bridge = _cv_bridge()
+    accepted = ', '.join(DTYPES)
+    if cv_bridge is None:
+        raise ImageError(
+            ErrorCode.IMAGE_ENCODING,
+            f'encoding {image.encoding!r} is not one of {accepted}: convert the image, or install '
+            'cv_bridge for other encodings',
+        )
+    wide = '16' in image.encoding
+    target = '32FC1' if '32F' in image.encoding or '64F' in image.encoding else 'mono16'
+    try:
+        bridge = cv_bridge.CvBridge()
+        pixels = bridge.imgmsg_to_cv2(image, target if wide or target == '32FC1' else 'mono8')
+    # cv_bridge lets errors of OpenCV and NumPy through, which have no common base.
+    except Exception as error:
+        raise ImageError(
+            ErrorCode.IMAGE_ENCODING,
+            f'cv_bridge cannot read encoding {image.encoding!r} ({type(error).__name__}); '
+            f'use one of {accepted}',
+        ) from None
+    return np.asarray(pixels)
+
+
+@cache
+def _cv_bridge() -> ModuleType | None:
+    try:
+        import cv_bridge
+    except ImportError:
+        return None
+    # The package of this name on PyPI is the one of ROS 1.
+    return cv_bridge if hasattr(cv_bridge, 'CvBridge') else None
+
+
+def _require_undistorted(info: CameraInfo) -> None:
+    if any(value != 0 for value in info.d):
+        raise CameraError(
+            ErrorCode.CAMERA_INVALID,
+            'camera_info has distortion (D is not zero): rectify the image and set '
+            'image.rectified, or publish D = 0',
+        )
+
+
+def _require_intrinsics(K: Float64[np.ndarray, '3 3'], name: str) -> None:
+    if not np.isfinite(K).all():
+        raise CameraError(ErrorCode.CAMERA_INVALID, f'{name} has NaN or infinite values')
+    fx, fy = float(K[0, 0]), float(K[1, 1])
+    if fx == 0 or fy == 0:
+        raise CameraError(
+            ErrorCode.CAMERA_UNCALIBRATED,
+            f'the focal length in {name} is 0: calibrate the imager or fill in its geometry '
+            '(source-detector distance / pixel pitch)',
+        )
+    if fx < 0 or fy < 0:
+        raise CameraError(
+            ErrorCode.CAMERA_INVALID, f'the focal length in {name} is negative: {fx:g}, {fy:g}'
+        )
+    if K[1, 0] != 0 or not np.array_equal(K[2], (0, 0, 1)):
+        raise CameraError(ErrorCode.CAMERA_INVALID, f'{name} is not an upper triangle ending in 1')

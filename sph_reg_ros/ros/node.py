@@ -1,0 +1,246 @@
+"""The lifecycle node `registration`: X-rays in, the pose of the patient out on tf2."""
+
+import signal
+import threading
+import traceback
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.logging import get_logger
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
+
+from sph_reg_ros.errors import CancelledError, ConfigError, CTError, ErrorCode, RegistrationError
+from sph_reg_ros.msg import RegistrationStatus
+from sph_reg_ros.networks.weights import read_weights
+from sph_reg_ros.ros.ct_loader import CTLoader
+from sph_reg_ros.ros.diagnostics import Diagnostics
+from sph_reg_ros.ros.initial_pose import InitialPoseInput
+from sph_reg_ros.ros.inputs import XRayInput
+from sph_reg_ros.ros.lifecycle import ResponsiveLifecycleNode, transition
+from sph_reg_ros.ros.parameter_server import ParameterServer
+from sph_reg_ros.ros.parameters import NodeParameters
+from sph_reg_ros.ros.register_action import RegisterAction
+from sph_reg_ros.ros.registrar import Registrar
+from sph_reg_ros.ros.status import StatusBoard
+from sph_reg_ros.ros.views import XRayView
+from sph_reg_ros.ros.worker_client import WorkerClient
+
+EXECUTOR_THREADS = 6
+SPIN_PERIOD_S = 0.1
+EXIT_CONFIG = 2
+
+
+class RegistrationNode(ResponsiveLifecycleNode):
+    """Wires inputs, worker and outputs together, and starts and stops them.
+
+    Callbacks only take messages in; a worker process computes, so that services answer during a
+    registration. Phases: 'unconfigured', 'configured' (the worker runs), 'active' (subscribed).
+    """
+
+    def __init__(self, **options: Any) -> None:
+        """Declare parameters and advertise; raises ConfigError if a parameter is wrong."""
+        super().__init__('registration', **options)
+        self.get_logger().info('research use only, not a medical device')
+        self._phase = 'unconfigured'
+        self._closing = threading.Event()
+        self._server = ParameterServer(self, self._is_fixed, NodeParameters)
+        self._worker = WorkerClient()
+        self._status = StatusBoard(self)
+        self._registrar = Registrar(self, self._worker, self._status, self._settings)
+        self._loader = CTLoader(self, self._worker, self._registrar, self._status, self._settings)
+        self._initial_pose = InitialPoseInput(self)
+        self._inputs: XRayInput | None = None
+        self._counted = (0, 0)
+        self._action = RegisterAction(
+            self,
+            self._registrar,
+            self._settings,
+            initial_pose=lambda: self._initial_pose.pose,
+            is_active=lambda: self._phase == 'active',
+        )
+        self._diagnostics = Diagnostics(self)
+        group = ReentrantCallbackGroup()
+        self._loader.serve(lambda: self._phase, group)
+        self.create_service(Trigger, '~/reset', self._on_reset, callback_group=group)
+        period_s = self._settings().diagnostics.period
+        self.create_timer(period_s, self._on_diagnostics, callback_group=group)
+
+    @transition
+    def on_configure(self) -> None:
+        """Start the worker, check the weights, load the CT, compile."""
+        self._require_open()
+        parameters = self._settings()
+        self._phase = 'configured'
+        try:
+            if parameters.weights.path:
+                read_weights(Path(parameters.weights.path))
+            self._worker.start()
+            if parameters.ct.path:
+                self._loader.load(parameters.ct.path, parameters.ct.series_uid)
+            else:
+                self.get_logger().warning('ct.path is empty: load a CT by ~/load_ct')
+        except BaseException:
+            self._free()
+            raise
+        self._status.set_state(RegistrationStatus.INACTIVE)
+
+    @transition
+    def on_activate(self) -> None:
+        """Subscribe; refused without a CT."""
+        self._require_open()
+        if not self._registrar.ct_hash:
+            raise CTError(
+                ErrorCode.CT_NOT_LOADED, 'no CT is loaded: set ct.path or call ~/load_ct first'
+            )
+        self._phase = 'active'
+        self._registrar.start()
+        self._inputs = XRayInput(self, self._settings, self._on_view, self._on_refused)
+        self._status.set_state(RegistrationStatus.READY)
+
+    @transition
+    def on_deactivate(self) -> None:
+        """Unsubscribe and stop what runs; nothing is published afterwards."""
+        self._withdraw()
+        self._status.set_state(RegistrationStatus.INACTIVE)
+
+    @transition
+    def on_cleanup(self) -> None:
+        """End the worker, and with it the CT."""
+        self._free()
+        self._status.set_state(RegistrationStatus.UNCONFIGURED)
+
+    @transition
+    def on_shutdown(self) -> None:
+        """Stop everything."""
+        self._stop()
+
+    @transition
+    def on_error(self) -> None:
+        """Clean up after a transition that broke, so that the node can be configured again."""
+        self._stop()
+        self._status.set_state(RegistrationStatus.ERROR)
+
+    def on_transition_failed(self, error: RegistrationError) -> None:
+        """Tell on ~/status why a transition was refused."""
+        self._status.set_state(RegistrationStatus.ERROR, error)
+
+    def autostart(self) -> None:
+        """Configure and activate if the parameter asks for it; failures are logged."""
+        if self._settings().autostart:
+            self.trigger_configure()
+            if self._phase == 'configured':
+                self.trigger_activate()
+
+    def close(self) -> None:
+        """Stop for good, from whatever state; a transition that runs is interrupted first."""
+        self._closing.set()
+        self._worker.close()
+        with self.transition_lock:
+            self._stop()
+
+    def _stop(self) -> None:
+        self._withdraw()
+        self._free()
+        self._status.set_state(RegistrationStatus.UNCONFIGURED)
+
+    def _require_open(self) -> None:
+        if self._closing.is_set():
+            raise CancelledError
+
+    def _withdraw(self) -> None:
+        if self._phase == 'active':
+            self._phase = 'configured'
+        self._count()
+        inputs, self._inputs = self._inputs, None
+        if inputs is not None:
+            self._counted = (self._counted[0] + inputs.received, self._counted[1] + inputs.dropped)
+            inputs.destroy()
+        self._registrar.stop()
+
+    def _free(self) -> None:
+        self._worker.stop()
+        self._loader.forget()
+        self._phase = 'unconfigured'
+
+    def _settings(self) -> NodeParameters:
+        return self._server.tree
+
+    def _is_fixed(self, fixed_while: str) -> bool:
+        active = self._phase == 'active'
+        return active or (fixed_while == 'configured' and self._phase == 'configured')
+
+    def _on_view(self, view: XRayView) -> None:
+        if not self._action.take(view) and self._settings().continuous:
+            self._registrar.submit(view, self._initial_pose.pose)
+
+    def _on_refused(self, image: Image, error: RegistrationError) -> None:
+        self._registrar.refuse(image.header, error)
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Stop what runs, forget what waits and the last result; CT and initial pose stay."""
+        if self._inputs is not None:
+            self._inputs.forget()
+            self._registrar.reset()
+            self._status.set_state(RegistrationStatus.READY)
+        response.success, response.message = True, f'reset; the node is {self._phase}'
+        return response
+
+    def _on_diagnostics(self) -> None:
+        self._count()
+        self._status.publish()
+        self._diagnostics.publish(self._status.message, self._worker.alive, self._worker.restarts)
+
+    def _count(self) -> None:
+        received, dropped = self._counted
+        inputs = self._inputs
+        if inputs is not None:
+            received, dropped = received + inputs.received, dropped + inputs.dropped
+        self._status.set_counters(received, dropped + self._registrar.dropped)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM; return the exit code."""
+    stop = threading.Event()
+    # rclpy's own handlers end its context before the node could say good-bye.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = RegistrationNode()
+    except ConfigError as error:
+        get_logger('registration').fatal(str(error))
+        rclpy.shutdown()
+        return EXIT_CONFIG
+    executor = MultiThreadedExecutor(EXECUTOR_THREADS)
+    executor.add_node(node)
+    spinner = threading.Thread(target=_spin, args=(executor, node, stop), name='executor')
+    spinner.start()
+    starter = threading.Thread(target=node.autostart, name='autostart')
+    starter.start()
+    stop.wait()
+    node.close()
+    starter.join()
+    spinner.join()
+    executor.shutdown()
+    node.destroy_node()
+    rclpy.shutdown()
+    return 0
+
+
+def _spin(executor: MultiThreadedExecutor, node: RegistrationNode, stop: threading.Event) -> None:
+    while not stop.is_set():
+        try:
+            # Executor.spin can overlook its shutdown until the next timer fires.
+            executor.spin_once(timeout_sec=SPIN_PERIOD_S)
+        # A bug in one callback must not silence the node for ever.
+        except Exception:
+            node.get_logger().error(f'a callback failed:\n{traceback.format_exc()}')
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

@@ -1,0 +1,176 @@
+"""Every parameter of the node, once: type, default, description, range; no ROS here.
+
+config/registration.yaml lists the same names and defaults, and a test compares the two.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sph_reg_ros.errors import ConfigError, ErrorCode
+from sph_reg_ros.registration.config import RegistrationConfig
+
+FixedWhile = Literal['', 'active', 'configured', 'running']
+"""When a parameter cannot be changed: never, while active, from configure to cleanup, or always."""
+
+
+def parameter(
+    default: Any,
+    description: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    fixed_while: FixedWhile = '',
+) -> Any:
+    """Return a dataclass field with all that ROS needs to declare it.
+
+    Args:
+        default: value if nobody sets one; its type is the parameter's.
+        description: one line, with the unit.
+        low: smallest number allowed; `high` must be given as well.
+        high: largest number allowed.
+        choices: texts allowed; any if empty.
+        fixed_while: when it cannot be changed.
+    """
+    metadata = {
+        'description': description,
+        'low': low,
+        'high': high,
+        'choices': choices,
+        'fixed_while': fixed_while,
+    }
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class CTParameters:
+    """Which CT."""
+
+    path: str = parameter(
+        '',
+        'DICOM series folder, NIfTI, NRRD or MetaImage; empty: wait for ~/load_ct',
+        fixed_while='configured',
+    )
+    series_uid: str = parameter(
+        '', 'SeriesInstanceUID, for a folder with several series', fixed_while='configured'
+    )
+    energy_kev: float = parameter(
+        60.0,
+        'effective photon energy of the X-rays, keV',
+        low=30.0,
+        high=150.0,
+        fixed_while='configured',
+    )
+
+
+@dataclass(frozen=True)
+class FrameParameters:
+    """Names of the frames that the node owns."""
+
+    patient: str = parameter(
+        'patient', 'frame of the CT (LPS world of the series)', fixed_while='active'
+    )
+    ras_suffix: str = parameter(
+        '_ras', 'appended to the patient frame for its RAS twin', fixed_while='active'
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse names that tf2 cannot hold apart; raises ConfigError."""
+        if not self.patient or not self.ras_suffix:
+            raise ConfigError(
+                ErrorCode.CONFIG_INVALID, 'frames.patient and frames.ras_suffix must not be empty'
+            )
+
+
+@dataclass(frozen=True)
+class ImageParameters:
+    """How X-rays are received and turned into line integrals."""
+
+    reliability: str = parameter(
+        'auto',
+        'QoS of the inputs; auto: reliable if every publisher offers it, else best effort',
+        choices=('auto', 'reliable', 'best_effort'),
+        fixed_while='active',
+    )
+    rectified: bool = parameter(
+        False, 'the image is rectified: use P of camera_info; otherwise use K and require D = 0'
+    )
+    intensity: str = parameter(
+        'beer_lambert',
+        'what a pixel value means',
+        choices=('beer_lambert', 'log_compressed', 'line_integral'),
+    )
+    i0: float = parameter(
+        0.0, 'pixel value of the unattenuated beam; 0: estimate it', low=0.0, high=1e9
+    )
+    bright_air: bool = parameter(True, 'air is bright, as on a detector; false: inverted display')
+    mask_saturation: bool = parameter(True, 'ignore saturated pixels')
+    mask_collimator: bool = parameter(True, 'ignore what the collimator covers')
+
+
+@dataclass(frozen=True)
+class MatchingParameters:
+    """Which camera_info and imager_pose belong to an image."""
+
+    max_time_difference: float = parameter(
+        0.02, 'largest difference of stamps, seconds', low=0.0, high=10.0, fixed_while='active'
+    )
+    timeout: float = parameter(
+        1.0,
+        'longest wait for what belongs to an image, seconds',
+        low=0.0,
+        high=60.0,
+        fixed_while='active',
+    )
+
+
+@dataclass(frozen=True)
+class RegistrationParameters:
+    """How an image is registered; the fields of RegistrationConfig appear beside `timeout`."""
+
+    timeout: float = parameter(30.0, 'longest registration, seconds', low=0.1, high=3600.0)
+    config: RegistrationConfig = field(
+        default_factory=RegistrationConfig, metadata={'inline': True}
+    )
+
+
+@dataclass(frozen=True)
+class WeightsParameters:
+    """Weights of a learned similarity."""
+
+    path: str = parameter(
+        '', '.safetensors file with a .json card beside it; empty: none', fixed_while='configured'
+    )
+
+
+@dataclass(frozen=True)
+class DiagnosticsParameters:
+    """Reports of the node on itself."""
+
+    period: float = parameter(
+        1.0, 'seconds between /diagnostics messages', low=0.1, high=60.0, fixed_while='running'
+    )
+
+
+@dataclass(frozen=True)
+class NodeParameters:
+    """All parameters."""
+
+    autostart: bool = parameter(
+        False, 'configure and activate without being asked', fixed_while='running'
+    )
+    continuous: bool = parameter(
+        True, 'register every image, the newest first; false: only by the action ~/register'
+    )
+    use_imager_pose: bool = parameter(
+        True,
+        'wait for imager_pose and publish the patient in its frame; false: in the imager frame',
+        fixed_while='active',
+    )
+    ct: CTParameters = field(default_factory=CTParameters)
+    frames: FrameParameters = field(default_factory=FrameParameters)
+    image: ImageParameters = field(default_factory=ImageParameters)
+    matching: MatchingParameters = field(default_factory=MatchingParameters)
+    registration: RegistrationParameters = field(default_factory=RegistrationParameters)
+    weights: WeightsParameters = field(default_factory=WeightsParameters)
+    diagnostics: DiagnosticsParameters = field(default_factory=DiagnosticsParameters)

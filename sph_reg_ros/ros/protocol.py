@@ -1,0 +1,138 @@
+"""What the node and its worker process say to each other: plain data, no tensors, no ROS.
+
+Every request is answered by any number of Progress, then one reply or Failure.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float32, Float64, Shaped, UInt8
+
+from sph_reg_ros.errors import ErrorCode
+from sph_reg_ros.registration.config import RegistrationConfig
+from sph_reg_ros.ros.parameters import ImageParameters
+
+
+@dataclass(frozen=True)
+class LoadCT:
+    """Load a CT in place of the present one; answered by CTLoaded."""
+
+    path: str
+    series_uid: str
+    energy_kev: float
+
+
+@dataclass(frozen=True)
+class ListSeries:
+    """List the DICOM series of a folder; answered by SeriesListed."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """Compile what is compiled on first use; answered by Done."""
+
+    backend: str
+
+
+@dataclass(frozen=True)
+class RegisterView:
+    """One X-ray; see views.XRayView."""
+
+    pixels: Shaped[np.ndarray, 'H W']
+    K: Float64[np.ndarray, '3 3']
+    fixed_from_camera: Float64[np.ndarray, '4 4'] | None = None
+
+
+@dataclass(frozen=True)
+class Register:
+    """Register the loaded CT; answered by Registered."""
+
+    views: tuple[RegisterView, ...]
+    initial_camera_from_ct: Float64[np.ndarray, '4 4']
+    config: RegistrationConfig = field(default_factory=RegistrationConfig)
+    image: ImageParameters = field(default_factory=ImageParameters)
+    drr: bool = False
+    overlay: bool = False
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Stop the running request as soon as possible."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """The request is carried out."""
+
+
+@dataclass(frozen=True)
+class CTLoaded:
+    """What was loaded; nothing in here tells whose CT it is."""
+
+    series_uid_hash: str
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class SeriesListed:
+    """One line of text a series."""
+
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ProgressReport:
+    """See registration.Progress."""
+
+    stage: str
+    iteration: int
+    loss: float
+    best_loss: float
+    elapsed_s: float
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """See registration.Check."""
+
+    name: str
+    value: float
+    limit: float
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Registered:
+    """See registration.RegistrationResult; enums are numbers, images are of the first view."""
+
+    ct_series_uid_hash: str
+    camera_from_ct: tuple[Float64[np.ndarray, '4 4'], ...]
+    covariance: Float64[np.ndarray, '6 6']
+    centre_lps_mm: Float64[np.ndarray, '3']
+    termination: int
+    verdict: int
+    similarity_before: float
+    similarity_after: float
+    iterations: int
+    compute_s: float
+    checks: tuple[CheckReport, ...]
+    warnings: tuple[str, ...]
+    backend: str
+    drr: Float32[np.ndarray, 'H W'] | None = None
+    overlay: UInt8[np.ndarray, 'H W 3'] | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The request failed; `kind` is the name of a class in errors.py."""
+
+    kind: str
+    code: ErrorCode
+    message: str
+
+
+Request = LoadCT | ListSeries | WarmUp | Register
+Reply = Done | CTLoaded | SeriesListed | Registered

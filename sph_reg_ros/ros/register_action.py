@@ -1,0 +1,171 @@
+"""The action ~/register: one registration on request, from the next X-ray or from given ones.
+
+A goal that comes while another runs is rejected. The goal succeeds only with a VERIFIED pose; it is
+aborted otherwise, and `error` says why.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Callable
+
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.node import Node
+
+from sph_reg_ros.action import Register
+from sph_reg_ros.errors import (
+    CancelledError,
+    ConfigError,
+    ErrorCode,
+    ImageError,
+    RegistrationError,
+    RuntimeUnavailableError,
+)
+from sph_reg_ros.msg import ErrorCode as ErrorCodeMessage
+from sph_reg_ros.ros.mailbox import Mailbox
+from sph_reg_ros.ros.parameters import NodeParameters
+from sph_reg_ros.ros.protocol import ProgressReport
+from sph_reg_ros.ros.registrar import Job, Registrar
+from sph_reg_ros.ros.view_messages import initial_pose_from_message, view_from_messages
+from sph_reg_ros.ros.views import FramedPose, XRayView
+
+POLL_S = 0.02
+RESULT_TIMEOUT_S = 10
+
+
+class RegisterAction:
+    """Server of ~/register."""
+
+    def __init__(
+        self,
+        node: Node,
+        registrar: Registrar,
+        parameters: Callable[[], NodeParameters],
+        initial_pose: Callable[[], FramedPose | None],
+        is_active: Callable[[], bool],
+    ) -> None:
+        """Serve; `initial_pose` gives the node's own guess for goals that bring none."""
+        self._node, self._registrar, self._parameters = node, registrar, parameters
+        self._initial_pose, self._is_active = initial_pose, is_active
+        self._busy = threading.Lock()
+        self._next_view: Mailbox[XRayView] | None = None
+        self._server = ActionServer(
+            node,
+            Register,
+            '~/register',
+            execute_callback=self._execute,
+            goal_callback=self._accept,
+            cancel_callback=lambda goal: CancelResponse.ACCEPT,
+            callback_group=ReentrantCallbackGroup(),
+            result_timeout=RESULT_TIMEOUT_S,
+        )
+
+    def take(self, view: XRayView) -> bool:
+        """Take a view if a goal waits for one."""
+        mailbox = self._next_view
+        if mailbox is None:
+            return False
+        mailbox.put(view)
+        return True
+
+    def _accept(self, goal: Register.Goal) -> GoalResponse:
+        if self._busy.acquire(blocking=False):
+            return GoalResponse.ACCEPT
+        self._node.get_logger().warning('goal rejected: another one is running')
+        return GoalResponse.REJECT
+
+    def _execute(self, goal_handle: ServerGoalHandle) -> Register.Result:
+        try:
+            outcome = self._outcome(goal_handle)
+        except RegistrationError as error:
+            outcome = _failed(error)
+        finally:
+            self._next_view = None
+            self._busy.release()
+        if outcome.error.code == ErrorCode.NONE:
+            goal_handle.succeed()
+        elif goal_handle.is_cancel_requested:
+            goal_handle.canceled()
+        else:
+            goal_handle.abort()
+        return outcome
+
+    def _outcome(self, goal_handle: ServerGoalHandle) -> Register.Result:
+        goal: Register.Goal = goal_handle.request
+        self._require_active()
+        deadline = time.monotonic() + self._timeout_s(goal)
+        initial = self._initial_pose()
+        if goal.use_initial_pose:
+            initial = initial_pose_from_message(goal.initial_pose)
+        views = self._given_views(goal) or (self._await_view(goal_handle, deadline),)
+        job = Job(
+            views,
+            initial,
+            timeout_s=max(deadline - time.monotonic(), POLL_S),
+            cancelled=lambda: goal_handle.is_cancel_requested,
+            observer=lambda progress: goal_handle.publish_feedback(_feedback(progress)),
+        )
+        result = self._registrar.register(job)
+        return Register.Result(
+            result=result, error=result.error, error_message=result.error_message
+        )
+
+    def _timeout_s(self, goal: Register.Goal) -> float:
+        if not math.isfinite(goal.timeout) or goal.timeout < 0:
+            raise ConfigError(ErrorCode.CONFIG_INVALID, 'timeout must be finite and not negative')
+        return goal.timeout or self._parameters().registration.timeout
+
+    def _given_views(self, goal: Register.Goal) -> tuple[XRayView, ...]:
+        images, infos, poses = goal.images, goal.camera_infos, goal.imager_poses
+        if len(images) != len(infos):
+            raise ImageError(
+                ErrorCode.IMAGE_LAYOUT, f'{len(images)} images need as many camera_infos'
+            )
+        if len(poses) != len(images) and (poses or len(images) > 1):
+            raise ImageError(
+                ErrorCode.IMAGER_POSE_MISSING, f'{len(images)} images need as many imager_poses'
+            )
+        rectified = self._parameters().image.rectified
+        return tuple(
+            view_from_messages(image, info, pose, rectified=rectified)
+            for image, info, pose in zip(images, infos, poses or [None] * len(images), strict=True)
+        )
+
+    def _await_view(self, goal_handle: ServerGoalHandle, deadline: float) -> XRayView:
+        self._next_view = Mailbox()
+        while time.monotonic() < deadline:
+            view = self._next_view.take(POLL_S)
+            if view is not None:
+                self._next_view = None
+                return view
+            if goal_handle.is_cancel_requested:
+                raise CancelledError
+            self._require_active()
+        raise RuntimeUnavailableError(
+            ErrorCode.TIMEOUT, 'no usable image arrived in time: is the image topic published?'
+        )
+
+    def _require_active(self) -> None:
+        if not self._is_active():
+            raise RuntimeUnavailableError(
+                ErrorCode.NOT_ACTIVE, 'the node is not active: configure and activate it first'
+            )
+
+
+def _failed(error: RegistrationError) -> Register.Result:
+    outcome = Register.Result(error_message=str(error))
+    outcome.error = outcome.result.error = ErrorCodeMessage(code=int(error.code))
+    outcome.result.error_message = str(error)
+    return outcome
+
+
+def _feedback(progress: ProgressReport) -> Register.Feedback:
+    return Register.Feedback(
+        stage=progress.stage,
+        iteration=progress.iteration,
+        loss=progress.loss,
+        best_loss=progress.best_loss,
+        elapsed=progress.elapsed_s,
+    )

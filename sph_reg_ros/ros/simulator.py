@@ -1,0 +1,198 @@
+"""carm_simulator: a C-arm with a patient, for demos and tests; it knows the truth.
+
+Publishes, all with the stamp of the exposure: image, camera_info, imager_pose (encoders, wrong on
+purpose), ground_truth (patient in the imager), /tf fixed -> imager (encoders); and initial_pose,
+latched: the patient in the fixed frame. Service ~/expose takes one image.
+"""
+
+import signal
+import threading
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
+from rclpy.clock import Clock, ClockType
+from rclpy.logging import get_logger
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
+
+from sph_reg_ros.errors import RegistrationError
+from sph_reg_ros.evaluation.carm import CArm, Exposure, isocentre_of
+from sph_reg_ros.evaluation.simulation import patient_from_ct
+from sph_reg_ros.geometry import Camera
+from sph_reg_ros.geometry.carm import angles_from_camera_from_ct, format_angles
+from sph_reg_ros.imaging.ct import load_ct
+from sph_reg_ros.imaging.sample import sample_ct_path
+from sph_reg_ros.ros.conversions import pose_from_matrix, time_message, transform_message
+from sph_reg_ros.ros.exposures import ExposureQueue
+from sph_reg_ros.ros.image_conversions import image_from_array
+from sph_reg_ros.ros.parameter_server import ParameterServer
+from sph_reg_ros.ros.simulator_parameters import SimulatorParameters
+from sph_reg_ros.ros.transforms import TransformPublisher
+
+_TICK_S = 0.02
+# Deep enough that a burst of exposures waits for a listener that is busy.
+_KEPT = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+_LATCHED = QoSProfile(
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+
+
+class CArmSimulator(Node):
+    """Takes images at a rate or on demand; a plain node, it works as soon as it runs."""
+
+    def __init__(self) -> None:
+        """Declare, start to load the CT, publish from a timer."""
+        super().__init__('carm_simulator')
+        self._settings = ParameterServer(self, lambda _: True, SimulatorParameters).tree
+        self._exposures = ExposureQueue(partial(build_carm, self._settings), self._settings.images)
+        self._taken = 0
+        self._asked_for = 0
+        self._next_s = 0.0
+        self._announced = False
+        self._create_interfaces()
+
+    def _create_interfaces(self) -> None:
+        self._image = self.create_publisher(Image, 'image', _KEPT)
+        self._camera_info = self.create_publisher(CameraInfo, 'camera_info', _KEPT)
+        self._imager_pose = self.create_publisher(PoseStamped, 'imager_pose', _KEPT)
+        self._ground_truth = self.create_publisher(PoseStamped, 'ground_truth', _KEPT)
+        self._initial_pose = self.create_publisher(
+            PoseWithCovarianceStamped, 'initial_pose', _LATCHED
+        )
+        self._transforms = TransformPublisher(self)
+        self.create_service(Trigger, '~/expose', self._on_expose)
+        # Rates are promises to people: they hold when simulated time stands still.
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(_TICK_S, self._tick, clock=self._steady)
+
+    def close(self) -> None:
+        """Stop taking images."""
+        self._exposures.close()
+
+    def _on_expose(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        images = self._settings.images
+        requested = max(self._asked_for, self._taken)
+        response.success = images == 0 or requested < images
+        if response.success:
+            self._asked_for = requested + 1
+            response.message = f'image {self._asked_for} will be taken'
+        else:
+            response.message = f'all {images} images have been taken: restart the simulator'
+        return response
+
+    def _tick(self) -> None:
+        self._exposures.raise_if_failed()
+        self._announce_once()
+        if not self._due():
+            return
+        exposure = self._exposures.take()
+        if exposure is not None:
+            self._publish(exposure)
+
+    def _announce_once(self) -> None:
+        carm = self._exposures.carm
+        if carm is None or self._announced:
+            return
+        message = PoseWithCovarianceStamped()
+        message.header.stamp = time_message(self._now_ns())
+        message.header.frame_id = self._settings.frames.fixed
+        message.pose.pose = pose_from_matrix(carm.fixed_from_ct.numpy())
+        self._initial_pose.publish(message)
+        self._announced = True
+        self.get_logger().info('CT loaded')
+
+    def _due(self) -> bool:
+        if self._settings.wait_for_subscriber and not self._image.get_subscription_count():
+            return False
+        now_s = self._steady.now().nanoseconds * 1e-9
+        at_rate = self._settings.rate_hz > 0 and now_s >= self._next_s
+        return at_rate or self._taken < self._asked_for
+
+    def _publish(self, exposure: Exposure) -> None:
+        rate_hz = self._settings.rate_hz
+        self._next_s = self._steady.now().nanoseconds * 1e-9 + (1 / rate_hz if rate_hz else 0.0)
+        self._taken += 1
+        frames, stamp_ns = self._settings.frames, self._now_ns()
+        stamp = time_message(stamp_ns)
+        imager = Header(stamp=stamp, frame_id=frames.imager)
+        fixed = Header(stamp=stamp, frame_id=frames.fixed)
+        fixed_from_camera = exposure.fixed_from_camera.numpy()
+        # What explains the image goes first, so that a listener need not wait for it.
+        self._transforms.send(
+            [transform_message(fixed_from_camera, fixed.frame_id, imager.frame_id, stamp_ns)]
+        )
+        self._imager_pose.publish(
+            PoseStamped(header=fixed, pose=pose_from_matrix(fixed_from_camera))
+        )
+        camera = self._settings.geometry.camera
+        self._camera_info.publish(camera_info_message(camera, imager))
+        truth = pose_from_matrix(exposure.camera_from_ct.numpy())
+        self._ground_truth.publish(PoseStamped(header=imager, pose=truth))
+        self._image.publish(image_from_array(exposure.counts, imager))
+        angles = format_angles(*angles_from_camera_from_ct(exposure.camera_from_ct))
+        self.get_logger().info(f'image {exposure.index + 1}: {angles}')
+
+    def _now_ns(self) -> int:
+        return self.get_clock().now().nanoseconds
+
+
+def camera_info_message(camera: Camera, header: Header) -> CameraInfo:
+    """Return the message of a camera without distortion whose image needs no rectification."""
+    message = CameraInfo(header=header, height=camera.height, width=camera.width)
+    K = camera.K.numpy()
+    message.distortion_model, message.d = 'plumb_bob', [0.0] * 5
+    message.k, message.r = K.reshape(9), np.eye(3).reshape(9)
+    message.p = np.hstack([K, np.zeros((3, 1))]).reshape(12)
+    return message
+
+
+def build_carm(settings: SimulatorParameters) -> CArm:
+    """Load the patient and set up the C-arm around the middle of the CT."""
+    path = Path(settings.ct.path) if settings.ct.path else sample_ct_path()
+    ct = load_ct(path, series_uid=settings.ct.series_uid or None)
+    return CArm(
+        patient=patient_from_ct(ct, settings.xray.bone_threshold_hu),
+        isocentre_lps_mm=isocentre_of(ct),
+        geometry=settings.geometry,
+        orbit=settings.orbit,
+        encoder_error=settings.encoder_error,
+        simulation=settings.xray,
+        seed=settings.seed,
+    )
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM; return the exit code."""
+    stop = threading.Event()
+    # rclpy's own handlers end its context before the node could finish what it does.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    node = None
+    try:
+        node = CArmSimulator()
+        while not stop.is_set():
+            rclpy.spin_once(node, timeout_sec=_TICK_S)
+    except RegistrationError as error:
+        get_logger('carm_simulator').fatal(str(error))
+        return 1
+    finally:
+        if node is not None:
+            node.close()
+            node.destroy_node()
+        rclpy.shutdown()
+    return 0
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

@@ -1,0 +1,90 @@
+"""What the node is doing, in one place; published latched, so that late comers know at once."""
+
+import threading
+
+from builtin_interfaces.msg import Duration
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+from sph_reg_ros.errors import ErrorCode, RegistrationError
+from sph_reg_ros.msg import ErrorCode as ErrorCodeMessage
+from sph_reg_ros.msg import RegistrationResult, RegistrationStatus
+from sph_reg_ros.ros.conversions import NANOSECONDS, nanoseconds, time_message
+
+LATCHED = QoSProfile(
+    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
+_STATE_OF_VERDICT = {
+    RegistrationResult.UNVERIFIED: RegistrationStatus.UNVERIFIED,
+    RegistrationResult.VERIFIED: RegistrationStatus.VERIFIED,
+    RegistrationResult.REJECTED: RegistrationStatus.REJECTED,
+}
+
+
+class StatusBoard:
+    """State, last error and counters; every change is published. Thread-safe."""
+
+    def __init__(self, node: Node) -> None:
+        """Advertise ~/status and say UNCONFIGURED."""
+        self._node = node
+        self._lock = threading.RLock()
+        self._publisher = node.create_publisher(RegistrationStatus, '~/status', LATCHED)
+        self._message = RegistrationStatus()
+        self.set_state(RegistrationStatus.UNCONFIGURED)
+
+    @property
+    def state(self) -> int:
+        """Return the present state, a constant of RegistrationStatus."""
+        return self._message.state
+
+    @property
+    def message(self) -> RegistrationStatus:
+        """Return the last status; not to be changed."""
+        return self._message
+
+    def set_state(self, state: int, error: RegistrationError | None = None) -> None:
+        """Enter a state, with the reason if something is wrong."""
+        with self._lock:
+            self._message.state = state
+            self._set_error(error.code if error else ErrorCode.NONE, str(error or ''))
+            self._message.checks = []
+            self.publish()
+
+    def set_ct(self, series_uid_hash: str) -> None:
+        """Note another CT; what was known of the one before is gone."""
+        with self._lock:
+            self._message.ct_series_uid_hash = series_uid_hash
+            self._message.result_stamp = time_message(0)
+
+    def set_result(self, result: RegistrationResult) -> None:
+        """Take over verdict, checks and error of a result, and count it."""
+        with self._lock:
+            message, refused = self._message, result.termination == RegistrationResult.NOT_RUN
+            message.state = _STATE_OF_VERDICT[result.verdict]
+            message.header.frame_id = result.header.frame_id
+            message.result_stamp = result.header.stamp
+            self._set_error(result.error.code, result.error_message)
+            message.checks = result.checks
+            message.images_refused += refused
+            message.images_registered += not refused
+            self.publish()
+
+    def set_counters(self, received: int, dropped: int) -> None:
+        """Note how many images came in and how many gave way to newer ones."""
+        with self._lock:
+            self._message.images_received = received
+            self._message.images_dropped = dropped
+
+    def publish(self) -> None:
+        """Send the status, with the age of the X-ray it speaks of."""
+        with self._lock:
+            now = self._node.get_clock().now()
+            self._message.header.stamp = now.to_msg()
+            stamp_ns = nanoseconds(self._message.result_stamp)
+            age_ns = max(0, now.nanoseconds - stamp_ns) if stamp_ns else 0
+            self._message.age = Duration(sec=age_ns // NANOSECONDS, nanosec=age_ns % NANOSECONDS)
+            self._publisher.publish(self._message)
+
+    def _set_error(self, code: int, text: str) -> None:
+        self._message.error = ErrorCodeMessage(code=int(code))
+        self._message.error_message = text

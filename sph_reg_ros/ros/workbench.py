@@ -1,0 +1,131 @@
+"""What the worker does with its requests; the only module of `ros` that imports torch."""
+
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sph_reg_ros.errors import CTError, ErrorCode, ImageError
+from sph_reg_ros.geometry import Camera
+from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
+from sph_reg_ros.imaging.collimator import collimator_mask
+from sph_reg_ros.imaging.ct import list_series, load_ct
+from sph_reg_ros.imaging.intensity import IntensityModel, counts, line_integrals
+from sph_reg_ros.imaging.masks import saturation_mask
+from sph_reg_ros.registration import RegistrationRequest, View, register
+from sph_reg_ros.rendering import render, render_with_jacobian
+from sph_reg_ros.ros import protocol
+from sph_reg_ros.ros.overlay import overlay
+from sph_reg_ros.ros.parameters import ImageParameters
+from sph_reg_ros.ros.protocol import ProgressReport, Reply, Request
+
+Report = Callable[[ProgressReport], None]
+
+
+class Workbench:
+    """Keeps the CT between requests."""
+
+    def __init__(self) -> None:
+        """Start without a CT, on all cores that this process may use."""
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        self._volume: AttenuationVolume | None = None
+        self._series_uid_hash = ''
+
+    def handle(self, request: Request, report: Report) -> Reply:
+        """Carry out one request; raises RegistrationError."""
+        match request:
+            case protocol.LoadCT():
+                return self._load_ct(request)
+            case protocol.ListSeries():
+                series = list_series(Path(request.path))
+                return protocol.SeriesListed(tuple(str(entry) for entry in series))
+            case protocol.WarmUp():
+                return self._warm_up(request)
+            case protocol.Register():
+                return self._register(request, report)
+
+    def _load_ct(self, request: protocol.LoadCT) -> protocol.CTLoaded:
+        # Forgotten first: if loading fails, nobody must go on with the CT of another patient.
+        self._volume = None
+        ct = load_ct(Path(request.path), series_uid=request.series_uid or None)
+        self._volume = attenuation_from_hounsfield(ct, request.energy_kev)
+        self._series_uid_hash = ct.series_uid_hash
+        return protocol.CTLoaded(ct.series_uid_hash, self._volume.shape, self._volume.spacing_mm)
+
+    def _warm_up(self, request: protocol.WarmUp) -> protocol.Done:
+        volume = self._require_volume()
+        camera = Camera.from_geometry(1000.0, (20.0, 20.0), (16, 16))
+        camera_from_ct = torch.eye(4, dtype=torch.float64)
+        camera_from_ct[:3, 3] = torch.tensor([0.0, 0.0, 800.0]) - volume.centre
+        for function in (render, render_with_jacobian):
+            function(volume, camera_from_ct, camera.K, camera.size, backend=request.backend)
+        return protocol.Done()
+
+    def _register(self, request: protocol.Register, report: Report) -> protocol.Registered:
+        volume = self._require_volume()
+        views = tuple(prepare_view(view, request.image) for view in request.views)
+        start = torch.from_numpy(request.initial_camera_from_ct)
+        result = register(
+            RegistrationRequest(volume, views, start, request.config),
+            lambda progress: report(ProgressReport(**vars(progress))),
+        )
+        drr = None
+        if request.drr or request.overlay:
+            camera = views[0].camera
+            pose = result.camera_from_ct[0]
+            drr = render(volume, pose, camera.K, camera.size, backend=result.backend)
+        return protocol.Registered(
+            ct_series_uid_hash=self._series_uid_hash,
+            camera_from_ct=tuple(pose.numpy() for pose in result.camera_from_ct),
+            covariance=result.covariance.numpy(),
+            centre_lps_mm=result.centre_lps_mm.numpy(),
+            termination=int(result.termination),
+            verdict=int(result.verdict),
+            similarity_before=result.similarity_before,
+            similarity_after=result.similarity_after,
+            iterations=result.iterations,
+            compute_s=math.fsum(result.timings_s.values()),
+            checks=tuple(protocol.CheckReport(**vars(check)) for check in result.checks),
+            warnings=result.warnings,
+            backend=result.backend,
+            drr=drr.float().numpy() if drr is not None and request.drr else None,
+            overlay=_overlay(views[0], drr) if drr is not None and request.overlay else None,
+        )
+
+    def _require_volume(self) -> AttenuationVolume:
+        if self._volume is None:
+            raise CTError(ErrorCode.CT_NOT_LOADED, 'no CT is loaded: set ct.path or call ~/load_ct')
+        return self._volume
+
+
+def prepare_view(view: protocol.RegisterView, image: ImageParameters) -> View:
+    """Turn raw pixels into line integrals and mask what measures nothing.
+
+    Raises:
+        ImageError: IMAGE_CONTENT if there are NaN or infinite pixels, or nothing to see.
+    """
+    pixels = torch.from_numpy(view.pixels.astype(np.float32))
+    if not torch.isfinite(pixels).all():
+        raise ImageError(ErrorCode.IMAGE_CONTENT, 'the image has NaN or infinite pixels')
+    model = IntensityModel(image.intensity, image.i0 or None, image.bright_air)  # type: ignore[arg-type]
+    exposed = torch.ones_like(pixels, dtype=torch.bool)
+    if image.mask_collimator:
+        exposed &= collimator_mask(counts(pixels, model))
+    # Saturated air still shows the open beam, so it is masked only afterwards.
+    integrals = line_integrals(pixels, model, exposed)
+    mask = exposed & saturation_mask(pixels) if image.mask_saturation else exposed
+    height, width = pixels.shape
+    fixed_from_camera = view.fixed_from_camera
+    return View(
+        integrals,
+        Camera(torch.from_numpy(view.K), height, width),
+        None if bool(mask.all()) else mask,
+        None if fixed_from_camera is None else torch.from_numpy(fixed_from_camera),
+    )
+
+
+def _overlay(view: View, drr: torch.Tensor) -> np.ndarray:
+    return overlay(view.line_integrals.numpy(), drr.float().numpy())

@@ -1,0 +1,90 @@
+"""The process that computes: `python -m sph_reg_ros.ros.worker FD` serves requests on a socket.
+
+It never imports rclpy, ignores SIGINT and SIGTERM (the node stops it) and ends at once when the
+other end of its socket closes, so that it cannot outlive the node.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+
+from sph_reg_ros import errors
+from sph_reg_ros.errors import CancelledError, ErrorCode, RegistrationError
+from sph_reg_ros.ros.protocol import Cancel, Failure, ProgressReport, Reply, Request
+
+Report = Callable[[ProgressReport], None]
+Handler = Callable[[Request, Report], Reply]
+
+
+class Server:
+    """Answer requests one after the other; a thread listens for Cancel meanwhile."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Serve on a connected socket."""
+        self._connection = connection
+        self._requests: SimpleQueue[Request] = SimpleQueue()
+        self._cancelled = threading.Event()
+
+    def listen(self) -> None:
+        """Receive until the node closes its end, then end the process, whatever it is doing."""
+        try:
+            while True:
+                message = self._connection.recv()
+                if isinstance(message, Cancel):
+                    self._cancelled.set()
+                else:
+                    self._cancelled.clear()
+                    self._requests.put(message)
+        except (EOFError, OSError):
+            os._exit(0)
+
+    def serve(self, handler: Handler) -> None:
+        """Answer for ever."""
+        while True:
+            request = self._requests.get()
+            try:
+                self._connection.send(self._answer(handler, request))
+            except OSError:
+                return
+
+    def _answer(self, handler: Handler, request: Request) -> Reply | Failure:
+        try:
+            return handler(request, self._report)
+        except RegistrationError as error:
+            return Failure(type(error).__name__, error.code, str(error))
+        except MemoryError:
+            return Failure('SolverError', ErrorCode.NUMERICAL, 'out of memory: use a smaller CT')
+        # A bug in one request must not take down the process that serves the next.
+        except Exception as error:
+            message = f'internal error: {type(error).__name__}: {error}'
+            return Failure('SolverError', ErrorCode.NUMERICAL, message)
+
+    def _report(self, progress: ProgressReport) -> None:
+        if self._cancelled.is_set():
+            raise CancelledError
+        self._connection.send(progress)
+
+
+def error_from(failure: Failure) -> RegistrationError:
+    """Return the error that a Failure stands for, ready to be raised."""
+    return getattr(errors, failure.kind)(failure.code, failure.message)
+
+
+def main() -> None:
+    """Serve on the socket whose descriptor is the only argument."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    server = Server(Connection(int(sys.argv[1])))
+    threading.Thread(target=server.listen, daemon=True).start()
+    # torch takes seconds to import: from here on the process already ends with its node.
+    from sph_reg_ros.ros.workbench import Workbench
+
+    server.serve(Workbench().handle)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,167 @@
+"""The node's worker: one process at a time, the CT in it, and a new one when it dies."""
+
+import threading
+import time
+from collections import deque
+from typing import cast
+
+from sph_reg_ros.errors import CancelledError, ErrorCode, RuntimeUnavailableError
+from sph_reg_ros.ros.protocol import (
+    CTLoaded,
+    ListSeries,
+    LoadCT,
+    Register,
+    Registered,
+    Reply,
+    Request,
+    SeriesListed,
+    WarmUp,
+)
+from sph_reg_ros.ros.worker_process import Observer, Predicate, WorkerProcess
+
+LOAD_TIMEOUT_S = 600.0
+MAX_RESTARTS, RESTART_WINDOW_S = 3, 60.0
+
+
+def _never() -> bool:
+    return False
+
+
+class WorkerClient:
+    """Keeps a worker process and the CT that it holds; calls are serialised by a lock."""
+
+    def __init__(self) -> None:
+        """Start nothing yet."""
+        self._lock = threading.Lock()
+        self._process: WorkerProcess | None = None
+        self._restarts: deque[float] = deque()
+        # What shall be loaded, and whether the present process has it.
+        self._ct: LoadCT | None = None
+        self._ct_loaded = False
+        self._stopping = threading.Event()
+        self._closed = False
+        self.restarts = 0
+
+    @property
+    def pid(self) -> int | None:
+        """Return the id of the process, None if none was started."""
+        return self._process.pid if self._process else None
+
+    @property
+    def alive(self) -> bool:
+        """Return whether the process runs."""
+        process = self._process
+        return process is not None and process.alive
+
+    def start(self) -> None:
+        """Start the process; it is ready for calls at once, though slow to answer the first."""
+        with self._lock:
+            self._stopping.clear()
+            self._restarts.clear()
+            self._ct = None
+            self._start()
+
+    def load_ct(self, request: LoadCT) -> CTLoaded:
+        """Load a CT; a registration that runs is finished first. Raises RegistrationError."""
+        with self._lock:
+            self._ct = None
+            self._revive(_never)
+            loaded = cast(CTLoaded, self._call(request))
+            self._ct, self._ct_loaded = request, True
+            return loaded
+
+    def list_series(self, path: str) -> tuple[str, ...]:
+        """Return a line of text for each DICOM series of a folder. Raises RegistrationError."""
+        with self._lock:
+            return cast(SeriesListed, self._call(ListSeries(path))).lines
+
+    def warm_up(self, request: WarmUp) -> None:
+        """Compile. Raises RegistrationError."""
+        with self._lock:
+            self._call(request)
+
+    def register(
+        self,
+        request: Register,
+        timeout_s: float,
+        cancelled: Predicate = _never,
+        observer: Observer = lambda progress: None,
+    ) -> Registered:
+        """Register, reporting progress; stops soon after `cancelled` or the time limit.
+
+        Raises:
+            RegistrationError: what the worker raised; CANCELLED, TIMEOUT or WORKER_DIED.
+        """
+        with self._lock:
+            self._revive(cancelled)
+            return cast(Registered, self._call(request, timeout_s, cancelled, observer))
+
+    def revive(self, cancelled: Predicate = _never) -> bool:
+        """Start a dead process again with its CT; return whether that was necessary.
+
+        Raises:
+            RegistrationError: WORKER_DIED, it dies again and again, or CANCELLED.
+        """
+        with self._lock:
+            return self._revive(cancelled)
+
+    def close(self) -> None:
+        """End the process for good; whoever would start it again gets CancelledError."""
+        self._closed = True
+        self.stop()
+
+    def stop(self) -> None:
+        """End the process; a call that waits for it raises CancelledError."""
+        self._stopping.set()
+        with self._lock:
+            self._end()
+
+    def _start(self) -> None:
+        self._end()
+        if self._closed:
+            raise CancelledError
+        self._process, self._ct_loaded = WorkerProcess(), False
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.end()
+        self._process = None
+
+    def _revive(self, cancelled: Predicate) -> bool:
+        if self._process is None:
+            return False
+        dead = not self.alive
+        if dead:
+            self._restart()
+        if self._ct is not None and not self._ct_loaded:
+            self._call(self._ct, LOAD_TIMEOUT_S, cancelled)
+            self._ct_loaded = True
+        return dead
+
+    def _restart(self) -> None:
+        now = time.monotonic()
+        while self._restarts and self._restarts[0] < now - RESTART_WINDOW_S:
+            self._restarts.popleft()
+        if len(self._restarts) >= MAX_RESTARTS:
+            raise RuntimeUnavailableError(
+                ErrorCode.WORKER_DIED,
+                f'the worker process died {MAX_RESTARTS + 1} times within {RESTART_WINDOW_S:g} s: '
+                'look for its messages in the log, then configure the node again',
+            )
+        self._restarts.append(now)
+        self.restarts += 1
+        self._start()
+
+    def _call(
+        self,
+        request: Request,
+        timeout_s: float = LOAD_TIMEOUT_S,
+        cancelled: Predicate = _never,
+        observer: Observer = lambda progress: None,
+    ) -> Reply:
+        """Send a request and wait for its reply; the caller holds the lock."""
+        if self._stopping.is_set():
+            raise CancelledError
+        if self._process is None:
+            raise RuntimeUnavailableError(ErrorCode.NOT_ACTIVE, 'the worker is not running')
+        return self._process.call(request, timeout_s, cancelled, self._stopping.is_set, observer)

@@ -1,0 +1,33 @@
+"""Skips what this machine cannot run, and says why."""
+
+import os
+import shutil
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+
+def has(*modules: str) -> bool:
+    return all(find_spec(module) is not None for module in modules)
+
+
+HAS_ROS = has('rclpy', 'tf2_msgs', 'sph_reg_ros.msg')
+HAS_FULL_ROS = HAS_ROS and has('launch_ros', 'tf2_ros') and shutil.which('ros2') is not None
+NEEDS = {
+    'gpu': (torch.cuda.is_available(), 'needs a CUDA device'),
+    'ros': (HAS_ROS, 'needs rclpy and the built messages: make test'),
+    'ros_full': (HAS_FULL_ROS, 'needs an installed ROS 2 with launch, tf2_ros and ros2'),
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Where the set-up has promised ROS, its absence is an error and not a reason to skip.
+    if os.environ.get('REQUIRE_ROS') and not HAS_ROS:
+        raise pytest.UsageError('rclpy, tf2_msgs or sph_reg_ros.msg cannot be imported')
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark, (available, reason) in NEEDS.items():
+        if item.get_closest_marker(mark) and not available:
+            pytest.skip(reason)

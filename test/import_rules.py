@@ -1,0 +1,92 @@
+"""Reads the package's source for imports that go up, for ROS, and for data that is executed."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[1]
+PACKAGE = REPOSITORY / 'sph_reg_ros'
+FLOORS = (
+    ('__init__', 'errors'),
+    ('geometry',),
+    ('imaging',),
+    ('rendering',),
+    ('similarity', 'networks'),
+    ('solvers',),
+    ('registration',),
+    ('training', 'evaluation'),
+    ('ros', 'cli'),
+)
+FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+GENERATED = ('sph_reg_ros.action', 'sph_reg_ros.msg', 'sph_reg_ros.srv')
+ROS_WORDS = ('ament', 'cv_bridge', 'launch', 'message_filters', 'rclpy', 'rosbag2', 'rosidl', 'tf2')
+ROS_ENDINGS = ('_interfaces', '_msgs', '_srvs')
+EXECUTES_DATA = {
+    'modules': {'cloudpickle', 'dill', 'joblib', 'marshal', 'pickle', 'shelve'},
+    'calls': {
+        *('eval', 'exec', 'torch.load', 'torch.jit.load', 'yaml.load', 'yaml.full_load'),
+        *('yaml.unsafe_load', 'yaml.load_all'),
+    },
+}
+
+
+def is_ros(module: str) -> bool:
+    first = module.split('.')[0]
+    return (
+        first.startswith(ROS_WORDS) or first.endswith(ROS_ENDINGS) or module.startswith(GENERATED)
+    )
+
+
+def module_name(path: Path, root: Path) -> str:
+    parts = path.relative_to(root).with_suffix('').parts
+    return '.'.join(part for part in parts if part != '__init__')
+
+
+def imported_modules(path: Path, root: Path) -> Iterator[tuple[int, str]]:
+    package = path.relative_to(root).parent.parts
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            base = '.'.join([*above, *([node.module] if node.module else [])])
+            if base == 'sph_reg_ros':
+                yield from ((node.lineno, f'{base}.{alias.name}') for alias in node.names)
+            else:
+                yield node.lineno, base
+
+
+def floor_of(module: str) -> int:
+    part = module.split('.')[1] if '.' in module else '__init__'
+    part = '__init__' if part.startswith('__') else part  # its attributes, such as __version__
+    assert part in FLOOR_OF, f'{module}: say on which floor it is'
+    return FLOOR_OF[part]
+
+
+def broken_rules(path: Path, root: Path = REPOSITORY) -> list[str]:
+    """Return imports that go up, and imports of ROS outside sph_reg_ros.ros."""
+    importer = module_name(path, root)
+    broken = []
+    for line, imported in imported_modules(path, root):
+        where = f'{importer}:{line} imports {imported}'
+        if is_ros(imported):
+            if not importer.startswith('sph_reg_ros.ros'):
+                broken.append(f'{where}: ROS')
+        elif imported.startswith('sph_reg_ros.') and floor_of(imported) > floor_of(importer):
+            broken.append(f'{where}: up')
+    return broken
+
+
+def executed_data(path: Path, root: Path = REPOSITORY) -> list[str]:
+    """Return what would execute code that came as data."""
+    found = [
+        f'{path}:{line} {name}'
+        for line, name in imported_modules(path, root)
+        if name.split('.')[0] in EXECUTES_DATA['modules']
+    ]
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in EXECUTES_DATA['calls']:
+            found.append(f'{path}:{node.lineno} {ast.unparse(node.func)}')
+        if isinstance(node, ast.keyword) and node.arg == 'allow_pickle':
+            found.append(f'{path}:{node.value.lineno} allow_pickle')
+    return found

@@ -1,0 +1,60 @@
+"""Launch files load, explain their arguments and stay short; needs an installed launch."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip('launch_ros')
+
+from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
+
+from launch import LaunchContext
+
+pytestmark = pytest.mark.ros_full
+FOLDER = Path(__file__).parents[2] / 'launch'
+NAMES = ['registration.launch.py', 'demo.launch.py']
+PROFILE = 'FASTRTPS_DEFAULT_PROFILES_FILE'
+
+
+def load(name: str):
+    """Return the description of a launch file."""
+    try:
+        get_package_share_directory('sph_reg_ros')
+    except PackageNotFoundError:
+        pytest.skip('the package is not installed in a ROS 2 workspace')
+    spec = importlib.util.spec_from_file_location(name.replace('.', '_'), FOLDER / name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.generate_launch_description()
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_argument_has_a_default_and_a_description(name):
+    arguments = load(name).get_launch_arguments()
+    assert {'ct', 'namespace', 'use_sim_time', 'log_level', 'rviz'} <= {a.name for a in arguments}
+    for argument in arguments:
+        assert isinstance(argument, DeclareLaunchArgument)
+        assert argument.default_value is not None
+        assert len(argument.description) > 10
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_launch_file_fits_on_two_screens(name):
+    assert len((FOLDER / name).read_text(encoding='utf-8').splitlines()) <= 120
+
+
+@pytest.mark.parametrize('own', ['', '/somewhere/own.xml'])
+def test_the_profile_for_large_images_is_set_unless_the_user_has_one(own, monkeypatch):
+    monkeypatch.delenv(PROFILE, raising=False)
+    if own:
+        monkeypatch.setenv(PROFILE, own)
+    settings = [
+        entity
+        for entity in load('registration.launch.py').entities
+        if isinstance(entity, SetEnvironmentVariable)
+    ]
+    (setting,) = settings
+    setting.execute(context := LaunchContext())
+    assert context.environment[PROFILE].endswith(own or 'config/fastdds_large_images.xml')

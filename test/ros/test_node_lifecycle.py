@@ -1,0 +1,192 @@
+"""Start, stop and what can go wrong on the way, from every state."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+
+from ros.harness import (
+    IMAGER,
+    Client,
+    NodeProcess,
+    error_mm,
+    make_scene,
+    moved,
+    write_phantom_ct,
+)
+from sph_reg_ros.msg import RegistrationStatus
+from sph_reg_ros.srv import LoadCT
+
+from sph_reg_ros.errors import ErrorCode
+
+pytestmark = pytest.mark.ros
+OFFSET = (0.03, -0.02, 0.04, 4.0, -3.0, 6.0)
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+READY = 'research use only'
+
+
+@pytest.fixture(scope='module')
+def ct_path(tmp_path_factory):
+    return write_phantom_ct(tmp_path_factory.mktemp('ct') / 'ct.nii.gz')
+
+
+def assert_clean_stop(node: NodeProcess, number: signal.Signals) -> None:
+    code, seconds = node.stop(number)
+    assert code == 0, node.log
+    assert 'Traceback' not in node.log and 'ERROR' not in node.log, node.log
+    assert seconds < 3.0
+
+
+@pytest.mark.parametrize('number', SIGNALS)
+def test_a_signal_ends_an_unconfigured_node(tmp_path, number):
+    with NodeProcess(tmp_path / 'log') as node, Client() as client:
+        client.status(RegistrationStatus.UNCONFIGURED)
+        assert_clean_stop(node, number)
+
+
+@pytest.mark.parametrize('number', SIGNALS)
+def test_a_signal_ends_a_node_that_is_being_configured(tmp_path, ct_path, number):
+    with NodeProcess(tmp_path / 'log', ct__path=ct_path, autostart=True) as node:
+        node.wait_for_log(READY)
+        assert_clean_stop(node, number)
+
+
+@pytest.mark.parametrize('number', SIGNALS)
+def test_a_signal_ends_a_configured_node(tmp_path, number):
+    with NodeProcess(tmp_path / 'log') as node, Client() as client:
+        assert client.change_state('configure')
+        assert_clean_stop(node, number)
+
+
+@pytest.mark.parametrize('number', SIGNALS)
+def test_a_signal_ends_an_active_node(tmp_path, ct_path, number):
+    with NodeProcess(tmp_path / 'log', ct__path=ct_path, autostart=True) as node:
+        node.wait_for_log('activate: done', 90)
+        assert_clean_stop(node, number)
+
+
+@pytest.mark.parametrize('number', SIGNALS)
+def test_a_signal_ends_a_node_that_registers(tmp_path, ct_path, number):
+    scene = make_scene(ct_path)
+    with (
+        NodeProcess(tmp_path / 'log', ct__path=ct_path, autostart=True) as node,
+        Client() as client,
+    ):
+        node.wait_for_log('activate: done', 90)
+        client.wait_until_heard()
+        client.publish_initial_pose(moved(scene.fixed_from_patient, *OFFSET))
+        client.publish_xray(scene)
+        client.status(RegistrationStatus.REGISTERING)
+        assert_clean_stop(node, number)
+
+
+def test_services_answer_while_the_node_is_being_configured(tmp_path, ct_path):
+    with (
+        NodeProcess(tmp_path / 'log', ct__path=ct_path, autostart=True) as node,
+        Client() as client,
+    ):
+        node.wait_for_log(READY)
+        assert client.spin_until(lambda: client.get_state() == 'configuring')
+        assert not client.change_state('configure')
+        node.wait_for_log('configure: done', 90)
+
+
+def test_a_failed_configure_says_why_and_can_be_repeated(tmp_path):
+    with NodeProcess(tmp_path / 'log', ct__path=tmp_path / 'missing') as node, Client() as client:
+        for _ in range(2):
+            assert not client.change_state('configure')
+            status = client.status(RegistrationStatus.ERROR)
+            assert status.error.code == ErrorCode.CT_UNREADABLE
+            assert client.get_state() == 'unconfigured'
+        assert 'configure failed' in node.log and 'CT_UNREADABLE' in node.log
+        assert 'Traceback' not in node.log
+
+
+def test_the_whole_cycle_can_be_repeated(tmp_path, ct_path):
+    with NodeProcess(tmp_path / 'log', ct__path=ct_path) as node, Client() as client:
+        for _ in range(3):
+            for transition in ('configure', 'activate', 'deactivate', 'activate', 'deactivate'):
+                assert client.change_state(transition), node.log
+            assert client.change_state('cleanup')
+        threads = len(list(Path(f'/proc/{node.process.pid}/task').iterdir()))
+        assert threads < 80, 'threads pile up'
+        assert_clean_stop(node, signal.SIGINT)
+
+
+def test_missing_weights_are_found_before_anything_is_loaded(tmp_path, ct_path):
+    path = tmp_path / 'net.safetensors'
+    with (
+        NodeProcess(tmp_path / 'log', ct__path=ct_path, weights__path=path) as node,
+        Client() as client,
+    ):
+        assert not client.change_state('configure')
+        assert client.status(RegistrationStatus.ERROR).error.code == ErrorCode.WEIGHTS_MISSING
+        assert 'loaded' not in node.log
+
+
+def test_without_a_ct_the_node_stays_inactive_until_one_is_loaded(tmp_path, ct_path):
+    scene = make_scene(ct_path)
+    with (
+        NodeProcess(tmp_path / 'log', use_imager_pose=False, frames__patient='spine') as node,
+        Client() as client,
+    ):
+        request = LoadCT.Request(path=str(ct_path))
+        response = client.call(LoadCT, 'load_ct', request)
+        assert response.error.code == ErrorCode.NOT_ACTIVE
+        assert client.change_state('configure')
+        assert not client.change_state('activate')
+        assert client.status(RegistrationStatus.ERROR).error.code == ErrorCode.CT_NOT_LOADED
+        assert client.get_state() == 'inactive'
+        assert client.call(LoadCT, 'load_ct', request, 60).success
+        assert client.change_state('activate')
+        client.wait_until_heard()
+        # No imager pose: the patient hangs on the imager, under the name that was asked for.
+        client.publish_initial_pose(moved(scene.camera_from_ct, *OFFSET), IMAGER)
+        stamp = client.publish_xray(scene)
+        assert client.result_of(stamp).error.code == ErrorCode.NONE
+        patient = client.lookup(IMAGER, 'spine', stamp)
+        assert error_mm(patient, scene.camera_from_ct, scene) < 1.0
+        assert client.change_state('deactivate') and client.change_state('cleanup')
+        assert client.get_state() == 'unconfigured'
+        assert client.status(RegistrationStatus.UNCONFIGURED).ct_series_uid_hash == ''
+        assert_clean_stop_after_errors(node)
+
+
+def assert_clean_stop_after_errors(node: NodeProcess) -> None:
+    assert node.stop()[0] == 0
+    assert 'Traceback' not in node.log
+
+
+@pytest.mark.parametrize(
+    ('parameters', 'reason'),
+    [
+        ({'ct__pth': 'x'}, "unknown parameter 'ct.pth': did you mean 'ct.path'?"),
+        ({'matching__timeout': -1.0}, 'matching.timeout must lie in'),
+        ({'matching__timeout': 'soon'}, 'matching.timeout must be float, not str'),
+        ({'registration__levels': '[4]'}, 'levels must be 8 px or more'),
+    ],
+)
+def test_a_wrong_parameter_stops_the_start_by_name(tmp_path, parameters, reason):
+    with NodeProcess(tmp_path / 'log', **parameters) as node:
+        assert node.process.wait(20) == 2
+        assert reason in node.log and 'Traceback' not in node.log
+
+
+def test_a_misspelt_parameter_in_a_file_stops_the_start_too(tmp_path):
+    file = tmp_path / 'parameters.yaml'
+    file.write_text('registration:\n  ros__parameters:\n    imge:\n      i0: 1.0\n')
+    with NodeProcess(tmp_path / 'log', params_file=file) as node:
+        assert node.process.wait(20) == 2
+        assert "did you mean 'image.i0'" in node.log
+
+
+def test_the_shipped_parameter_file_is_accepted_in_any_namespace(tmp_path):
+    from ros.harness import REPOSITORY
+
+    file = REPOSITORY / 'config' / 'registration.yaml'
+    changed = tmp_path / 'changed.yaml'
+    changed.write_text(file.read_text().replace('autostart: false', 'autostart: true'))
+    with NodeProcess(tmp_path / 'log', params_file=changed, namespace='/or/left') as node:
+        node.wait_for_log('ct.path is empty')

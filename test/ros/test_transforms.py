@@ -1,0 +1,131 @@
+"""Transforms on /tf, with tf2_ros and without it."""
+
+import math
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
+from ros.harness import Client, moved
+from tf2_msgs.msg import TFMessage
+
+from sph_reg_ros.ros.conversions import transform_message
+from sph_reg_ros.ros.tf_buffer import CACHE_NS, LookupFailedError, TFBuffer
+from sph_reg_ros.ros.transforms import TransformPublisher, tf2_ros
+
+pytestmark = pytest.mark.ros
+SECOND = 1_000_000_000
+T0 = 1_700_000_000 * SECOND
+BASE_FROM_ARM = moved(np.eye(4), 0.1, 0.2, 0.3, 10.0, 20.0, 30.0)
+BASE_FROM_PATIENT = moved(np.eye(4), -0.5, 0.4, 0.0, -100.0, 0.0, 50.0)
+
+
+def message(matrix, parent, child, stamp_ns=T0) -> TFMessage:
+    return TFMessage(transforms=[transform_message(matrix, parent, child, stamp_ns)])
+
+
+@pytest.fixture
+def buffer() -> TFBuffer:
+    buffer = TFBuffer()
+    buffer.add(message(BASE_FROM_ARM, 'base', 'arm'))
+    buffer.add(message(BASE_FROM_PATIENT, 'base', 'patient'))
+    return buffer
+
+
+def test_a_chain_goes_up_and_down_the_tree(buffer):
+    expected = np.linalg.inv(BASE_FROM_ARM) @ BASE_FROM_PATIENT
+    assert np.allclose(buffer.lookup('arm', 'patient', T0), expected)
+    assert np.allclose(buffer.lookup('patient', 'arm', T0), np.linalg.inv(expected))
+    assert np.allclose(buffer.lookup('arm', 'arm', T0), np.eye(4))
+
+
+def test_between_two_stamps_the_transform_is_interpolated(buffer):
+    turn = moved(np.eye(4), 0.0, 0.0, math.pi / 2, 0.0, 0.0, 0.0)
+    turn[:3, 3] = [100.0, 0.0, 0.0]
+    for stamp, matrix in ((T0, np.eye(4)), (T0 + SECOND, turn)):
+        buffer.add(message(matrix, 'base', 'swing', stamp))
+    half = buffer.lookup('base', 'swing', T0 + SECOND // 2)
+    assert np.allclose(half[:3, 3], [50, 0, 0])
+    assert np.allclose(half[:2, :2], [[math.sqrt(0.5), -math.sqrt(0.5)], [math.sqrt(0.5)] * 2])
+
+
+@pytest.mark.parametrize('offset', [-1, 1])
+def test_nothing_is_extrapolated(buffer, offset):
+    with pytest.raises(LookupFailedError, match='newest'):
+        buffer.lookup('arm', 'patient', T0 + offset)
+
+
+def test_the_latest_is_found_by_time_zero(buffer):
+    newer = moved(BASE_FROM_PATIENT, 0, 0, 0, 1.0, 0, 0)
+    buffer.add(message(newer, 'base', 'patient', T0 + SECOND))
+    assert np.allclose(buffer.lookup('base', 'patient', 0), newer)
+
+
+def test_frames_without_a_link_are_named(buffer):
+    with pytest.raises(LookupFailedError, match='no link between moon and base < arm|moon'):
+        buffer.lookup('base', 'moon', T0)
+
+
+def test_a_static_transform_holds_at_any_time(buffer):
+    buffer.add(message(BASE_FROM_ARM, 'patient', 'mark'), static=True)
+    assert np.allclose(buffer.lookup('patient', 'mark', T0 + 99 * SECOND), BASE_FROM_ARM)
+
+
+def test_old_transforms_are_forgotten_and_a_jump_back_starts_anew(buffer):
+    buffer.add(message(BASE_FROM_ARM, 'base', 'arm', T0 + CACHE_NS + 1))
+    with pytest.raises(LookupFailedError):
+        buffer.lookup('base', 'arm', T0)
+    long_ago = T0 - 2 * CACHE_NS
+    buffer.add(message(np.eye(4), 'base', 'arm', long_ago))
+    assert np.allclose(buffer.lookup('base', 'arm', long_ago), np.eye(4))
+
+
+BOTH = [
+    False,
+    pytest.param(
+        True,
+        marks=[
+            pytest.mark.ros_full,
+            pytest.mark.skipif(tf2_ros is None, reason='tf2_ros is not installed'),
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize('use_tf2_ros', BOTH)
+def test_transforms_go_out_with_the_qos_of_tf2_and_are_heard(use_tf2_ros):
+    with Client('sender') as sender, Client('listener') as listener:
+        publisher = TransformPublisher(sender.node, use_tf2_ros=use_tf2_ros)
+        listener.spin_until(lambda: sender.node.count_subscribers('/tf') > 1)
+        (info,) = listener.spin_until(lambda: listener.node.get_publishers_info_by_topic('/tf'))
+        assert info.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+        assert info.qos_profile.durability == DurabilityPolicy.VOLATILE
+        publisher.send(message(BASE_FROM_PATIENT, 'base', 'patient').transforms)
+        assert np.allclose(listener.lookup('base', 'patient', T0), BASE_FROM_PATIENT)
+
+
+@pytest.mark.ros_full
+@pytest.mark.skipif(tf2_ros is None, reason='tf2_ros is not installed')
+@pytest.mark.parametrize('use_tf2_ros', [False, True])
+def test_a_real_tf2_buffer_hears_us_and_agrees_with_ours(use_tf2_ros):
+    from rclpy.time import Time
+
+    from sph_reg_ros.ros.conversions import matrix_from_transform
+
+    with Client('sender') as sender, Client('listener') as listener:
+        tf2 = tf2_ros.Buffer(node=listener.node)
+        tf2_ros.TransformListener(tf2, listener.node)
+        publisher = TransformPublisher(sender.node, use_tf2_ros=use_tf2_ros)
+        listener.spin_until(lambda: sender.node.count_subscribers('/tf') > 2)
+        for parent, child, matrix in (
+            ('base', 'arm', BASE_FROM_ARM),
+            ('base', 'patient', BASE_FROM_PATIENT),
+        ):
+            publisher.send(message(matrix, parent, child).transforms)
+        stamp = Time(nanoseconds=T0)
+        listener.spin_until(lambda: tf2.can_transform('arm', 'patient', stamp))
+        theirs = tf2.lookup_transform('arm', 'patient', stamp).transform
+        ours = listener.lookup('arm', 'patient', T0)
+        assert np.allclose(matrix_from_transform(theirs), ours, atol=1e-6)

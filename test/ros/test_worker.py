@@ -1,0 +1,189 @@
+"""The worker process and the client that keeps it: no ROS needed but for the phantom."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+
+from ros.harness import REPOSITORY, Scene, error_mm, make_scene, moved, write_phantom_ct
+
+from sph_reg_ros.errors import CancelledError, ErrorCode, RegistrationError
+from sph_reg_ros.ros.protocol import LoadCT, Register, RegisterView, WarmUp
+from sph_reg_ros.ros.worker_client import MAX_RESTARTS, WorkerClient
+
+pytestmark = pytest.mark.ros
+
+
+@pytest.fixture(scope='module')
+def ct_path(tmp_path_factory):
+    return write_phantom_ct(tmp_path_factory.mktemp('worker') / 'ct.nii.gz')
+
+
+@pytest.fixture(scope='module')
+def scene(ct_path) -> Scene:
+    return make_scene(ct_path)
+
+
+@pytest.fixture(scope='module')
+def worker(ct_path):
+    client = WorkerClient()
+    client.start()
+    client.load_ct(LoadCT(str(ct_path), '', 60.0))
+    client.warm_up(WarmUp('auto'))
+    yield client
+    client.stop()
+
+
+def request(scene: Scene, **changes) -> Register:
+    view = RegisterView(scene.xray(), scene.camera.K.numpy())
+    start = moved(scene.camera_from_ct, 0.03, -0.02, 0.04, 4, -3, 6)
+    return Register(**({'views': (view,), 'initial_camera_from_ct': start} | changes))
+
+
+def test_a_phantom_is_found_with_progress_and_pictures(worker, scene):
+    progress = []
+    found = worker.register(request(scene, drr=True, overlay=True), 30, observer=progress.append)
+    assert error_mm(found.camera_from_ct[0], scene.camera_from_ct, scene) < 1.0
+    assert found.similarity_after > 0.99 > found.similarity_before
+    assert len(progress) >= 3 and progress[0].loss > progress[-1].loss
+    assert found.drr.shape == scene.camera.size and found.overlay.shape == (*scene.camera.size, 3)
+
+
+def test_two_views_of_one_patient_are_registered_together(worker, scene):
+    scenes = scene, scene.turned(1.2)
+    views = tuple(RegisterView(s.xray(), s.camera.K.numpy(), s.fixed_from_imager) for s in scenes)
+    found = worker.register(request(scene, views=views), 30)
+    for pose, one in zip(found.camera_from_ct, scenes, strict=True):
+        assert error_mm(pose, one.camera_from_ct, scene) < 0.6
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_pixels_that_are_no_numbers_are_refused(worker, scene, value):
+    pixels = scene.xray().astype(np.float32)
+    pixels[5, 6] = value
+    with pytest.raises(RegistrationError) as caught:
+        worker.register(request(scene, views=(RegisterView(pixels, np.eye(3)),)), 30)
+    assert caught.value.code == ErrorCode.IMAGE_CONTENT
+
+
+def test_an_empty_image_is_refused(worker, scene):
+    view = RegisterView(np.full((96, 96), 7, np.uint16), scene.camera.K.numpy())
+    with pytest.raises(RegistrationError) as caught:
+        worker.register(request(scene, views=(view,)), 30)
+    assert caught.value.code == ErrorCode.IMAGE_CONTENT
+
+
+def test_a_ct_out_of_view_is_refused(worker, scene):
+    away = moved(scene.camera_from_ct, 0, 0, 0, 0, 0, 0)
+    away[:3, 3] += [3000, 0, 0]
+    with pytest.raises(RegistrationError) as caught:
+        worker.register(request(scene, initial_camera_from_ct=away), 30)
+    assert caught.value.code == ErrorCode.NO_OVERLAP
+
+
+def test_cancel_stops_a_running_registration_soon(worker, scene):
+    started = threading.Event()
+    with pytest.raises(CancelledError):
+        worker.register(request(scene), 30, started.is_set, lambda progress: started.set())
+    assert worker.alive
+
+
+def test_a_time_limit_stops_a_registration(worker, scene):
+    with pytest.raises(RegistrationError) as caught:
+        worker.register(request(scene), 0.01)
+    assert caught.value.code == ErrorCode.TIMEOUT
+    assert worker.alive
+
+
+def test_a_bug_is_an_error_of_one_request_only(worker, scene):
+    with pytest.raises(RegistrationError, match='internal error'):
+        worker.register(request(scene, initial_camera_from_ct='nonsense'), 30)
+    assert worker.register(request(scene), 30).verdict == 1
+
+
+def test_a_killed_worker_is_noticed_and_comes_back_with_its_ct_but_not_for_ever(ct_path, scene):
+    client = WorkerClient()
+    client.start()
+    loaded = client.load_ct(LoadCT(str(ct_path), '', 60.0))
+    os.kill(client.pid, signal.SIGKILL)
+    with pytest.raises(RegistrationError) as caught:
+        # Killed in the middle of a request, the next one finds it alive again.
+        client.warm_up(WarmUp('auto'))
+    assert caught.value.code == ErrorCode.WORKER_DIED
+    assert client.register(request(scene), 30).ct_series_uid_hash == loaded.series_uid_hash
+    client._restarts.extend([time.monotonic()] * (MAX_RESTARTS - 1))
+    os.kill(client.pid, signal.SIGKILL)
+    while client.alive:
+        time.sleep(0.01)
+    with pytest.raises(RegistrationError, match='died 4 times'):
+        client.register(request(scene), 30)
+    client.stop()
+
+
+def test_after_a_failed_load_there_is_no_ct(ct_path, scene, tmp_path):
+    client = WorkerClient()
+    client.start()
+    client.load_ct(LoadCT(str(ct_path), '', 60.0))
+    with pytest.raises(RegistrationError) as caught:
+        client.load_ct(LoadCT(str(tmp_path / 'missing.nii'), '', 60.0))
+    assert caught.value.code == ErrorCode.CT_UNREADABLE
+    with pytest.raises(RegistrationError) as caught:
+        client.register(request(scene), 30)
+    assert caught.value.code == ErrorCode.CT_NOT_LOADED
+    client.stop()
+
+
+def test_stopping_interrupts_a_call_that_waits(scene):
+    client = WorkerClient()
+    client.start()
+    stopper = threading.Timer(0.2, client.stop)
+    stopper.start()
+    start = time.monotonic()
+    with pytest.raises(CancelledError):
+        client.warm_up(WarmUp('auto'))  # torch takes longer to import than this
+    assert time.monotonic() - start < 1.5
+    stopper.join()
+    assert not client.alive
+
+
+def test_a_worker_does_not_outlive_the_process_that_started_it():
+    code = (
+        'import time; from sph_reg_ros.ros.worker_client import WorkerClient\n'
+        'client = WorkerClient(); client.start(); print(client.pid, flush=True); time.sleep(60)'
+    )
+    environment = os.environ | {'PYTHONPATH': str(REPOSITORY)}
+    parent = subprocess.Popen([sys.executable, '-c', code], stdout=-1, text=True, env=environment)
+    pid = int(parent.stdout.readline())
+    time.sleep(1.0)
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 10
+    while is_running(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_running(pid)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f'/proc/{pid}/stat').read_text().rpartition(') ')[2][0]
+    except FileNotFoundError:
+        return False
+    return state != 'Z'  # dead, and nobody has asked after it
+
+
+def test_the_worker_imports_no_ros_and_the_client_no_ros():
+    code = (
+        'import sys, sph_reg_ros.ros.worker, sph_reg_ros.ros.workbench, '
+        'sph_reg_ros.ros.worker_client\n'
+        'assert not {"rclpy", "sensor_msgs", "geometry_msgs"} & set(sys.modules)'
+    )
+    environment = os.environ | {'PYTHONPATH': str(REPOSITORY)}
+    subprocess.run([sys.executable, '-c', code], check=True, env=environment)

@@ -1,0 +1,44 @@
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import sph_reg_ros
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def package_xml() -> ElementTree.Element:
+    return ElementTree.parse(REPOSITORY / 'package.xml').getroot()
+
+
+def pyproject() -> str:
+    return (REPOSITORY / 'pyproject.toml').read_text(encoding='utf-8')
+
+
+def test_all_faces_of_the_package_have_one_version():
+    assert re.fullmatch(r'\d+\.\d+\.\d+', sph_reg_ros.__version__)
+    assert package_xml().findtext('version') == sph_reg_ros.__version__
+    # pip reads the module; a second figure could only be wrong.
+    assert "version = { attr = 'sph_reg_ros.__version__' }" in pyproject()
+    assert "dynamic = ['version']" in pyproject()
+
+
+def test_all_faces_of_the_package_have_one_name_and_licence():
+    assert package_xml().findtext('name') == 'sph_reg_ros'
+    assert package_xml().findtext('license') == 'Apache-2.0'
+    assert "\nname = 'sph_reg_ros'" in pyproject()
+    assert "\nlicense = 'Apache-2.0'" in pyproject()
+
+
+def test_every_executable_starts_a_module_that_exists():
+    for script in (REPOSITORY / 'scripts').iterdir():
+        module = re.search(r'^from (sph_reg_ros[\w.]*) import main$', script.read_text(), re.M)
+        assert module, f'{script.name} starts nothing'
+        assert (REPOSITORY / (module[1].replace('.', '/') + '.py')).is_file()
+        assert script.stat().st_mode & 0o111, f'{script.name} is not executable'
+
+
+def test_the_environment_installs_the_torch_that_the_package_allows():
+    pinned = (REPOSITORY / 'tools/requirements.txt').read_text()
+    assert 'torch==2.13.0' in pinned.splitlines()
+    assert "'torch>=2.1'" in pyproject()
