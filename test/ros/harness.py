@@ -44,7 +44,7 @@ RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 FIXED, IMAGER = 'carm_base', 'carm_optical'
 SIZE = 96
-DOMAIN = random.Random(os.getpid()).randint(60, 99)
+DOMAIN = random.Random(os.getpid()).randint(30, 99)
 
 
 def write_phantom_ct(path: Path, *, slices: int = 40) -> Path:
@@ -201,6 +201,7 @@ class Client:
         self.received: dict[str, list[Any]] = defaultdict(list)
         for topic, (kind, qos) in self.TOPICS.items():
             self.listen(kind, f'/registration/{topic}', topic, qos)
+        self.clients: dict[str, Any] = {}
         self.tf = TFBuffer()
         self.listener = TransformListener(self.node, self.tf)
         self.publishers = SimpleNamespace(
@@ -239,14 +240,14 @@ class Client:
             self.executor.spin_once(timeout_sec=0.02)
 
     def call(self, kind: type, name: str, request: Any, timeout_s: float = 30.0) -> Any:
-        client = self.node.create_client(kind, f'/registration/{name}')
-        try:
-            self.spin_until(client.service_is_ready)
-            future = client.call_async(request)
-            self.spin_until(future.done, timeout_s)
-            return future.result()
-        finally:
-            self.node.destroy_client(client)
+        if name not in self.clients:
+            self.clients[name] = self.node.create_client(kind, f'/registration/{name}')
+            self.spin_until(self.clients[name].service_is_ready)
+            # The server may not know yet where to send its answer.
+            self.spin(0.2)
+        future = self.clients[name].call_async(request)
+        self.spin_until(future.done, timeout_s)
+        return future.result()
 
     def change_state(self, label: str, timeout_s: float = 60.0) -> bool:
         ids = {
