@@ -19,7 +19,7 @@ from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
 from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
 from sph_reg_ros.imaging.ct import load_ct
 from sph_reg_ros.imaging.sample import sample_ct_path
-from sph_reg_ros.rendering import render, render_with_jacobian
+from sph_reg_ros.rendering.render import render, render_with_jacobian
 
 ANGLES_DEG = ((0, 0), (35, 10), (90, 0))
 SDD_MM, SOD_MM, FIELD_MM = 1020.0, 700.0, 300.0

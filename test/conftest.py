@@ -6,6 +6,11 @@ from importlib.util import find_spec
 
 import pytest
 import torch
+from hypothesis import settings
+
+# The same examples in every run: a failure is a change, not a matter of luck.
+settings.register_profile('seeded', derandomize=True, deadline=None)
+settings.load_profile('seeded')
 
 
 def has(*modules: str) -> bool:

@@ -113,3 +113,10 @@ def test_blocked_ros_cannot_be_imported():
 def test_the_library_and_the_command_line_work_without_ros():
     outcome = import_without_ros(*core_modules())
     assert outcome.returncode == 0, outcome.stderr
+
+
+@pytest.mark.ros
+def test_the_node_starts_without_torch_because_only_its_worker_computes():
+    script = 'import sys, sph_reg_ros.ros.node; sys.exit("torch" in sys.modules)'
+    command = [sys.executable, '-c', script]
+    assert subprocess.run(command, cwd=REPOSITORY, check=False).returncode == 0

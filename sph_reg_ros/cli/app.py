@@ -12,7 +12,8 @@ from sph_reg_ros.cli.ct_info import ct_info_lines
 from sph_reg_ros.cli.job import BeamOptions, Job, StartOptions, run_job
 from sph_reg_ros.cli.summary import summary_lines
 from sph_reg_ros.errors import RegistrationError
-from sph_reg_ros.registration import RegistrationConfig, Verdict
+from sph_reg_ros.registration.config import RegistrationConfig
+from sph_reg_ros.registration.result import Verdict
 
 EXIT_NOT_USABLE = 1
 EXIT_ERROR = 2

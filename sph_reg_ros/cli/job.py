@@ -20,7 +20,9 @@ from sph_reg_ros.imaging.ct import CT, load_ct
 from sph_reg_ros.imaging.dicom_files import is_dicom
 from sph_reg_ros.imaging.intensity import IntensityKind, IntensityModel
 from sph_reg_ros.imaging.xray import XRay, load_xray, prepare_xray
-from sph_reg_ros.registration import RegistrationConfig, RegistrationRequest, View, register
+from sph_reg_ros.registration.config import RegistrationConfig
+from sph_reg_ros.registration.pipeline import register
+from sph_reg_ros.registration.request import RegistrationRequest, View
 
 
 @dataclass(frozen=True)

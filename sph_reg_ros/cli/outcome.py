@@ -15,10 +15,11 @@ import torch
 from PIL import Image
 
 from sph_reg_ros import __version__
+from sph_reg_ros.evaluation.overlay import overlay
 from sph_reg_ros.imaging.ct import CT
-from sph_reg_ros.registration import RegistrationRequest, RegistrationResult
-from sph_reg_ros.rendering import render
-from sph_reg_ros.ros.overlay import overlay
+from sph_reg_ros.registration.request import RegistrationRequest
+from sph_reg_ros.registration.result import RegistrationResult
+from sph_reg_ros.rendering.render import render
 
 CONVENTIONS = {
     'camera_from_ct': 'maps CT coordinates to camera coordinates, column vectors, 4 x 4, mm',

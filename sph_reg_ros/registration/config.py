@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from sph_reg_ros.errors import ConfigError, ErrorCode
-from sph_reg_ros.rendering import BACKENDS
+from sph_reg_ros.rendering.backends import BACKENDS
 
 
 @dataclass(frozen=True)
@@ -11,7 +11,7 @@ class RegistrationConfig:
     """How `register` works; the defaults suit a C-arm and a CT of a trunk.
 
     Attributes:
-        backend: renderer, one of rendering.BACKENDS.
+        backend: renderer, auto, numba, torch or diffdrr.
         levels: image heights in pixels, coarse to fine; levels above the X-ray's own are skipped.
         max_iterations: solver steps a level.
         min_similarity: smallest normalised cross-correlation that passes the first gate.

@@ -9,7 +9,7 @@ from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import Progress, RegistrationResult
 from sph_reg_ros.registration.verify import verify
 from sph_reg_ros.registration.views import Level, build_level
-from sph_reg_ros.rendering import TWIST_LENGTH_MM, resolve_backend
+from sph_reg_ros.rendering.render import TWIST_LENGTH_MM, resolve_backend
 from sph_reg_ros.solvers import LMConfig, LMResult, levenberg_marquardt
 
 Observer = Callable[[Progress], None]

@@ -11,7 +11,7 @@ from torch import Tensor
 from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.registration.request import RegistrationRequest, View
-from sph_reg_ros.rendering import TWIST_LENGTH_MM, render, render_with_jacobian
+from sph_reg_ros.rendering.render import TWIST_LENGTH_MM, render, render_with_jacobian
 from sph_reg_ros.similarity import ResidualBlock, ncc, ncc_residual
 
 _SMALLER: WeakKeyDictionary[AttenuationVolume, dict[tuple[int, int, int], AttenuationVolume]] = (

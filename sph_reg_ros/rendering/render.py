@@ -9,8 +9,7 @@ from torch import Tensor
 
 from sph_reg_ros.errors import ConfigError, ErrorCode
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
-
-BACKENDS = ('auto', 'numba', 'torch', 'diffdrr')
+from sph_reg_ros.rendering.backends import BACKENDS
 
 # One unit of rotation weighs as much as this many millimetres of translation (half of a C-arm's
 # source-detector distance, the radius of DiffPose's double geodesic).
@@ -63,7 +62,7 @@ def render(
         camera_from_ct: pose(s), CT (LPS mm) to camera (mm), [4, 4] or [B, 4, 4].
         K: intrinsics in pixels.
         size: (height, width) of the image.
-        backend: one of BACKENDS.
+        backend: one of `backends.BACKENDS`.
         step_mm: distance of samples on a ray; the edge of a cube as large as a voxel if None.
 
     Returns:

@@ -24,7 +24,7 @@ from sph_reg_ros.imaging.ct import load_ct
 from sph_reg_ros.imaging.sample import sample_ct_path
 from sph_reg_ros.imaging.volume import CT
 from sph_reg_ros.msg import RegistrationResult
-from sph_reg_ros.rendering import render
+from sph_reg_ros.rendering.render import render
 from sph_reg_ros.ros.contact_sheet import Tile, save_contact_sheet
 from sph_reg_ros.ros.demo_client import DemoClient, DemoError, Outcome
 from sph_reg_ros.ros.demo_processes import commands, local_environment

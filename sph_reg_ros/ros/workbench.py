@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sph_reg_ros.errors import CTError, ErrorCode, ImageError
+from sph_reg_ros.errors import CTError, ErrorCode
+from sph_reg_ros.evaluation.overlay import overlay
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
-from sph_reg_ros.imaging.collimator import collimator_mask
 from sph_reg_ros.imaging.ct import list_series, load_ct
-from sph_reg_ros.imaging.intensity import IntensityModel, counts, line_integrals
-from sph_reg_ros.imaging.masks import saturation_mask
-from sph_reg_ros.registration import RegistrationRequest, View, register
-from sph_reg_ros.rendering import render, render_with_jacobian
+from sph_reg_ros.imaging.intensity import IntensityModel
+from sph_reg_ros.imaging.xray import prepare_xray
+from sph_reg_ros.registration.pipeline import register
+from sph_reg_ros.registration.request import RegistrationRequest, View
+from sph_reg_ros.rendering.render import render, render_with_jacobian
 from sph_reg_ros.ros import protocol
-from sph_reg_ros.ros.overlay import overlay
 from sph_reg_ros.ros.parameters import ImageParameters
 from sph_reg_ros.ros.protocol import ProgressReport, Reply, Request
 
@@ -105,25 +105,20 @@ def prepare_view(view: protocol.RegisterView, image: ImageParameters) -> View:
     """Turn raw pixels into line integrals and mask what measures nothing.
 
     Raises:
-        ImageError: IMAGE_CONTENT if there are NaN or infinite pixels, or nothing to see.
+        ImageError: NaN or infinite pixels, or too little left to compare.
     """
-    pixels = torch.from_numpy(view.pixels.astype(np.float32))
-    if not torch.isfinite(pixels).all():
-        raise ImageError(ErrorCode.IMAGE_CONTENT, 'the image has NaN or infinite pixels')
-    model = IntensityModel(image.intensity, image.i0 or None, image.bright_air)  # type: ignore[arg-type]
-    exposed = torch.ones_like(pixels, dtype=torch.bool)
-    if image.mask_collimator:
-        exposed &= collimator_mask(counts(pixels, model))
-    # Saturated air still shows the open beam, so it is masked only afterwards.
-    integrals = line_integrals(pixels, model, exposed)
-    mask = exposed & saturation_mask(pixels) if image.mask_saturation else exposed
-    height, width = pixels.shape
-    fixed_from_camera = view.fixed_from_camera
+    integrals, mask = prepare_xray(
+        torch.from_numpy(view.pixels.astype(np.float32)),
+        IntensityModel(image.intensity, image.i0 or None, image.bright_air),  # type: ignore[arg-type]
+        mask_saturation=image.mask_saturation,
+        mask_collimator=image.mask_collimator,
+    )
+    pose = view.fixed_from_camera
     return View(
         integrals,
-        Camera(torch.from_numpy(view.K), height, width),
+        Camera(torch.from_numpy(view.K), *integrals.shape),
         None if bool(mask.all()) else mask,
-        None if fixed_from_camera is None else torch.from_numpy(fixed_from_camera),
+        None if pose is None else torch.from_numpy(pose),
     )
 
 

@@ -19,7 +19,7 @@ from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
 from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
 from sph_reg_ros.imaging.volume import CT
 from sph_reg_ros.imaging.xray import load_xray
-from sph_reg_ros.rendering import render
+from sph_reg_ros.rendering.render import render
 
 SDD_MM, SOD_MM = 1000.0, 700.0
 PITCH_MM, SIZE = (2.2, 2.0), (80, 88)

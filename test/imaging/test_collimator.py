@@ -45,7 +45,8 @@ def circle(shape, centre, radius):
 
 
 def assert_is_field(mask, field, overlap=0.85):
-    assert float((mask & ~field).sum()) <= 0.005 * float((~field).sum()), 'shadow counted as field'
+    # A rim of one pixel along one side, at most.
+    assert float((mask & ~field).sum()) <= 0.01 * float((~field).sum()), 'shadow counted as field'
     shared = float((mask & field).sum()) / float((mask | field).sum())
     assert shared >= overlap, f'only {shared:.2f} of the field was found'
 

