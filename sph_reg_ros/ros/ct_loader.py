@@ -33,9 +33,11 @@ class CTLoader:
         self._registrar, self._status, self._parameters = registrar, status, parameters
         self._busy = threading.Lock()
 
-    def serve(self, phase: Callable[[], str], group: CallbackGroup) -> None:
-        """Offer ~/load_ct; `phase` tells the node's."""
-        self._phase = phase
+    def serve(
+        self, phase: Callable[[], str], on_loaded: Callable[[], None], group: CallbackGroup
+    ) -> None:
+        """Offer ~/load_ct; `phase` tells the node's, `on_loaded` is called after a success."""
+        self._phase, self._on_loaded = phase, on_loaded
         self._node.create_service(
             LoadCTService, '~/load_ct', self._on_request, callback_group=group
         )
@@ -75,6 +77,7 @@ class CTLoader:
         self._registrar.reset()
         active = self._phase() == 'active'
         self._status.set_state(RegistrationStatus.READY if active else RegistrationStatus.INACTIVE)
+        self._on_loaded()
         response.success, response.message = True, 'loaded'
         response.ct_series_uid_hash = self._registrar.ct_hash
         return response

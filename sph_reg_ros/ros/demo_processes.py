@@ -10,6 +10,8 @@ from pathlib import Path
 from sph_reg_ros.imaging.sample import sample_ct_path
 
 _REPOSITORY = Path(__file__).parents[2]
+# To the images: the node and the demo's own client.
+LISTENERS = 2
 PROFILE = 'fastdds_large_images.xml'
 
 
@@ -43,29 +45,18 @@ def launch_is_installed() -> bool:
 
 def commands(*, use_launch: bool) -> dict[str, list[str]]:
     """Return the processes by name: one `ros2 launch`, or both nodes where that is not there."""
+    listeners = f'wait_for_subscribers:={LISTENERS}'
     if use_launch and launch_is_installed():
-        return {'launch': ['ros2', 'launch', 'sph_reg_ros', 'demo.launch.py']}
-    config = share_folder() / 'config'
-    ct = str(sample_ct_path())
+        return {'launch': ['ros2', 'launch', 'sph_reg_ros', 'demo.launch.py', listeners]}
+    ct = f'ct.path:={sample_ct_path()}'
     return {
-        'carm_simulator': [
-            *_node('simulator'),
-            '--params-file',
-            str(config / 'simulator.yaml'),
-            '-p',
-            f'ct.path:={ct}',
-        ],
-        'registration': [
-            *_node('node'),
-            '--params-file',
-            str(config / 'registration.yaml'),
-            '-p',
-            'autostart:=true',
-            '-p',
-            f'ct.path:={ct}',
-        ],
+        'carm_simulator': _node('simulator', 'simulator.yaml', ct, listeners),
+        'registration': _node('node', 'registration.yaml', ct, 'autostart:=true'),
     }
 
 
-def _node(module: str) -> list[str]:
-    return [sys.executable, '-m', f'sph_reg_ros.ros.{module}', '--ros-args']
+def _node(module: str, parameter_file: str, *parameters: str) -> list[str]:
+    file = share_folder() / 'config' / parameter_file
+    command = [sys.executable, '-m', f'sph_reg_ros.ros.{module}', '--ros-args']
+    command += ['--params-file', str(file)]
+    return command + [word for parameter in parameters for word in ('-p', parameter)]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from geometry_msgs.msg import PoseStamped
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 
@@ -44,6 +45,8 @@ class XRayInput:
         self._on_view, self._on_refused = on_view, on_refused
         self._lock = threading.Lock()
         self._polls = 0
+        # An image must not wait for ever when simulated time stands still.
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.received = 0
         tree = parameters()
         self._matcher = self._new_matcher()
@@ -60,7 +63,9 @@ class XRayInput:
             )
             for topic in topics
         ]
-        self._timer = node.create_timer(POLL_PERIOD_S, self._on_timer, callback_group=group)
+        self._timer = node.create_timer(
+            POLL_PERIOD_S, self._on_timer, callback_group=group, clock=self._steady
+        )
 
     @property
     def dropped(self) -> int:
@@ -140,4 +145,4 @@ class XRayInput:
         return replace(view, warnings=match.warnings)
 
     def _now_s(self) -> float:
-        return self._node.get_clock().now().nanoseconds / NANOSECONDS
+        return self._steady.now().nanoseconds / NANOSECONDS

@@ -8,6 +8,7 @@ from typing import Any
 
 import rclpy
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.logging import get_logger
 from rclpy.signals import SignalHandlerOptions
@@ -48,6 +49,7 @@ class RegistrationNode(ResponsiveLifecycleNode):
         self.get_logger().info('research use only, not a medical device')
         self._phase = 'unconfigured'
         self._closing = threading.Event()
+        self._starts_with_ct = False
         self._server = ParameterServer(self, self._is_fixed, NodeParameters)
         self._worker = WorkerClient()
         self._status = StatusBoard(self)
@@ -56,6 +58,7 @@ class RegistrationNode(ResponsiveLifecycleNode):
         self._initial_pose = InitialPoseInput(self)
         self._inputs: XRayInput | None = None
         self._counted = (0, 0)
+        self._status.image_counts = self._image_counts
         self._action = RegisterAction(
             self,
             self._registrar,
@@ -65,10 +68,12 @@ class RegistrationNode(ResponsiveLifecycleNode):
         )
         self._diagnostics = Diagnostics(self)
         group = ReentrantCallbackGroup()
-        self._loader.serve(lambda: self._phase, group)
+        self._loader.serve(lambda: self._phase, self._on_ct_loaded, group)
         self.create_service(Trigger, '~/reset', self._on_reset, callback_group=group)
         period_s = self._settings().diagnostics.period
-        self.create_timer(period_s, self._on_diagnostics, callback_group=group)
+        # Reports go on when simulated time stands still.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(period_s, self._on_diagnostics, callback_group=group, clock=steady)
 
     @transition
     def on_configure(self) -> None:
@@ -94,9 +99,7 @@ class RegistrationNode(ResponsiveLifecycleNode):
         """Subscribe; refused without a CT."""
         self._require_open()
         if not self._registrar.ct_hash:
-            raise CTError(
-                ErrorCode.CT_NOT_LOADED, 'no CT is loaded: set ct.path or call ~/load_ct first'
-            )
+            raise no_ct()
         self._phase = 'active'
         self._registrar.start()
         self._inputs = XRayInput(self, self._settings, self._on_view, self._on_refused)
@@ -133,8 +136,9 @@ class RegistrationNode(ResponsiveLifecycleNode):
         """Configure and activate if the parameter asks for it; failures are logged."""
         if self._settings().autostart:
             self.trigger_configure()
-            if self._phase == 'configured':
-                self.trigger_activate()
+            self._starts_with_ct = self._phase == 'configured'
+            if self._registrar.ct_hash:
+                self._on_ct_loaded()
 
     def close(self) -> None:
         """Stop for good, from whatever state; a transition that runs is interrupted first."""
@@ -155,7 +159,6 @@ class RegistrationNode(ResponsiveLifecycleNode):
     def _withdraw(self) -> None:
         if self._phase == 'active':
             self._phase = 'configured'
-        self._count()
         inputs, self._inputs = self._inputs, None
         if inputs is not None:
             self._counted = (self._counted[0] + inputs.received, self._counted[1] + inputs.dropped)
@@ -174,6 +177,11 @@ class RegistrationNode(ResponsiveLifecycleNode):
         active = self._phase == 'active'
         return active or (fixed_while == 'configured' and self._phase == 'configured')
 
+    def _on_ct_loaded(self) -> None:
+        if self._starts_with_ct and self._phase == 'configured':
+            self._starts_with_ct = False
+            self.trigger_activate()
+
     def _on_view(self, view: XRayView) -> None:
         if not self._action.take(view) and self._settings().continuous:
             self._registrar.submit(view, self._initial_pose.pose)
@@ -186,21 +194,28 @@ class RegistrationNode(ResponsiveLifecycleNode):
         if self._inputs is not None:
             self._inputs.forget()
             self._registrar.reset()
-            self._status.set_state(RegistrationStatus.READY)
+            if self._registrar.ct_hash:
+                self._status.set_state(RegistrationStatus.READY)
+            else:
+                self._status.set_state(RegistrationStatus.ERROR, no_ct())
         response.success, response.message = True, f'reset; the node is {self._phase}'
         return response
 
     def _on_diagnostics(self) -> None:
-        self._count()
         self._status.publish()
         self._diagnostics.publish(self._status.message, self._worker.alive, self._worker.restarts)
 
-    def _count(self) -> None:
+    def _image_counts(self) -> tuple[int, int]:
         received, dropped = self._counted
         inputs = self._inputs
         if inputs is not None:
             received, dropped = received + inputs.received, dropped + inputs.dropped
-        self._status.set_counters(received, dropped + self._registrar.dropped)
+        return received, dropped + self._registrar.dropped
+
+
+def no_ct() -> CTError:
+    """Return the error of a node that has no CT."""
+    return CTError(ErrorCode.CT_NOT_LOADED, 'no CT is loaded: set ct.path or call ~/load_ct first')
 
 
 def main(args: list[str] | None = None) -> int:

@@ -5,6 +5,7 @@ purpose), ground_truth (patient in the imager), /tf fixed -> imager (encoders); 
 latched: the patient in the fixed frame. Service ~/expose takes one image.
 """
 
+import math
 import signal
 import threading
 from collections.abc import Sequence
@@ -38,6 +39,9 @@ from sph_reg_ros.ros.simulator_parameters import SimulatorParameters
 from sph_reg_ros.ros.transforms import TransformPublisher
 
 _TICK_S = 0.02
+# Who listens to the images has its other topics matched a moment later: a first image that came
+# sooner would miss its companions there.
+_SETTLING_S = 0.5
 # Deep enough that a burst of exposures waits for a listener that is busy.
 _KEPT = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 _LATCHED = QoSProfile(
@@ -58,6 +62,7 @@ class CArmSimulator(Node):
         self._taken = 0
         self._asked_for = 0
         self._next_s = 0.0
+        self._heard_since_s = math.inf
         self._announced = False
         self._create_interfaces()
 
@@ -112,11 +117,18 @@ class CArmSimulator(Node):
         self.get_logger().info('CT loaded')
 
     def _due(self) -> bool:
-        if self._settings.wait_for_subscriber and not self._image.get_subscription_count():
-            return False
         now_s = self._steady.now().nanoseconds * 1e-9
+        if not self._is_heard(now_s):
+            return False
         at_rate = self._settings.rate_hz > 0 and now_s >= self._next_s
         return at_rate or self._taken < self._asked_for
+
+    def _is_heard(self, now_s: float) -> bool:
+        if self._image.get_subscription_count() < self._settings.wait_for_subscribers:
+            self._heard_since_s = math.inf
+            return False
+        self._heard_since_s = min(self._heard_since_s, now_s)
+        return now_s >= self._heard_since_s + _SETTLING_S
 
     def _publish(self, exposure: Exposure) -> None:
         rate_hz = self._settings.rate_hz

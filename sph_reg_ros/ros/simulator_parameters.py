@@ -47,8 +47,12 @@ class SimulatorParameters:
         high=100.0,
         fixed_while='running',
     )
-    wait_for_subscriber: bool = parameter(
-        True, 'take no image while nobody listens to the topic image', fixed_while='running'
+    wait_for_subscribers: int = parameter(
+        1,
+        'take no image while fewer than this many listen to the topic image',
+        low=0,
+        high=100,
+        fixed_while='running',
     )
     seed: int = parameter(
         0, 'of noise and encoder errors', low=0, high=2**31 - 1, fixed_while='running'

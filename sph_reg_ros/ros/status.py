@@ -1,6 +1,7 @@
 """What the node is doing, in one place; published latched, so that late comers know at once."""
 
 import threading
+from collections.abc import Callable
 
 from builtin_interfaces.msg import Duration
 from rclpy.node import Node
@@ -22,7 +23,11 @@ _STATE_OF_VERDICT = {
 
 
 class StatusBoard:
-    """State, last error and counters; every change is published. Thread-safe."""
+    """State, last error and counters; every change is published. Thread-safe.
+
+    Attributes:
+        image_counts: gives how many images came in, and how many gave way to newer ones.
+    """
 
     def __init__(self, node: Node) -> None:
         """Advertise ~/status and say UNCONFIGURED."""
@@ -30,6 +35,7 @@ class StatusBoard:
         self._lock = threading.RLock()
         self._publisher = node.create_publisher(RegistrationStatus, '~/status', LATCHED)
         self._message = RegistrationStatus()
+        self.image_counts: Callable[[], tuple[int, int]] = lambda: (0, 0)
         self.set_state(RegistrationStatus.UNCONFIGURED)
 
     @property
@@ -69,12 +75,6 @@ class StatusBoard:
             message.images_registered += not refused
             self.publish()
 
-    def set_counters(self, received: int, dropped: int) -> None:
-        """Note how many images came in and how many gave way to newer ones."""
-        with self._lock:
-            self._message.images_received = received
-            self._message.images_dropped = dropped
-
     def publish(self) -> None:
         """Send the status, with the age of the X-ray it speaks of."""
         with self._lock:
@@ -83,6 +83,7 @@ class StatusBoard:
             stamp_ns = nanoseconds(self._message.result_stamp)
             age_ns = max(0, now.nanoseconds - stamp_ns) if stamp_ns else 0
             self._message.age = Duration(sec=age_ns // NANOSECONDS, nanosec=age_ns % NANOSECONDS)
+            self._message.images_received, self._message.images_dropped = self.image_counts()
             self._publisher.publish(self._message)
 
     def _set_error(self, code: int, text: str) -> None:

@@ -8,9 +8,10 @@ import pytest
 pytest.importorskip('launch_ros')
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
-from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
-
 from launch import LaunchContext
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+
+from sph_reg_ros.ros.launch_arguments import given_values
 
 pytestmark = pytest.mark.ros_full
 FOLDER = Path(__file__).parents[2] / 'launch'
@@ -58,3 +59,45 @@ def test_the_profile_for_large_images_is_set_unless_the_user_has_one(own, monkey
     (setting,) = settings
     setting.execute(context := LaunchContext())
     assert context.environment[PROFILE].endswith(own or 'config/fastdds_large_images.xml')
+
+
+def started(name: str, **given: str):
+    """Return the nodes of a launch file and the parameters that its arguments set."""
+    context = LaunchContext()
+    description = load(name)
+    for argument in description.get_launch_arguments():
+        context.launch_configurations[argument.name] = argument.default_value[0].text
+    context.launch_configurations |= given
+    (action,) = [e for e in description.entities if isinstance(e, OpaqueFunction)]
+    return context, action.execute(context)
+
+
+def test_what_is_not_given_leaves_the_parameter_file_in_charge():
+    context = LaunchContext()
+    context.launch_configurations |= {'ct': '/my/ct', 'patient_frame': '', 'images': '3'}
+    overrides = {
+        'ct': ('ct.path', str),
+        'patient_frame': ('frames.patient', str),
+        'images': ('images', int),
+    }
+    values = given_values(context, overrides)
+    assert {name: value.evaluate(context) for name, value in values.items()} == {
+        'ct.path': '/my/ct',
+        'images': 3,
+    }
+
+
+def test_a_parameter_file_that_is_not_there_stops_the_launch():
+    with pytest.raises(FileNotFoundError, match='params_file'):
+        started('registration.launch.py', params_file='/not/there.yaml')
+
+
+def test_whoever_brings_a_ct_needs_no_sample(monkeypatch):
+    def missing(name):
+        raise AssertionError('the sample was looked for')
+
+    monkeypatch.setattr('sph_reg_ros.imaging.sample.find_spec', missing)
+    context, nodes = started('demo.launch.py', ct='/my/ct')
+    assert len(nodes) == 2
+    with pytest.raises(AssertionError, match='looked for'):
+        started('demo.launch.py')

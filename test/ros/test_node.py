@@ -356,6 +356,8 @@ def test_another_ct_can_be_loaded_and_a_failure_leaves_none(client, scene, ct_pa
         response = load(client, path)
         assert not response.success and response.error.code == code and response.message
         assert client.status(RegistrationStatus.ERROR).ct_series_uid_hash == ''
+        assert client.call(Trigger, 'reset', Trigger.Request()).success
+        assert client.status(RegistrationStatus.ERROR).error.code == ErrorCode.CT_NOT_LOADED
         result = client.result_of(client.publish_xray(scene))
         assert result.error.code == ErrorCode.CT_NOT_LOADED
     response = load(client, ct_path)

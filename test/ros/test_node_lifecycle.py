@@ -1,6 +1,7 @@
 """Start, stop and what can go wrong on the way, from every state."""
 
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from ros.harness import (
     make_scene,
     moved,
     write_phantom_ct,
+    xray_messages,
 )
 from sph_reg_ros.msg import RegistrationStatus
 from sph_reg_ros.srv import LoadCT
@@ -152,6 +154,30 @@ def test_without_a_ct_the_node_stays_inactive_until_one_is_loaded(tmp_path, ct_p
         assert client.get_state() == 'unconfigured'
         assert client.status(RegistrationStatus.UNCONFIGURED).ct_series_uid_hash == ''
         assert_clean_stop_after_errors(node)
+
+
+def test_an_autostarted_node_without_a_ct_becomes_active_once_one_is_loaded(tmp_path, ct_path):
+    with NodeProcess(tmp_path / 'log', autostart=True) as node, Client() as client:
+        client.status(RegistrationStatus.INACTIVE)
+        assert 'failed' not in node.log
+        request = LoadCT.Request(path=str(ct_path))
+        assert client.call(LoadCT, 'load_ct', request, 60).success
+        assert client.get_state() == 'active'
+        # Once started, it stays where it is put.
+        assert client.change_state('deactivate')
+        assert client.call(LoadCT, 'load_ct', request, 60).success
+        assert client.get_state() == 'inactive'
+
+
+def test_images_are_answered_while_simulated_time_stands_still(tmp_path, ct_path):
+    scene = make_scene(ct_path)
+    settings = {'autostart': True, 'ct__path': ct_path, 'use_sim_time': True}
+    with NodeProcess(tmp_path / 'log', **settings), Client() as client:
+        client.status(RegistrationStatus.READY)
+        client.wait_until_heard()
+        stamp = time.time_ns()
+        client.publishers.image.publish(xray_messages(scene, stamp).image)
+        assert client.result_of(stamp).error.code == ErrorCode.CAMERA_MISSING
 
 
 def assert_clean_stop_after_errors(node: NodeProcess) -> None:

@@ -129,7 +129,9 @@ def test_the_patient_looked_up_on_tf_lies_where_it_really_is(tmp_path, phantom, 
     settings = {'autostart': True, 'ct__path': phantom, 'registration__levels': '[32, 64, 96]'}
     with (
         NodeProcess(tmp_path / 'node.log', **settings),
-        simulator(tmp_path, phantom, images=2, orbit__primary_start_deg=20.0),
+        simulator(
+            tmp_path, phantom, images=2, wait_for_subscribers=2, orbit__primary_start_deg=20.0
+        ),
     ):
         client.status(RegistrationStatus.READY, 90.0)
         centre = make_scene(phantom).volume.centre
@@ -149,6 +151,15 @@ def test_the_patient_looked_up_on_tf_lies_where_it_really_is(tmp_path, phantom, 
             assert error.rotation_deg < LARGEST_ROTATION_DEG
         status = client.status(RegistrationStatus.VERIFIED)
         assert (status.images_received, status.images_registered) == (2, 2)
+
+
+def test_no_image_is_taken_before_enough_nodes_listen(tmp_path, phantom, client):
+    with simulator(tmp_path, phantom, wait_for_subscribers=2):
+        assert expose(client).success
+        client.spin(3.0)
+        assert not client.received['image']
+        client.listen(Image, 'image', 'second')
+        client.spin_until(lambda: client.received['image'] and client.received['second'], 60.0)
 
 
 def test_a_ct_that_is_not_there_ends_the_simulator_with_the_reason(tmp_path):
