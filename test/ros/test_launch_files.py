@@ -67,14 +67,14 @@ def started(name: str, **given: str):
     description = load(name)
     for argument in description.get_launch_arguments():
         context.launch_configurations[argument.name] = argument.default_value[0].text
-    context.launch_configurations |= given
+    context.launch_configurations.update(given)
     (action,) = [e for e in description.entities if isinstance(e, OpaqueFunction)]
     return context, action.execute(context)
 
 
 def test_what_is_not_given_leaves_the_parameter_file_in_charge():
     context = LaunchContext()
-    context.launch_configurations |= {'ct': '/my/ct', 'patient_frame': '', 'images': '3'}
+    context.launch_configurations.update(ct='/my/ct', patient_frame='', images='3')
     overrides = {
         'ct': ('ct.path', str),
         'patient_frame': ('frames.patient', str),
