@@ -22,7 +22,7 @@ class RegistrationConfig:
     backend: str = 'auto'
     levels: tuple[int, ...] = (32, 64, 128, 256)
     max_iterations: int = 30
-    min_similarity: float = 0.9
+    min_similarity: float = 0.95
     max_rotation_step_rad: float = 0.175
     max_translation_step_mm: float = 30.0
 
