@@ -1,6 +1,5 @@
 """The lifecycle node `registration`: X-rays in, the pose of the patient out on tf2."""
 
-import signal
 import threading
 import traceback
 from pathlib import Path
@@ -28,6 +27,7 @@ from sph_reg_ros.ros.parameters import NodeParameters
 from sph_reg_ros.ros.register_action import RegisterAction
 from sph_reg_ros.ros.registrar import Registrar
 from sph_reg_ros.ros.status import StatusBoard
+from sph_reg_ros.ros.stop import stop_on_signals
 from sph_reg_ros.ros.views import XRayView
 from sph_reg_ros.ros.worker_client import WorkerClient
 
@@ -220,10 +220,8 @@ def no_ct() -> CTError:
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; return the exit code."""
-    stop = threading.Event()
+    stop = stop_on_signals()
     # rclpy's own handlers end its context before the node could say good-bye.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = RegistrationNode()

@@ -6,8 +6,6 @@ latched: the patient in the fixed frame. Service ~/expose takes one image.
 """
 
 import math
-import signal
-import threading
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -36,6 +34,7 @@ from sph_reg_ros.ros.exposures import ExposureQueue
 from sph_reg_ros.ros.image_conversions import image_from_array
 from sph_reg_ros.ros.parameter_server import ParameterServer
 from sph_reg_ros.ros.simulator_parameters import SimulatorParameters
+from sph_reg_ros.ros.stop import stop_on_signals
 from sph_reg_ros.ros.transforms import TransformPublisher
 
 _TICK_S = 0.02
@@ -185,10 +184,8 @@ def build_carm(settings: SimulatorParameters) -> CArm:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; return the exit code."""
-    stop = threading.Event()
+    stop = stop_on_signals()
     # rclpy's own handlers end its context before the node could finish what it does.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     node = None
     try:

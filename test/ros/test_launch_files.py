@@ -10,6 +10,7 @@ pytest.importorskip('launch_ros')
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 from launch import LaunchContext
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch_ros.utilities import evaluate_parameters
 
 from sph_reg_ros.ros.launch_arguments import given_values
 
@@ -101,3 +102,26 @@ def test_whoever_brings_a_ct_needs_no_sample(monkeypatch):
     assert len(nodes) == 2
     with pytest.raises(AssertionError, match='looked for'):
         started('demo.launch.py')
+
+
+def parameters(context: LaunchContext, node) -> dict:
+    """Return the parameters that a node is given besides its file."""
+    evaluated = evaluate_parameters(context, node._Node__parameters)
+    return {
+        name: value
+        for group in evaluated
+        if isinstance(group, dict)
+        for name, value in group.items()
+    }
+
+
+def test_by_default_the_arguments_set_nothing_but_autostart():
+    context, (node,) = started('registration.launch.py')
+    assert parameters(context, node) == {'autostart': True}
+    context, (_, simulator) = started('demo.launch.py', ct='/my/ct')
+    assert parameters(context, simulator) == {'ct.path': '/my/ct'}
+
+
+def test_simulated_time_is_for_the_simulator_too():
+    context, (_, simulator) = started('demo.launch.py', ct='/my/ct', use_sim_time='true')
+    assert parameters(context, simulator)['use_sim_time'] is True

@@ -340,6 +340,10 @@ def test_a_killed_worker_comes_back_by_itself(client, scene, node):
     good(client, scene)
 
 
+def last_error(client) -> int:
+    return client.received['status'][-1].error.code
+
+
 def load(client, path, uid='') -> LoadCT.Response:
     return client.call(LoadCT, 'load_ct', LoadCT.Request(path=str(path), series_uid=uid))
 
@@ -357,7 +361,8 @@ def test_another_ct_can_be_loaded_and_a_failure_leaves_none(client, scene, ct_pa
         assert not response.success and response.error.code == code and response.message
         assert client.status(RegistrationStatus.ERROR).ct_series_uid_hash == ''
         assert client.call(Trigger, 'reset', Trigger.Request()).success
-        assert client.status(RegistrationStatus.ERROR).error.code == ErrorCode.CT_NOT_LOADED
+        client.spin_until(lambda: last_error(client) == ErrorCode.CT_NOT_LOADED)
+        assert client.received['status'][-1].state == RegistrationStatus.ERROR
         result = client.result_of(client.publish_xray(scene))
         assert result.error.code == ErrorCode.CT_NOT_LOADED
     response = load(client, ct_path)

@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
+from diagnostic_msgs.msg import DiagnosticArray
 from ros.harness import (
     IMAGER,
     Client,
@@ -178,6 +179,8 @@ def test_images_are_answered_while_simulated_time_stands_still(tmp_path, ct_path
         stamp = time.time_ns()
         client.publishers.image.publish(xray_messages(scene, stamp).image)
         assert client.result_of(stamp).error.code == ErrorCode.CAMERA_MISSING
+        client.listen(DiagnosticArray, '/diagnostics', 'diagnostics')
+        client.spin_until(lambda: client.received['diagnostics'])
 
 
 def assert_clean_stop_after_errors(node: NodeProcess) -> None:
