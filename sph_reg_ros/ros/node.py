@@ -1,5 +1,6 @@
 """The lifecycle node `registration`: X-rays in, the pose of the patient out on tf2."""
 
+import faulthandler
 import threading
 import traceback
 from pathlib import Path
@@ -34,6 +35,8 @@ from sph_reg_ros.ros.worker_client import WorkerClient
 EXECUTOR_THREADS = 6
 SPIN_PERIOD_S = 0.1
 EXIT_CONFIG = 2
+SIGNAL_CHECK_S = 0.1
+STOP_LIMIT_S = 8.0
 
 
 class RegistrationNode(ResponsiveLifecycleNode):
@@ -235,13 +238,18 @@ def main(args: list[str] | None = None) -> int:
     spinner.start()
     starter = threading.Thread(target=node.autostart, name='autostart')
     starter.start()
-    stop.wait()
+    # Python runs a handler once this thread wakes, and the kernel may wake another one.
+    while not stop.wait(SIGNAL_CHECK_S):
+        pass
+    # Whoever asks the node to stop gets a stopped node; a stack trace says what held it up.
+    faulthandler.dump_traceback_later(STOP_LIMIT_S, exit=True)
     node.close()
     starter.join()
     spinner.join()
-    executor.shutdown()
+    executor.shutdown(timeout_sec=1.0)
     node.destroy_node()
     rclpy.shutdown()
+    faulthandler.cancel_dump_traceback_later()
     return 0
 
 
