@@ -1,4 +1,4 @@
-"""What the worker does with its requests; the only module of `ros` that imports torch."""
+"""What the worker does with its requests; the only module of the node that imports torch."""
 
 import math
 import os
