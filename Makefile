@@ -26,6 +26,7 @@ lint: setup  ## style, format and types
 	@$(ENV); ruff check .; ruff format --check .; mypy
 
 bench: setup  ## every program in bench/
+	@tools/setup_env.sh bench
 	@$(ENV); shopt -s nullglob; programs=(bench/[a-z]*.py); \
 	if [ $${#programs[@]} -eq 0 ]; then echo 'bench/ has no programs'; exit 1; fi; \
 	for program in "$${programs[@]}"; do \

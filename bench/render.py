@@ -1,114 +1,199 @@
-"""Time and accuracy of the renderers, interleaved in one process, on the sample CT.
+"""Time, accuracy and memory of the renderers: ours, DiffDRR's and nanodrr's, on the same views.
 
-Accuracy is the relative RMS difference from our reference at a very fine step; Siddon differs from
-it by what voxel edges are worth. A Jacobian of a peer is twelve renderings (central differences).
+All run in turn in one process. A trilinear peer takes as many samples a ray as make its image error
+against a very fine quadrature equal to ours; a peer's Jacobian is the cheapest that it allows, the
+image and six more (one-sided differences). A ratio is a peer's time over that of our program of the
+same kind just before.
 """
 
 import argparse
 import json
-import math
-import statistics
+import os
+import platform
 import time
+import warnings
+from importlib.metadata import version
 from pathlib import Path
 
+import numba
 import torch
-from _peers import Renderer, diffdrr_siddon, diffdrr_trilinear
+from _accuracy import matched_points
+from _interleaved import Effort, run_in_turn, summary
+from _limits import arithmetic_ns_per_sample, reading_gb_per_s
+from _memory import peak_memory_mb
+from _programs import KINDS, OURS, PEERS, JacobianBy, Program, ours, peer
+from _scenes import CHEST, BenchScene, make_scene, voxels_on_the_rays
 
-from sph_reg_ros.geometry import Camera, se3
-from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
-from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
-from sph_reg_ros.imaging.ct import load_ct
-from sph_reg_ros.imaging.sample import sample_ct_path
-from sph_reg_ros.rendering.render import render, render_with_jacobian
+from sph_reg_ros.rendering.render import resolve_backend
 
-ANGLES_DEG = ((0, 0), (35, 10), (90, 0))
-SDD_MM, SOD_MM, FIELD_MM = 1020.0, 700.0, 300.0
+MAIN_SIZE, MAIN_SCENE = 256, '256'
+Row = dict[str, float | str | int]
+COLUMNS = (
+    ('ms_median', 'ms', 10, '.1f'),
+    ('ms_min', 'min', 10, '.1f'),
+    ('ms_max', 'max', 10, '.1f'),
+    ('runs', 'runs', 5, 'd'),
+    ('ratio_median', 'ratio', 8, '.1f'),
+    ('ratio_min', 'min', 8, '.1f'),
+    ('ratio_max', 'max', 8, '.1f'),
+    ('error', 'error', 9, '.1e'),
+    ('depth_error', 'depth', 9, '.1e'),
+    ('memory_mb', 'MB', 8, '.0f'),
+)
 
 
-def central_differences(
-    renderer: Renderer, volume: AttenuationVolume, pose: torch.Tensor
-) -> torch.Tensor:
-    """Return a Jacobian [H, W, 6] by (omega rad, v mm) from twelve images."""
-    columns = []
-    for column in range(6):
-        step = torch.zeros(6, dtype=torch.float64)
-        step[column] = 1e-3 if column < 3 else 0.5
-        ahead, behind = (
-            renderer(se3.apply_twist(sign * step, pose, volume.centre)) for sign in (1, -1)
+def cases(arguments: argparse.Namespace) -> list[tuple[str, int]]:
+    """Return (scene, size): every size at the first volume, every volume at the first size."""
+    first = arguments.volumes[0]
+    chosen = [(first, size) for size in arguments.sizes]
+    chosen += [(volume, arguments.sizes[0]) for volume in arguments.volumes[1:]]
+    return chosen
+
+
+def measure(scene: BenchScene, size: int, arguments: argparse.Namespace) -> list[Row]:
+    """Time every program on one scene and, where asked for, its memory."""
+    own, peers, points = ours(scene, 'auto'), [], {OURS: 0}
+    if scene.volume.mu.device.type == 'cuda':
+        own += _half_precision(scene)
+    by = JacobianBy(arguments.central, arguments.double_backward)
+    for name in arguments.peers:
+        needs_points = name != 'DiffDRR Siddon'
+        points[name] = matched_points(name, scene.name, arguments.device) if needs_points else 0
+        peers += peer(name, scene, points[name], by)
+    timings = run_in_turn(scene, own, peers, Effort(arguments.repeats, arguments.limit))
+    rows = []
+    for (name, kind), timing in timings.items():
+        row: Row = {'scene': scene.name, 'size': size, 'program': name, 'kind': kind}
+        row |= summary(timing) | {'points': points.get(name, 0)}
+        here = (scene.name, size) == cases(arguments)[0]
+        if arguments.memory and here and name in points and not timing.note:
+            task = (name, kind, points[name])
+            row['memory_mb'] = peak_memory_mb(scene.name, size, arguments.device, task)
+        rows.append(row)
+    return rows
+
+
+def _half_precision(scene: BenchScene) -> list[Program]:
+    from sph_reg_ros.imaging.attenuation import AttenuationVolume
+    from sph_reg_ros.rendering.triton_volume import store_as
+
+    volume = AttenuationVolume(scene.volume.mu, scene.volume.ct_from_index)
+    store_as(volume, torch.float16)
+    half = BenchScene(scene.name, volume, scene.camera, scene.poses)
+    return ours(half, 'auto', f'{OURS} float16')
+
+
+def print_table(scene: BenchScene, size: int, rows: list[Row]) -> None:
+    """Print one block of the table."""
+    shape = ' x '.join(str(edge) for edge in scene.volume.shape)
+    backend = resolve_backend('auto', scene.volume)
+    print(f'\n{scene.name}: volume {shape}, image {size} x {size}, ours: {backend}')
+    titles = ''.join(f'{title:>{width}}' for _, title, width, _ in COLUMNS)
+    print(f'{"":44}{titles}')
+    for kind in KINDS:
+        for row in (row for row in rows if row['kind'] == kind):
+            points = f' n={row["points"]}' if row['points'] else ''
+            cells = ''.join(
+                f'{row[key]:{width}{spec}}' if key in row else ' ' * width
+                for key, _, width, spec in COLUMNS
+            )
+            print(f'{kind + ": " + str(row["program"]) + points:44}{cells}  {row["note"]}')
+
+
+def distance_from_limits(scene: BenchScene, rows: list[Row], device: str) -> Row:
+    """Compare our kernel with what the machine could do."""
+    own = {row['kind']: row for row in rows if row['program'] == OURS}
+    samples = voxels_on_the_rays(scene)
+    cores = numba.get_num_threads() if device == 'cpu' else 1
+    figures: Row = {'scene': scene.name, 'reading_gb_per_s': reading_gb_per_s(device)}
+    limits = arithmetic_ns_per_sample() if device == 'cpu' else {}
+    for kind in (KINDS[0], KINDS[2]):
+        seconds = float(own[kind]['ms_min']) / 1e3
+        figures[f'{kind}: ns per sample and core'] = 1e9 * seconds * cores / samples
+        figures[f'{kind}: limit ns'] = limits.get(kind, float('nan'))
+    voxel_bytes = 2 if device == 'cpu' else 4
+    once = scene.volume.mu.numel() * voxel_bytes / float(figures['reading_gb_per_s']) / 1e6
+    figures['ms to read the volume once'] = once
+    return figures
+
+
+def print_limits(figures: Row) -> None:
+    """Print how far our kernel is from the limits."""
+    print(
+        f'\nlimits, {figures["scene"]}: reading in order {figures["reading_gb_per_s"]:.1f} GB/s, '
+    )
+    print(f'  the volume once: {figures["ms to read the volume once"]:.1f} ms')
+    for kind in (KINDS[0], KINDS[2]):
+        taken = float(figures[f'{kind}: ns per sample and core'])
+        limit = float(figures[f'{kind}: limit ns'])
+        print(
+            f'  {kind}: {taken:.2f} ns a sample and core, counting the skipped samples in air; '
+            f'arithmetic from the first cache would take {limit:.2f} ns ({limit / taken:.0%})'
         )
-        columns.append((ahead - behind) / (2 * step[column]))
-    return torch.stack(columns, -1)
 
 
-def measure(size: int, repeats: int) -> list[dict[str, float | str]]:
-    """Time every renderer on every view, in turn, and compare its images with the reference."""
-    volume = attenuation_from_hounsfield(load_ct(sample_ct_path()))
-    camera = Camera.from_geometry(SDD_MM, (FIELD_MM / size,) * 2, (size, size))
-    siddon = diffdrr_siddon(volume, camera)
-    trilinear = diffdrr_trilinear(volume, camera, 500)
-    programs = {
-        'sph_reg_ros numba: image': lambda T: render(volume, T, camera.K, camera.size),
-        'sph_reg_ros numba: image + Jacobian': lambda T: render_with_jacobian(
-            volume, T, camera.K, camera.size
-        )[0],
-        'DiffDRR Siddon: image': siddon,
-        'DiffDRR trilinear (500 points): image': trilinear,
-        'DiffDRR trilinear (500 points): Jacobian': lambda T: central_differences(
-            trilinear, volume, T
-        ),
-    }
-    views = [
-        camera_from_ct_for_angles(math.radians(a), math.radians(b), SOD_MM, volume.centre)
-        for a, b in ANGLES_DEG
-    ]
-    for program in list(programs.values())[:2]:
-        program(views[0])  # compile
-    seconds: dict[str, list[float]] = {name: [] for name in programs}
-    errors: dict[str, list[float]] = {name: [] for name in programs}
-    for pose in views:
-        reference = render(volume, pose, camera.K, camera.size, step_mm=0.05)
-        for _ in range(repeats):
-            for name, program in programs.items():
-                start = time.perf_counter()
-                image = program(pose)
-                seconds[name].append(time.perf_counter() - start)
-                if image.ndim == 2:
-                    errors[name].append(float((image - reference).norm() / reference.norm()))
-    fastest = {
-        kind: statistics.median(seconds[f'sph_reg_ros numba: {kind}'])
-        for kind in ('image', 'image + Jacobian')
-    }
-    return [
-        {
-            'renderer': name,
-            'median_ms': 1e3 * statistics.median(times),
-            'min_ms': 1e3 * min(times),
-            'max_ms': 1e3 * max(times),
-            'ratio': statistics.median(times)
-            / fastest['image + Jacobian' if 'Jacobian' in name else 'image'],
-            'relative_rms_error': max(errors[name], default=math.nan),
-        }
-        for name, times in seconds.items()
-    ]
+def first_line(device: str) -> str:
+    """Name versions, cores and device."""
+    peers = ', '.join(f'{name} {version(name)}' for name in ('diffdrr', 'nanodrr'))
+    where = torch.cuda.get_device_name() if device == 'cuda' else platform.processor() or 'CPU'
+    return (
+        f'sph_reg_ros {version("sph_reg_ros")}, torch {torch.__version__}, numba '
+        f'{numba.__version__}, {peers}; {os.cpu_count()} cores, threads: torch '
+        f'{torch.get_num_threads()}, numba {numba.get_num_threads()}; {device}: {where}'
+    )
+
+
+def parsed_arguments() -> argparse.Namespace:
+    """Return the command line's choices."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add('--sizes', type=int, nargs='+', help='edges of the image; the first for all volumes')
+    add('--volumes', nargs='+', help='edges of the phantom, or "chest"; the first for all sizes')
+    add('--peers', nargs='*', choices=PEERS, help='renderers beside ours')
+    add('--repeats', type=int, help='rounds over the views')
+    add('--limit', type=float, help='seconds that one run of a peer may take')
+    add('--central', action='store_true', help="peers' Jacobians by twelve central differences")
+    add('--double-backward', action='store_true', help="... by torch's double backward")
+    add(
+        '--memory', action=argparse.BooleanOptionalAction, help='peak memory, first volume and size'
+    )
+    add('--device', choices=('cpu', 'cuda'))
+    add('--full', action='store_true', help='all sizes, volumes and peers: an hour on two cores')
+    add('--json', type=Path, help='file for all figures')
+    quick = {
+        'sizes': [MAIN_SIZE], 'volumes': [MAIN_SCENE, CHEST], 'repeats': 1, 'limit': 12.0,
+        'peers': [name for name in PEERS if 'compiled' not in name], 'memory': False,
+    }  # fmt: skip
+    full = {
+        'sizes': [MAIN_SIZE, 64, 128, 512], 'volumes': [MAIN_SCENE, CHEST, '128', '384', '512'],
+        'repeats': 5, 'limit': 120.0, 'peers': list(PEERS), 'memory': True,
+    }  # fmt: skip
+    arguments = parser.parse_args()
+    for name, value in (full if arguments.full else quick).items():
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, value)
+    arguments.device = arguments.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    return arguments
 
 
 def main() -> None:
-    """Print the table; write every figure with --json."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--size', type=int, default=128, help='rows and columns of the image')
-    parser.add_argument('--repeats', type=int, default=1, help='runs of every view')
-    parser.add_argument('--json', type=Path, help='file for all figures')
-    arguments = parser.parse_args()
-    rows = measure(arguments.size, arguments.repeats)
-    print(f'{arguments.size} x {arguments.size} pixels, sample CT, {torch.get_num_threads()} cores')
-    print(f'{"renderer":42} {"median ms":>10} {"min":>9} {"max":>9} {"ratio":>7} {"error":>9}')
-    for row in rows:
-        print(
-            f'{row["renderer"]:42} {row["median_ms"]:10.1f} {row["min_ms"]:9.1f} '
-            f'{row["max_ms"]:9.1f} {row["ratio"]:7.1f} {row["relative_rms_error"]:9.1e}'
-        )
+    """Print the tables; write every figure with --json."""
+    arguments = parsed_arguments()
+    warnings.simplefilter('ignore')  # of torchio and torch.compile, about themselves
+    print(first_line(arguments.device), flush=True)
+    began, rows, limits = time.perf_counter(), [], []
+    for name, size in cases(arguments):
+        scene = make_scene(name, size, arguments.device)
+        block = measure(scene, size, arguments)
+        rows += block
+        print_table(scene, size, block)
+        if size == arguments.sizes[0]:
+            limits.append(distance_from_limits(scene, block, arguments.device))
+            print_limits(limits[-1])
+    print(f'\n{time.perf_counter() - began:.0f} s')
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + '\n')
+        figures = {'setting': first_line(arguments.device), 'rows': rows, 'limits': limits}
+        arguments.json.write_text(json.dumps(figures, indent=2) + '\n')
 
 
 if __name__ == '__main__':

@@ -8,6 +8,11 @@ import pytest
 import torch
 from hypothesis import settings
 
+# Without a GPU Triton's own interpreter runs the CUDA kernel on the CPU. Triton reads this when it
+# is first imported, so that it must be said before any test does that.
+if not torch.cuda.is_available():
+    os.environ.setdefault('TRITON_INTERPRET', '1')
+
 # The same examples in every run: a failure is a change, not a matter of luck.
 settings.register_profile('seeded', derandomize=True, deadline=None)
 settings.load_profile('seeded')

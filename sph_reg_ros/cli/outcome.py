@@ -1,20 +1,20 @@
-"""What a registration from files leaves behind: registration.json and overlay.png."""
+"""What a registration from files leaves behind: registration.json and an overlay of each view."""
 
 import io
 import json
 import math
 import os
-import platform
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from jaxtyping import Float64
 from PIL import Image
+from torch import Tensor
 
-from sph_reg_ros import __version__
+from sph_reg_ros.cli.versions import versions
 from sph_reg_ros.evaluation.overlay import overlay
 from sph_reg_ros.imaging.ct import CT
 from sph_reg_ros.registration.request import RegistrationRequest
@@ -22,13 +22,16 @@ from sph_reg_ros.registration.result import RegistrationResult
 from sph_reg_ros.rendering.render import render
 
 CONVENTIONS = {
-    'camera_from_ct': 'maps CT coordinates to camera coordinates, column vectors, 4 x 4, mm',
+    'camera_from_ct': 'one for each view: maps CT coordinates to camera coordinates, column '
+    'vectors, 4 x 4, mm',
+    'fixed_from_ct': 'the same pose in the frame of fixed_from_camera; null without one',
     'ct_frame': 'DICOM patient coordinates of the CT series (LPS), mm',
     'camera_frame': 'x along image columns, y along image rows, z from the source to the detector; '
     'origin at the X-ray source, mm',
     'K': 'camera coordinates to pixels (column, row, 1) up to scale; pixel centres at integers',
-    'covariance': 'of (omega in rad, v in mm), a twist on the left of camera_from_ct in camera '
-    'axes about centre_lps_mm',
+    'covariance': 'of (omega in rad, v in mm), a twist on the left of camera_from_ct in the axes '
+    'of the first camera about centre_lps_mm',
+    'similarity': 'before and after: mean over the views, 1 is perfect',
 }
 
 
@@ -42,50 +45,77 @@ class Outcome:
     energy_kev: float
     xray_warnings: tuple[str, ...] = ()
 
-    def write(self, folder: Path) -> tuple[Path, Path]:
-        """Write registration.json and overlay.png, readable by the owner only; raises OSError."""
-        contents = {
-            folder / 'registration.json': self.json_text().encode(),
-            folder / 'overlay.png': self.overlay_png(),
-        }
+    @property
+    def fixed_from_ct(self) -> Float64[Tensor, '4 4'] | None:
+        """Return the pose in the frame that the views share; None if they name none."""
+        fixed_from_camera = self.request.views[0].fixed_from_camera
+        if fixed_from_camera is None:
+            return None
+        return fixed_from_camera.double() @ self.result.camera_from_ct[0]
+
+    def write(self, folder: Path) -> tuple[Path, ...]:
+        """Write registration.json and overlays, readable by the owner only; raises OSError."""
+        contents = {folder / 'registration.json': (self.json_text() + '\n').encode()}
+        for number in range(len(self.request.views)):
+            suffix = '' if len(self.request.views) == 1 else f'_{number + 1}'
+            contents[folder / f'overlay{suffix}.png'] = self.overlay_png(number)
         folder.mkdir(parents=True, exist_ok=True)
         write_together(contents)
-        result, picture = contents
-        return result, picture
+        return tuple(contents)
 
     def json_text(self) -> str:
         """Return the result as JSON; figures that are no numbers become null."""
-        result, view = self.result, self.request.views[0]
-        content = {
-            'notice': 'Research use only, not a medical device.',
-            'conventions': CONVENTIONS,
-            'camera_from_ct': result.camera_from_ct[0].tolist(),
-            'initial_camera_from_ct': self.request.initial_camera_from_ct.tolist(),
-            'camera': {'K': view.camera.K.tolist(), 'size_rows_columns': view.camera.size},
-            'verdict': result.verdict.name,
-            'termination': result.termination.name,
-            'checks': [vars(check) for check in result.checks],
-            'similarity': {'before': result.similarity_before, 'after': result.similarity_after},
-            'covariance': result.covariance.tolist(),
-            'centre_lps_mm': result.centre_lps_mm.tolist(),
-            'iterations': result.iterations,
-            'timings_s': result.timings_s,
-            'warnings': [*self.xray_warnings, *result.warnings],
-            'backend': result.backend,
-            'ct': self._ct_content(),
-            'versions': versions(),
-        }
-        return json.dumps(_without_nan(content), indent=2, allow_nan=False) + '\n'
+        return json.dumps(_without_nan(self._content()), indent=2, allow_nan=False)
 
-    def overlay_png(self) -> bytes:
+    def overlay_png(self, number: int) -> bytes:
         """Return the X-ray with the edges of the CT at the final pose, as PNG."""
-        view = self.request.views[0]
-        pose = self.result.camera_from_ct[0]
+        view, pose = self.request.views[number], self.result.camera_from_ct[number]
         drr = render(self.request.volume, pose, view.camera.K, view.camera.size)
-        picture = overlay(view.line_integrals.numpy(), drr.numpy())
+        xray = view.line_integrals.numpy()
+        if view.mask is not None:
+            # What lies outside the collimator would take all grey levels.
+            xray = xray.clip(*np.quantile(xray[view.mask.numpy()], (0.001, 0.999)))
+        picture = overlay(xray, drr.cpu().numpy())
         buffer = io.BytesIO()
         Image.fromarray(picture).save(buffer, format='PNG')
         return buffer.getvalue()
+
+    def _content(self) -> dict[str, Any]:
+        result = self.result
+        return {
+            'notice': 'Research use only, not a medical device.',
+            'verdict': result.verdict.name,
+            'termination': result.termination.name,
+            'camera_from_ct': [pose.tolist() for pose in result.camera_from_ct],
+            'fixed_from_ct': None if self.fixed_from_ct is None else self.fixed_from_ct.tolist(),
+            'similarity_before': result.similarity_before,
+            'similarity_after': result.similarity_after,
+            'covariance': result.covariance.tolist(),
+            'centre_lps_mm': result.centre_lps_mm.tolist(),
+            'iterations': result.iterations,
+            'seconds': sum(result.timings_s.values()),
+            'timings_s': result.timings_s,
+            'checks': [vars(check) for check in result.checks],
+            'warnings': [*self.xray_warnings, *result.warnings],
+            'method': result.method,
+            'similarity': result.similarity,
+            'runner_up': None if result.runner_up is None else vars(result.runner_up),
+            'backend': result.backend,
+            'initial_camera_from_ct': self.request.initial_camera_from_ct.tolist(),
+            'cameras': [self._camera_content(n) for n in range(len(self.request.views))],
+            'ct': self._ct_content(),
+            'conventions': CONVENTIONS,
+            'versions': versions(),
+        }
+
+    def _camera_content(self, number: int) -> dict[str, Any]:
+        view = self.request.views[number]
+        place = view.fixed_from_camera
+        return {
+            'K': view.camera.K.tolist(),
+            'size_rows_columns': view.camera.size,
+            'fixed_from_camera': None if place is None else place.tolist(),
+        }
 
     def _ct_content(self) -> dict[str, Any]:
         return {
@@ -95,16 +125,6 @@ class Outcome:
             'orientation': self.ct.orientation,
             'energy_kev': self.energy_kev,
         }
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that a result depends on."""
-    return {
-        'sph_reg_ros': __version__,
-        'python': platform.python_version(),
-        'torch': str(torch.__version__),
-        'numpy': np.__version__,
-    }
 
 
 def write_together(contents: dict[Path, bytes]) -> None:

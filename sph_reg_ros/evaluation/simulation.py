@@ -133,7 +133,7 @@ def simulate_xray(
     if simulation.instrument:
         transmission = transmission * np.exp(-_needle(camera.size, generator))
     transmission = transmission * _aperture(camera.size, simulation.collimator_margin_px)
-    return _read_out(transmission, simulation, generator)
+    return read_out(transmission, simulation, generator)
 
 
 def transmitted_share(
@@ -155,9 +155,12 @@ def transmitted_share(
     return total / np.float32(sum(simulation.energy_weights))
 
 
-def _read_out(
-    transmission: np.ndarray, simulation: XRaySimulation, generator: np.random.Generator
-) -> np.ndarray:
+def read_out(
+    transmission: Float32[np.ndarray, 'H W'],
+    simulation: XRaySimulation,
+    generator: np.random.Generator,
+) -> UInt16[np.ndarray, 'H W']:
+    """Turn the light on the detector, a share of the open beam, into blurred and noisy counts."""
     scatter = gaussian_blur(transmission, simulation.scatter_sigma_px)
     primary = gaussian_blur(transmission, simulation.blur_sigma_px)
     light = primary + simulation.scatter_fraction * scatter

@@ -38,10 +38,13 @@ class Camera:
             )
         if self.K.shape != (3, 3) or not torch.isfinite(self.K).all():
             raise CameraError(ErrorCode.CAMERA_INVALID, 'K must be a finite 3 x 3 matrix')
-        if torch.det(self.K[:2, :2]).abs() < 1e-9:
+        determinant = float(torch.det(self.K[:2, :2]))
+        if abs(determinant) < 1e-9:
             raise CameraError(
                 ErrorCode.CAMERA_UNCALIBRATED,
-                'the focal lengths in K are zero: calibrate the imager or give its geometry',
+                f'K cannot be inverted (determinant {abs(determinant):.2g}, focal lengths '
+                f'{float(self.K[0, 0]):g} and {float(self.K[1, 1]):g} px): calibrate the imager or '
+                'give its geometry',
             )
         if not torch.equal(self.K[2], torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)):
             raise CameraError(ErrorCode.CAMERA_INVALID, 'the last row of K must be 0 0 1')

@@ -77,15 +77,10 @@ def apply_twist(
         a_from_b: the transform to move.
         centre_b: the point (mm, frame b) that pure rotations leave where it is.
     """
-    centre_a = transform_points(a_from_b, centre_b[None])[..., 0, :]
-    step = exp(twist)
-    moved_centre = transform_points(step, centre_a[..., None, :])[..., 0, :]
-    # exp turns about the origin of a: shift what that did to the centre back to the pure
-    # translation part of the step.
-    translation = (so3.left_jacobian(twist[..., :3]) @ twist[..., 3:, None])[..., 0]
-    shift = centre_a + translation - moved_centre
-    moved = step @ a_from_b
-    return from_parts(moved[..., :3, :3], moved[..., :3, 3] + shift)
+    R, V = so3.exp(twist[..., :3]), so3.left_jacobian(twist[..., :3])
+    centre_a = transform_points(a_from_b, centre_b[None]).mT
+    t = R @ (a_from_b[..., :3, 3:] - centre_a) + centre_a + V @ twist[..., 3:, None]
+    return from_parts(R @ a_from_b[..., :3, :3], t[..., 0])
 
 
 def require_rigid(transform: Float[Tensor, '4 4'], name: str, tolerance: float = 1e-4) -> None:

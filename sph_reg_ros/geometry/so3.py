@@ -66,10 +66,10 @@ def phi(n: int, angle_sq: Float[Tensor, '*b']) -> Float[Tensor, '*b 1 1']:
     Jacobians is one of these. As a function of a^2 they are smooth at 0.
     """
     near = angle_sq < 1
-    small = torch.where(near, angle_sq, torch.zeros_like(angle_sq))
+    minus_small = torch.where(near, -angle_sq, torch.zeros_like(angle_sq))
     series = torch.zeros_like(angle_sq)
     for k in reversed(range(_SERIES_TERMS)):
-        series = series * -small + 1 / math.factorial(2 * k + n)
+        series = series * minus_small + 1 / math.factorial(2 * k + n)
     large = torch.where(near, torch.ones_like(angle_sq), angle_sq)
     return torch.where(near, series, _phi_closed(n, large))[..., None, None]
 

@@ -4,7 +4,8 @@ Blades and irises leave a convex bright field in a dark, even surround with a sh
 is reduced to a coarse grid, where noise and burned-in letters vanish. For a few thresholds the
 convex hull of the bright cells, as an intersection of half planes, is a candidate; it is believed
 only if the cells just inside its edge are bright, the edge is sharp, and the surround is even. A
-body has no such outline.
+body has no such outline. Where scatter lights the surround, or the body is as dark as it, the edge
+alone tells the field (`field_edges`); that is tried first.
 """
 
 import math
@@ -15,15 +16,21 @@ from jaxtyping import Bool, Float32
 from torch import Tensor
 from torch.nn import functional
 
+from sph_reg_ros.imaging.field_edges import field_by_edges
+
 _GRID = 96
 _SMALLEST_SIDE = 32
 _DIRECTIONS = 96
 _THRESHOLDS = (0.1, 0.2, 0.35, 0.5, 0.7)
 # Cells: the edge cell is partly exposed, so one is given up all round.
 _MARGIN = 1.0
+# Sides are found to within a cell.
+_EDGE_MARGIN = 1.25
 _CLAMP = 6.0
 # A shadow darker than this share of the field counts as black.
 _DARKEST_SHARE = 1e-3
+# Thick parts of a body transmit that little beside open air.
+_NEARLY_BLACK_SHARE = 1e-5
 _SMALLEST_SHADOW = 0.01
 _SMALLEST_FIELD = 0.05
 _BRIGHT_EDGE_SHARE = 0.75
@@ -68,6 +75,9 @@ def collimator_mask(counts: Float32[Tensor, 'H W']) -> Bool[Tensor, 'H W']:
     everything = torch.ones(counts.shape, dtype=torch.bool, device=counts.device)
     if min(height, width) < _SMALLEST_SIDE:
         return everything
+    distance_by_edges = _distance_by_edges(counts)
+    if distance_by_edges is not None:
+        return distance_by_edges >= _EDGE_MARGIN
     brightness = _log_brightness(counts)
     field = _best_field(brightness)
     if field is None:
@@ -78,12 +88,26 @@ def collimator_mask(counts: Float32[Tensor, 'H W']) -> Bool[Tensor, 'H W']:
     return distance[0, 0] >= _MARGIN
 
 
-def _log_brightness(counts: Float32[Tensor, 'H W']) -> Float32[Tensor, 'h w']:
+def _distance_by_edges(counts: Float32[Tensor, 'H W']) -> Float32[Tensor, 'H W'] | None:
+    """Return the signed distance of every pixel to the edge, in cells; None if none is seen."""
+    brightness = _log_brightness(counts, _NEARLY_BLACK_SHARE)
+    field = field_by_edges(brightness)
+    if field is None:
+        return None
+    pixels = torch.ones_like(counts).nonzero().float().reshape(*counts.shape, 2)
+    extent = torch.tensor(counts.shape, device=counts.device)
+    cells = torch.tensor(brightness.shape, device=counts.device)
+    return field.distance((pixels + 0.5 - extent / 2) * (cells / extent))
+
+
+def _log_brightness(
+    counts: Float32[Tensor, 'H W'], darkest_share: float = _DARKEST_SHARE
+) -> Float32[Tensor, 'h w']:
     cell = max(1.0, max(counts.shape) / _GRID)
     size = (round(counts.shape[0] / cell), round(counts.shape[1] / cell))
     grid = functional.adaptive_avg_pool2d(counts[None].float(), size)[0]
     bright = torch.quantile(grid, 0.95).clamp(min=torch.finfo(torch.float32).tiny)
-    return torch.log(torch.maximum(grid, bright * _DARKEST_SHARE) / bright)
+    return torch.log(torch.maximum(grid, bright * darkest_share) / bright)
 
 
 def _best_field(brightness: Float32[Tensor, 'h w']) -> _Candidate | None:

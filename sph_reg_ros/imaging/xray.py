@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sph_reg_ros.errors import ErrorCode, ImageError
 from sph_reg_ros.geometry import Camera
+from sph_reg_ros.imaging.array_file import read_array
 from sph_reg_ros.imaging.dicom_xray import read_dicom_xray
 from sph_reg_ros.imaging.intensity import IntensityModel, counts, line_integrals
 from sph_reg_ros.imaging.masks import collimator_mask, saturation_mask
@@ -17,17 +18,20 @@ from sph_reg_ros.imaging.xray_image import XRay
 __all__ = ['XRay', 'load_xray', 'prepare_xray']
 
 _RASTER_STARTS = (b'\x89PNG', b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
+_ARRAY_START = b'\x93NUM'
 _SMALLEST_USABLE_SHARE = 0.01
 _FEWEST_USABLE = 64
 
 
 def load_xray(path: Path | str, *, frame: int = 0, camera: Camera | None = None) -> XRay:
-    """Load one X-ray from DICOM (XA, RF, DX, CR), PNG or TIFF; the content decides which.
+    """Load one X-ray from DICOM (XA, RF, DX, CR), PNG, TIFF or NumPy (.npy).
+
+    The content decides which it is, not the name.
 
     Args:
         path: file.
-        frame: frame of a multi-frame DICOM image or page of a TIFF, from 0.
-        camera: intrinsics; replaces those of a DICOM file. PNG and TIFF have none of their own.
+        frame: frame of a multi-frame DICOM image or an array, or page of a TIFF, from 0.
+        camera: intrinsics; replaces those of a DICOM file. The others have none of their own.
 
     Raises:
         ImageError: the file is missing, unreadable, or no grey X-ray.
@@ -42,8 +46,8 @@ def load_xray(path: Path | str, *, frame: int = 0, camera: Camera | None = None)
         raise ImageError(
             ErrorCode.IMAGE_UNREADABLE, f'{path.name} cannot be opened: {error.strerror}'
         ) from error
-    if start.startswith(_RASTER_STARTS):
-        pixels = read_raster(path, frame)
+    if start.startswith((*_RASTER_STARTS, _ARRAY_START)):
+        pixels = (read_array if start == _ARRAY_START else read_raster)(path, frame)
         return XRay(pixels, torch.ones(pixels.shape, dtype=torch.bool), camera)
     return read_dicom_xray(path, frame, camera)
 

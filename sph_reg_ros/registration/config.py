@@ -1,8 +1,10 @@
 """Settings of a registration; the ROS parameters and the command line read them from here."""
 
+import math
 from dataclasses import dataclass
 
 from sph_reg_ros.errors import ConfigError, ErrorCode
+from sph_reg_ros.registration.choices import METHODS, ROBUST_KERNELS, SIMILARITIES
 from sph_reg_ros.rendering.backends import BACKENDS
 
 
@@ -11,15 +13,30 @@ class RegistrationConfig:
     """How `register` works; the defaults suit a C-arm and a CT of a trunk.
 
     Attributes:
-        backend: renderer, auto, numba, torch or diffdrr.
+        method: what compares CT and X-ray; image: a rendering of the CT with the X-ray.
+        backend: renderer, auto, numba, triton, torch or diffdrr.
+        similarity: of rendering and X-ray, one of choices.SIMILARITIES. mapped: with a smooth
+            intensity curve fitted inside; local: patch by patch; gradient: of the edges.
+        robust_kernel: none, huber, cauchy or tukey; how little the worst residuals count.
+        starts: rough poses from the search that are refined beside the initial one; 0: no search.
+        search_rotation_rad: standard deviation of the initial pose's error about each axis.
+        search_in_plane_mm: the same for its shift along the image's rows and columns.
+        search_depth_mm: the same for its shift along the beam.
         levels: image heights in pixels, coarse to fine; levels above the X-ray's own are skipped.
         max_iterations: solver steps a level.
-        min_similarity: smallest normalised cross-correlation that passes the first gate.
+        min_similarity: smallest similarity that passes the first gate.
         max_rotation_step_rad: cap of a step's rotation.
         max_translation_step_mm: cap of a step's translation.
     """
 
+    method: str = 'image'
     backend: str = 'auto'
+    similarity: str = 'mapped_ncc+gradient'
+    robust_kernel: str = 'none'
+    starts: int = 4
+    search_rotation_rad: float = 0.14
+    search_in_plane_mm: float = 15.0
+    search_depth_mm: float = 30.0
     levels: tuple[int, ...] = (32, 64, 128, 256)
     max_iterations: int = 30
     min_similarity: float = 0.95
@@ -28,7 +45,17 @@ class RegistrationConfig:
 
     def __post_init__(self) -> None:
         """Check ranges; raises ConfigError."""
-        self._require(self.backend in BACKENDS, f'backend must be one of {", ".join(BACKENDS)}')
+        self._require_choice('method', METHODS)
+        self._require_choice('backend', BACKENDS)
+        self._require_choice('similarity', SIMILARITIES)
+        self._require_choice('robust_kernel', ROBUST_KERNELS)
+        self._require(0 <= self.starts <= 64, 'starts must lie in [0, 64]')
+        self._require(
+            0 <= self.search_rotation_rad <= 0.7, 'search_rotation_rad must lie in [0, 0.7]'
+        )
+        for name in ('search_in_plane_mm', 'search_depth_mm'):
+            width = getattr(self, name)
+            self._require(0 <= width < math.inf, f'{name} must be finite and not negative')
         self._require(len(self.levels) > 0 and min(self.levels) >= 8, 'levels must be 8 px or more')
         self._require(list(self.levels) == sorted(self.levels), 'levels must go coarse to fine')
         self._require(self.max_iterations >= 1, 'max_iterations must be at least 1')
@@ -37,6 +64,10 @@ class RegistrationConfig:
             0 < self.max_rotation_step_rad <= 3.2, 'max_rotation_step_rad is out of range'
         )
         self._require(self.max_translation_step_mm > 0, 'max_translation_step_mm must be positive')
+
+    def _require_choice(self, name: str, choices: tuple[str, ...]) -> None:
+        value = getattr(self, name)
+        self._require(value in choices, f'{name} {value!r} must be one of {", ".join(choices)}')
 
     @staticmethod
     def _require(condition: bool, message: str) -> None:

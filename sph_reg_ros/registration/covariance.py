@@ -11,7 +11,9 @@ from sph_reg_ros.similarity import ResidualBlock
 from sph_reg_ros.solvers import normal_equations
 
 
-def pose_covariance(blocks: Sequence[ResidualBlock]) -> Float64[Tensor, '6 6']:
+def pose_covariance(
+    blocks: Sequence[ResidualBlock], information: Float64[Tensor, '6 6'] | None = None
+) -> Float64[Tensor, '6 6']:
     """Return the covariance [6, 6] of the twist (omega rad, v mm) at the optimum.
 
     Neighbouring residuals err together, so counting every pixel as a measurement would promise far
@@ -19,8 +21,13 @@ def pose_covariance(blocks: Sequence[ResidualBlock]) -> Float64[Tensor, '6 6']:
     cluster sums is taken (the cluster-robust "sandwich" estimator: Liang and Zeger, Biometrika
     73(1), 1986). It knows random errors and model errors that vary over the image; it cannot know
     one that is the same everywhere, such as a wrong focal length.
+
+    Args:
+        blocks: residuals at the optimum with the weights (robust ones included) that put it there.
+        information: half the second derivative of the cost; J^T W J if None, which is right
+            unless a robust kernel made the weights (Huber, Annals of Statistics 1(5), 1973).
     """
-    A, _ = normal_equations(blocks)
+    A = normal_equations(blocks)[0] if information is None else information
     spread = torch.stack([_spread_of_cluster_sums(block) for block in blocks]).sum(0)
     A_inv = torch.linalg.pinv(A, hermitian=True)
     units = torch.tensor([1.0] * 3 + [TWIST_LENGTH_MM] * 3, dtype=torch.float64)
@@ -29,7 +36,8 @@ def pose_covariance(blocks: Sequence[ResidualBlock]) -> Float64[Tensor, '6 6']:
 
 
 def _spread_of_cluster_sums(block: ResidualBlock) -> Float64[Tensor, '6 6']:
-    scores = block.jacobian * block.residual[:, None]
-    sums = torch.zeros(int(block.cluster.max()) + 1, 6, dtype=scores.dtype)
+    forces = block.residual if block.weight is None else block.weight * block.residual
+    scores = (block.jacobian * forces[:, None]).double()
+    sums = torch.zeros(int(block.cluster.max()) + 1, 6, dtype=torch.float64)
     sums.index_add_(0, block.cluster, scores)
     return sums.T @ sums

@@ -3,18 +3,22 @@
 from collections.abc import Callable
 from time import perf_counter
 
-from sph_reg_ros.registration.config import RegistrationConfig
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
 from sph_reg_ros.registration.covariance import pose_covariance
+from sph_reg_ros.registration.level import Level
+from sph_reg_ros.registration.refine import refine
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import Progress, RegistrationResult
+from sph_reg_ros.registration.search import propose
 from sph_reg_ros.registration.verify import verify
-from sph_reg_ros.registration.views import Level, build_level
-from sph_reg_ros.rendering.render import TWIST_LENGTH_MM, resolve_backend
-from sph_reg_ros.solvers import LMConfig, LMResult, levenberg_marquardt
+from sph_reg_ros.registration.views import build_level
+from sph_reg_ros.registration.visibility import not_in_view, rays_through
+from sph_reg_ros.rendering.render import resolve_backend
 
 Observer = Callable[[Progress], None]
-# A coarse level only has to bring the next one near; the last one has to end at the optimum.
-COARSE_PROMISE, FINE_PROMISE = 1e-3, 1e-5
 DEPTH_WARNING = 'one view only: depth along the beam is far less certain than the other directions'
 
 
@@ -23,38 +27,43 @@ def register(request: RegistrationRequest, observer: Observer | None = None) -> 
 
     Args:
         request: CT, X-rays, initial pose, settings.
-        observer: called after every solver step; raise CancelledError in it to stop.
+        observer: called after every solver step and all through the search; raise CancelledError
+            in it to stop.
 
     Raises:
         ConfigError: the renderer cannot run here.
-        SolverError: the CT is not in view at the initial pose, or the problem is degenerate.
+        SolverError: the CT is not in view, or the problem is degenerate.
         CancelledError: the observer asked to stop.
     """
-    clock = _Clock()
-    config = request.config
+    clock, config = _Clock(), request.config
     levels = _prepare(request)
     clock.lap('prepare')
-    before = levels[-1].similarity(request.initial_camera_from_ct)
-    refined, iterations = _refine(levels, request, clock, observer)
+    before, starts = _initialise(levels, request, clock.ticker('search', observer))
+    clock.lap('search')
+    refined = refine(levels, starts, config, clock.reporter(observer))
     clock.lap('refine')
-    # |r|^2 = 2 (1 - NCC) for each view.
-    after = 1 - refined.cost / (2 * len(request.views))
-    covariance = pose_covariance(refined.blocks)
-    verdict, checks = verify(refined.termination, after, covariance, config.min_similarity)
+    best = refined.best
+    covariance = pose_covariance(best.blocks, best.information)
+    verdict, checks = verify(
+        best.termination, refined.similarity, covariance, config.min_similarity
+    )
     clock.lap('verify')
     return RegistrationResult(
-        camera_from_ct=tuple(T @ refined.pose for T in levels[-1].camera_from_first),
+        camera_from_ct=tuple(T @ best.pose for T in levels[-1].camera_from_first),
         covariance=covariance,
         centre_lps_mm=levels[-1].volume.centre,
-        termination=refined.termination,
+        termination=best.termination,
         similarity_before=before,
-        similarity_after=after,
-        iterations=iterations,
+        similarity_after=refined.similarity,
+        iterations=refined.iterations,
         timings_s=clock.laps,
         checks=checks,
         verdict=verdict,
         warnings=(DEPTH_WARNING,) if len(request.views) == 1 else (),
         backend=levels[-1].backend,
+        method=config.method,
+        similarity=config.similarity,
+        runner_up=refined.runner_up,
     )
 
 
@@ -66,27 +75,25 @@ def _prepare(request: RegistrationRequest) -> list[Level]:
     return [build_level(request, height, backend) for height in heights]
 
 
-def _refine(
-    levels: list[Level], request: RegistrationRequest, clock: '_Clock', observer: Observer | None
-) -> tuple[LMResult, int]:
-    """Run the solver level by level, each from where the coarser one ended."""
-    pose, iterations = request.initial_camera_from_ct.double(), 0
-    for level in levels:
-        promise = FINE_PROMISE if level is levels[-1] else COARSE_PROMISE
-        solver = _solver_config(request.config, promise)
-        report = clock.reporter(level, iterations, observer)
-        result = levenberg_marquardt(level.linearise, level.move, pose, solver, report)
-        pose, iterations = result.pose, iterations + result.iterations
-    return result, iterations
-
-
-def _solver_config(config: RegistrationConfig, min_promise: float) -> LMConfig:
-    return LMConfig(
-        min_promise=min_promise,
-        max_iterations=config.max_iterations,
-        max_rotation=config.max_rotation_step_rad,
-        max_translation=config.max_translation_step_mm / TWIST_LENGTH_MM,
-    )
+def _initialise(
+    levels: list[Level], request: RegistrationRequest, tick: Callable[[float], None]
+) -> tuple[float, Float64[Tensor, 'n 4 4']]:
+    """Return the similarity at the initial pose, and that pose with what a search adds to it."""
+    initial = request.initial_camera_from_ct.double()[None]
+    # A level at which a rendering costs next to nothing, but not the one that sees least.
+    before = float(levels[min(1, len(levels) - 1)].scores(initial))
+    searched = request.config.starts > 0
+    found = initial[:0]
+    if searched:
+        rivals = levels[0].for_rivals
+        found = propose(rivals, initial[0], request.config, lambda: tick(1 - before))
+    if before > -1:
+        return before, torch.cat([initial, found])
+    for view, camera_from_first in zip(request.views, levels[0].camera_from_first, strict=True):
+        rays = rays_through(request.volume, camera_from_first @ initial[0], view.camera)
+        if rays == 0 and len(found) == 0:
+            raise not_in_view(rays, view.camera, searched)
+    return before, found if len(found) else initial
 
 
 class _Clock:
@@ -98,20 +105,26 @@ class _Clock:
         now = perf_counter()
         self.laps[name], self.last = now - self.last, now
 
-    def reporter(
-        self, level: Level, offset: int, observer: Observer | None
-    ) -> Callable[[int, float], None]:
-        """Return a solver observer that turns the cost into 1 - similarity."""
-        stage = f'refine {level.views[0].camera.height} px'
-        best = float('inf')
+    def ticker(self, stage: str, observer: Observer | None) -> Callable[[float], None]:
+        """Return what reports that a stage without solver steps goes on, and at which loss."""
 
-        def report(iteration: int, cost: float) -> None:
-            nonlocal best
-            # |r|^2 = 2 (1 - NCC) a view.
+        def tick(loss: float) -> None:
+            if observer is not None:
+                observer(Progress(stage, 0, loss, loss, perf_counter() - self.start))
+
+        return tick
+
+    def reporter(self, observer: Observer | None) -> Callable[[Level, int, float], None]:
+        """Return a solver observer that turns the cost into 1 - similarity."""
+        best: dict[str, float] = {}
+
+        def report(level: Level, iteration: int, cost: float) -> None:
+            stage = f'refine {level.height} px'
+            # |r|^2 = 2 (1 - similarity) a view.
             loss = cost / 2 / len(level.views)
-            best = min(best, loss)
+            best[stage] = min(best.get(stage, loss), loss)
             if observer is not None:
                 elapsed = perf_counter() - self.start
-                observer(Progress(stage, offset + iteration, loss, best, elapsed))
+                observer(Progress(stage, iteration, loss, best[stage], elapsed))
 
         return report

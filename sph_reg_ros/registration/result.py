@@ -47,6 +47,21 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class RunnerUp:
+    """The second best of the distinct optima that the search led to.
+
+    Attributes:
+        similarity: there, patch by patch, at the last resolution at which both were refined.
+        best_similarity: of the best optimum at that resolution.
+        distance_mm: mean distance of the CT's corners between both.
+    """
+
+    similarity: float
+    best_similarity: float
+    distance_mm: float
+
+
+@dataclass(frozen=True)
 class RegistrationResult:
     """The pose, how sure it is, and how it was found.
 
@@ -56,14 +71,18 @@ class RegistrationResult:
             view, about `centre_lps_mm`.
         centre_lps_mm: the anatomy centre [3] that twists turn about, CT coordinates.
         termination: why the solver stopped.
-        similarity_before: mean normalised cross-correlation of the views at the initial pose.
-        similarity_after: the same at the final pose.
-        iterations: accepted and refused solver steps, all levels together.
+        similarity_before: mean similarity of the views at the initial pose, at a coarse level; -1
+            if the CT is not in view there.
+        similarity_after: the same at the final pose, at the last level.
+        iterations: accepted and refused solver steps, all starts and levels together.
         timings_s: seconds a step, by its name.
         checks: what `verify` compared.
         verdict: VERIFIED only if every check passed.
         warnings: things the caller should know.
         backend: the renderer that was used.
+        method: as in RegistrationConfig.
+        similarity: as in RegistrationConfig.
+        runner_up: None if the search was off or led to one optimum only.
     """
 
     camera_from_ct: tuple[Float64[Tensor, '4 4'], ...]
@@ -78,3 +97,6 @@ class RegistrationResult:
     verdict: Verdict
     warnings: tuple[str, ...]
     backend: str
+    method: str
+    similarity: str
+    runner_up: RunnerUp | None

@@ -1,3 +1,3 @@
 """Names of the renderers; settings need them without torch, which takes seconds to import."""
 
-BACKENDS = ('auto', 'numba', 'torch', 'diffdrr')
+BACKENDS = ('auto', 'numba', 'triton', 'torch', 'diffdrr')

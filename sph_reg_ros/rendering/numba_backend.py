@@ -12,6 +12,7 @@ from torch import Tensor
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.rendering import numba_kernel
+from sph_reg_ros.rendering.numba_volume import packed
 from sph_reg_ros.rendering.sampling import checked_step_mm, padded_index_from_camera
 
 # Two OpenMP pools, torch's and numba's, would spin for work against each other whenever the solver
@@ -58,15 +59,27 @@ def _run(
     jacobian: np.ndarray,
 ) -> None:
     poses = camera_from_ct.detach().double().cpu()
-    padded = volume.zero_padded.numpy()
+    stored = packed(volume)
     with _ONE_CALL_AT_A_TIME:
         numba_kernel.render(
-            padded.reshape(-1),
-            np.array(padded.shape),
+            stored.values.reshape(-1),
+            stored.scale,
+            stored.occupied,
+            np.array(stored.values.shape),
             padded_index_from_camera(volume, poses).contiguous().numpy(),
             se3.transform_points(poses, volume.centre.expand(len(poses), 1, 3))[:, 0].numpy(),
             torch.linalg.inv(K.detach().double().cpu()).contiguous().numpy(),
             checked_step_mm(volume, step_mm),
+            _tile(image.shape),
             image,
             jacobian,
         )
+
+
+def _tile(shape: tuple[int, ...]) -> int:
+    """Return the largest tile, best for the caches, that still keeps every core busy."""
+    batch, height, width = shape
+    for tile in (32, 16, 8):
+        if batch * -(-height // tile) * -(-width // tile) >= 4 * numba.get_num_threads():
+            return tile
+    return 4

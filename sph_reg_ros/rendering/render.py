@@ -1,15 +1,21 @@
 """The two public functions: an X-ray image of line integrals, with and without its derivative."""
 
+import os
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
+import torch
 from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
 from sph_reg_ros.errors import ConfigError, ErrorCode
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
+from sph_reg_ros.rendering import autograd
 from sph_reg_ros.rendering.backends import BACKENDS
+
+WITH_STORED_JACOBIAN = ('numba', 'triton')
+"""Backends that torch differentiates through the Jacobian that they give."""
 
 # One unit of rotation weighs as much as this many millimetres of translation (half of a C-arm's
 # source-detector distance, the radius of DiffPose's double geodesic).
@@ -19,7 +25,8 @@ TWIST_LENGTH_MM = 510.0
 def resolve_backend(backend: str, volume: AttenuationVolume) -> str:
     """Return the backend that `backend` means for this volume.
 
-    `auto` is `numba` for a volume on the CPU and `torch` for one on another device.
+    `auto` is `numba` for a volume on the CPU; on another device it is `triton` where that can run,
+    else `torch`.
 
     Raises:
         ConfigError: CONFIG_INVALID for an unknown name, BACKEND_UNAVAILABLE for one that cannot
@@ -29,17 +36,33 @@ def resolve_backend(backend: str, volume: AttenuationVolume) -> str:
         raise ConfigError(
             ErrorCode.CONFIG_INVALID, f'backend {backend!r} is none of {", ".join(BACKENDS)}'
         )
+    device = volume.mu.device.type
     if backend == 'auto':
-        return 'numba' if volume.mu.device.type == 'cpu' else 'torch'
-    if backend == 'diffdrr' and find_spec('diffdrr') is None:
-        raise ConfigError(
-            ErrorCode.BACKEND_UNAVAILABLE, 'backend diffdrr needs: pip install --no-deps diffdrr'
-        )
-    if backend in ('numba', 'diffdrr') and volume.mu.device.type != 'cpu':
-        raise ConfigError(
-            ErrorCode.BACKEND_UNAVAILABLE, f'backend {backend} needs a volume on the CPU'
-        )
+        if device == 'cpu':
+            return 'numba'
+        return 'torch' if _obstacle('triton', device) else 'triton'
+    obstacle = _obstacle(backend, device)
+    if obstacle:
+        raise ConfigError(ErrorCode.BACKEND_UNAVAILABLE, f'backend {backend} {obstacle}')
     return backend
+
+
+def _obstacle(backend: str, device: str) -> str:
+    """Return what keeps a backend from rendering a volume on a device, or nothing."""
+    if backend in ('numba', 'diffdrr') and device != 'cpu':
+        return f'needs a volume on the CPU, this one is on {device}'
+    if backend == 'diffdrr' and find_spec('diffdrr') is None:
+        return 'needs: pip install --no-deps diffdrr'
+    if backend == 'triton':
+        if find_spec('triton') is None:
+            return 'needs: pip install triton'
+        interpreted = os.environ.get('TRITON_INTERPRET') == '1'
+        if device != 'cuda' and not (device == 'cpu' and interpreted):
+            return (
+                f'needs a volume on a CUDA device, this one is on {device}: use volume.to("cuda"), '
+                'or numba on the CPU (TRITON_INTERPRET=1 is for tests only)'
+            )
+    return ''
 
 
 def render(
@@ -53,9 +76,12 @@ def render(
 ) -> Float[Tensor, '*b H W']:
     """Render the line integral of attenuation along the ray of every pixel.
 
-    `numba` and `torch` sample the same points of the same trilinear field and agree to 1e-4 of the
-    image's maximum. `diffdrr` sums piecewise constant voxels exactly (Siddon), so that it differs
-    from them by what a voxel's edge is worth. Only `torch` can be differentiated by torch.
+    `numba`, `triton` and `torch` sample the same points of the same trilinear field; images and
+    each column of their derivative agree to a relative RMS of 1e-3. `diffdrr` sums piecewise
+    constant voxels exactly (Siddon), so that it differs from them by what a voxel's edge is worth.
+
+    If `camera_from_ct` requires a gradient, `numba` and `triton` keep the Jacobian and can be
+    back-propagated once, `torch` any number of times, `diffdrr` not at all.
 
     Args:
         volume: attenuation in 1/mm.
@@ -66,15 +92,20 @@ def render(
         step_mm: distance of samples on a ray; the edge of a cube as large as a voxel if None.
 
     Returns:
-        Dimensionless line integrals: float32, or the dtype of `camera_from_ct` for `torch`.
+        Dimensionless line integrals on the volume's device: float32, or the dtype of
+        `camera_from_ct` for `torch`.
 
     Raises:
         ConfigError: the backend is unknown or cannot run here.
     """
-    module = _module(resolve_backend(backend, volume))
-    if camera_from_ct.ndim == 2:
-        return module.render(volume, camera_from_ct[None], K, size, step_mm)[0]
-    return module.render(volume, camera_from_ct, K, size, step_mm)
+    name = resolve_backend(backend, volume)
+    module = _module(name)
+    batch = camera_from_ct[None] if camera_from_ct.ndim == 2 else camera_from_ct
+    if name in WITH_STORED_JACOBIAN and camera_from_ct.requires_grad and torch.is_grad_enabled():
+        images = autograd.render(module, volume, batch, K, size, step_mm)
+    else:
+        images = module.render(volume, batch, K, size, step_mm)
+    return images[0] if camera_from_ct.ndim == 2 else images
 
 
 def render_with_jacobian(
@@ -107,7 +138,7 @@ def render_with_jacobian(
     if name == 'diffdrr':
         raise ConfigError(
             ErrorCode.BACKEND_UNAVAILABLE,
-            'backend diffdrr gives no exact derivative: use numba or torch',
+            'backend diffdrr gives no exact derivative: use numba, triton or torch',
         )
     batch = camera_from_ct[None] if camera_from_ct.ndim == 2 else camera_from_ct
     image, jacobian = _module(name).render_with_jacobian(volume, batch, K, size, step_mm)

@@ -1,5 +1,6 @@
 """What the worker does with its requests; the only module of the node that imports torch."""
 
+import contextlib
 import math
 import os
 from collections.abc import Callable
@@ -8,16 +9,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sph_reg_ros.errors import CTError, ErrorCode
+from sph_reg_ros.errors import CTError, ErrorCode, ImageError, SolverError
 from sph_reg_ros.evaluation.overlay import overlay
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
 from sph_reg_ros.imaging.ct import list_series, load_ct
 from sph_reg_ros.imaging.intensity import IntensityModel
 from sph_reg_ros.imaging.xray import prepare_xray
+from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.pipeline import register
 from sph_reg_ros.registration.request import RegistrationRequest, View
-from sph_reg_ros.rendering.render import render, render_with_jacobian
+from sph_reg_ros.rendering.render import render
 from sph_reg_ros.ros import protocol
 from sph_reg_ros.ros.parameters import ImageParameters
 from sph_reg_ros.ros.protocol import ProgressReport, Reply, Request
@@ -60,8 +62,12 @@ class Workbench:
         camera = Camera.from_geometry(1000.0, (20.0, 20.0), (16, 16))
         camera_from_ct = torch.eye(4, dtype=torch.float64)
         camera_from_ct[:3, 3] = torch.tensor([0.0, 0.0, 800.0]) - volume.centre
-        for function in (render, render_with_jacobian):
-            function(volume, camera_from_ct, camera.K, camera.size, backend=request.backend)
+        image = render(volume, camera_from_ct, camera.K, camera.size, backend=request.backend)
+        config = RegistrationConfig(backend=request.backend, levels=(16,), starts=1)
+        # A CT that shows nothing here is no reason to fail: it only leaves something to compile.
+        with contextlib.suppress(ImageError, SolverError):
+            view = View(image.cpu(), camera)
+            register(RegistrationRequest(volume, (view,), camera_from_ct, config))
         return protocol.Done()
 
     def _register(self, request: protocol.Register, report: Report) -> protocol.Registered:

@@ -1,6 +1,15 @@
 """Similarities of X-ray and rendering, as residual vectors that one solver serves."""
 
-from sph_reg_ros.similarity.image import ncc, ncc_residual
+from sph_reg_ros.similarity.prepare import (
+    IMAGE_SIMILARITIES,
+    ImageSimilarity,
+    prepare_similarity,
+)
 from sph_reg_ros.similarity.residual import ResidualBlock
 
-__all__ = ['ResidualBlock', 'ncc', 'ncc_residual']
+__all__ = [
+    'IMAGE_SIMILARITIES',
+    'ImageSimilarity',
+    'ResidualBlock',
+    'prepare_similarity',
+]

@@ -1,11 +1,22 @@
 """Solvers that turn residuals into a pose."""
 
-from sph_reg_ros.solvers.levenberg_marquardt import (
+from sph_reg_ros.solvers.levenberg_marquardt import LMResult, levenberg_marquardt
+from sph_reg_ros.solvers.normal_equations import normal_equations
+from sph_reg_ros.solvers.settings import (
     LMConfig,
-    LMResult,
+    RobustKernel,
+    StepUnits,
+    StoppingRule,
     TerminationReason,
-    levenberg_marquardt,
-    normal_equations,
 )
 
-__all__ = ['LMConfig', 'LMResult', 'TerminationReason', 'levenberg_marquardt', 'normal_equations']
+__all__ = [
+    'LMConfig',
+    'LMResult',
+    'RobustKernel',
+    'StepUnits',
+    'StoppingRule',
+    'TerminationReason',
+    'levenberg_marquardt',
+    'normal_equations',
+]

@@ -2,54 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from sph_reg_ros.errors import ErrorCode, SolverError
-from sph_reg_ros.similarity import ResidualBlock
+from sph_reg_ros.errors import SolverError
+from sph_reg_ros.similarity.residual import ResidualBlock
+from sph_reg_ros.solvers.normal_equations import damped_step, promise
+from sph_reg_ros.solvers.point import Linearise, Point, Pose, cost_of
+from sph_reg_ros.solvers.settings import LMConfig, StoppingRule, TerminationReason
+from sph_reg_ros.solvers.stopping import StepSpread
 
-Pose = Float64[Tensor, '4 4']
-
-
-class TerminationReason(IntEnum):
-    """Why the solver stopped; the numbers are those of msg/RegistrationResult.msg."""
-
-    NOT_RUN = 0
-    CONVERGED = 1
-    MAX_ITERATIONS = 2
-    STALLED = 3
-    FAILED = 4
-
-
-@dataclass(frozen=True)
-class LMConfig:
-    """Settings of the solver; rotations in rad, translations in units of the twist length.
-
-    Attributes:
-        max_iterations: steps tried, accepted or not.
-        max_rotation: cap of a step's rotation.
-        max_translation: cap of a step's translation.
-        min_promise: converged when the undamped Gauss-Newton step promises to lower the cost by a
-            smaller share. For n independent residuals, a share of p is sqrt(n p) standard
-            deviations of the pose.
-        tolerance: a refused step below this also means convergence: the cost's own rounding
-            decides there.
-        initial_damping: relative to the diagonal of the normal matrix.
-        max_damping: stalled above.
-        min_gain: a step is accepted if the cost falls by this share of what the model promised.
-    """
-
-    max_iterations: int = 30
-    max_rotation: float = 0.175
-    max_translation: float = 0.06
-    min_promise: float = 1e-8
-    tolerance: float = 1e-6
-    initial_damping: float = 1e-4
-    max_damping: float = 1e8
-    min_gain: float = 1e-3
+Move = Callable[[Pose, Float64[Tensor, '6']], Pose]
+Observer = Callable[[int, float], None]
 
 
 @dataclass(frozen=True)
@@ -57,11 +23,13 @@ class LMResult:
     """Where the solver ended.
 
     Attributes:
-        pose: the best pose found.
-        blocks: residuals and Jacobian there.
-        cost: sum of squared residuals there.
+        pose: the best pose found; has a graph if the solver was told to be differentiable.
+        blocks: residuals and Jacobian there; weights include those of the robust kernel.
+        cost: weighted sum of squared residuals there, without the robust kernel.
         iterations: steps tried.
         termination: why it stopped.
+        information: half the second derivative [6, 6] of the (robust) cost there, by Gauss and
+            Newton; J^T W J without a kernel.
     """
 
     pose: Pose
@@ -69,99 +37,108 @@ class LMResult:
     cost: float
     iterations: int
     termination: TerminationReason
+    information: Float64[Tensor, '6 6']
 
 
 def levenberg_marquardt(
-    linearise: Callable[[Pose], Sequence[ResidualBlock]],
-    move: Callable[[Pose, Float64[Tensor, '6']], Pose],
+    linearise: Linearise,
+    move: Move,
     initial: Pose,
     config: LMConfig,
-    observer: Callable[[int, float], None] = lambda iteration, cost: None,
+    observer: Observer = lambda iteration, cost: None,
 ) -> LMResult:
-    """Minimise the sum of squared residuals over a pose.
+    """Minimise the weighted sum of squared residuals, or a robust one, over a pose.
 
     Damping follows the gain ratio (Nielsen 1999; Madsen, Nielsen, Tingleff 2004, algorithm 3.16)
-    with Marquardt's scaling by the diagonal, floored so that weak directions stay bounded.
+    with Marquardt's scaling by the diagonal. With a robust kernel every step solves reweighted
+    least squares, and the gain ratio compares true robust costs, both with the kernel widths of the
+    pose that the step starts from.
 
     Args:
         linearise: residuals and their Jacobian at a pose.
         move: the pose after a step xi.
         initial: where to start.
         config: settings.
-        observer: called with (iteration, cost) after every step; may raise to stop.
+        observer: called after every step with (iteration, cost without the robust kernel); may
+            raise to stop.
 
     Raises:
-        SolverError: NUMERICAL if the residuals at the start are not finite; whatever `linearise`
-            raises there.
+        SolverError: NUMERICAL if the residuals at the start are not finite or tell nothing about
+            the pose; whatever `linearise` raises there.
     """
-    pose, blocks = initial, linearise(initial)
-    cost = _cost(blocks)
-    if not torch.isfinite(torch.tensor(cost)):
-        raise SolverError(ErrorCode.NUMERICAL, 'the residuals at the initial pose are not finite')
-    damping, growth = config.initial_damping, 2.0
-    for iteration in range(1, config.max_iterations + 1):
-        A, g = normal_equations(blocks)
-        if _promise(A, g, _damped_step(A, g, 0.0)) <= config.min_promise * cost:
-            return LMResult(pose, blocks, cost, iteration - 1, TerminationReason.CONVERGED)
-        step = _limited(_damped_step(A, g, damping), config)
-        trial, trial_blocks, trial_cost = _try(linearise, move(pose, step))
-        promise = _promise(A, g, step)
-        gain = (cost - trial_cost) / promise if promise > 0 else -1.0
-        accepted = gain > config.min_gain
-        if accepted:
-            pose, blocks, cost = trial, trial_blocks, trial_cost
-            damping *= max(1 / 3, 1 - (2 * gain - 1) ** 3)
-            growth = 2.0
-        else:
-            damping, growth = damping * growth, growth * 2
-        observer(iteration, cost)
-        if not accepted and bool(step.abs().max() < config.tolerance):
-            return LMResult(pose, blocks, cost, iteration, TerminationReason.CONVERGED)
-        if damping > config.max_damping:
-            return LMResult(pose, blocks, cost, iteration, TerminationReason.STALLED)
-    return LMResult(pose, blocks, cost, config.max_iterations, TerminationReason.MAX_ITERATIONS)
+    with torch.set_grad_enabled(config.differentiable and torch.is_grad_enabled()):
+        return _Search(linearise, move, initial, config).run(observer)
 
 
-def normal_equations(
-    blocks: Sequence[ResidualBlock],
-) -> tuple[Float64[Tensor, '6 6'], Float64[Tensor, '6']]:
-    """Return J^T J and J^T r, summed over the blocks."""
-    A = torch.stack([block.jacobian.T @ block.jacobian for block in blocks]).sum(0)
-    g = torch.stack([block.jacobian.T @ block.residual for block in blocks]).sum(0)
-    return A, g
+class _Search:
+    def __init__(self, linearise: Linearise, move: Move, initial: Pose, config: LMConfig) -> None:
+        self.linearise, self.move, self.config = linearise, move, config
+        self.here = Point.at(initial, linearise, config.kernel)
+        self.damping, self.growth = config.initial_damping, 2.0
+        self.spread = StepSpread(config.min_step_spread, config.step_units)
+
+    def run(self, observer: Observer) -> LMResult:
+        for iteration in range(1, self.config.max_iterations + 1):
+            free = damped_step(self.here.A, self.here.g, self.damping)
+            if self._promises_nothing(free):
+                return self._end(iteration - 1, TerminationReason.CONVERGED)
+            step = _capped(free, self.config)
+            accepted = self._try(step)
+            observer(iteration, self.here.plain_cost)
+            reason = self._reason_to_stop(step.detach(), accepted)
+            if reason is not None:
+                return self._end(iteration, reason)
+        return self._end(self.config.max_iterations, TerminationReason.MAX_ITERATIONS)
+
+    def _try(self, step: Tensor) -> bool:
+        """Go to where the step leads if the cost falls enough there, and adapt the damping."""
+        here = self.here
+        there, cost = self._look(self.move(here.pose, step))
+        promised = promise(here.A, here.g, step)
+        gain = (here.cost - cost) / promised
+        if there is None or not (promised.item() > 0 and gain.item() > self.config.min_gain):
+            self.damping, self.growth = self.damping * self.growth, self.growth * 2
+            return False
+        self.here, self.growth = there, 2.0
+        self.damping = self.damping * (1 - (2 * gain - 1) ** 3).clamp(min=1 / 3)
+        self.spread.add(step)
+        return True
+
+    def _look(self, pose: Pose) -> tuple[Point | None, Tensor]:
+        """Return the point and its cost by the kernel widths that hold here."""
+        try:
+            there = Point.at(pose, self.linearise, self.config.kernel)
+        except SolverError:
+            # The step left the field of view: as bad as a step can be, so it is refused.
+            return None, self.here.cost
+        return there, cost_of(there.blocks, self.config.kernel, self.here.widths)
+
+    def _promises_nothing(self, step: Tensor) -> bool:
+        if self.config.stopping_rule is not StoppingRule.PROMISE:
+            return False
+        A, g, step = (value.detach() for value in (self.here.A, self.here.g, step))
+        least = self.config.min_promise * self.here.cost.detach()
+        # The undamped step promises more than any other: mostly there is no need to ask for it.
+        return bool(promise(A, g, step) <= least and promise(A, g, damped_step(A, g, 0.0)) <= least)
+
+    def _reason_to_stop(self, step: Tensor, accepted: bool) -> TerminationReason | None:
+        if not accepted and bool(step.abs().max() < self.config.tolerance):
+            return TerminationReason.CONVERGED
+        if self.config.stopping_rule is StoppingRule.STEP_SPREAD and self.spread.is_small():
+            return TerminationReason.CONVERGED
+        if float(torch.as_tensor(self.damping).detach().max()) > self.config.max_damping:
+            return TerminationReason.STALLED
+        return None
+
+    def _end(self, iterations: int, reason: TerminationReason) -> LMResult:
+        point = self.here
+        blocks, information = point.weighted_blocks(), point.information()
+        return LMResult(point.pose, blocks, point.plain_cost, iterations, reason, information)
 
 
-def _promise(A: Tensor, g: Tensor, step: Tensor) -> float:
-    """Return by how much the linear model says that the cost falls."""
-    return -float(step @ (2 * g + A @ step))
-
-
-def _damped_step(A: Tensor, g: Tensor, damping: float) -> Tensor:
-    floor = 1e-6 * A.diagonal().sum() / len(A)
-    damped = A + damping * torch.diag(A.diagonal() + floor)
-    step = -torch.linalg.lstsq(damped, g[:, None], driver='gelsd').solution[:, 0]
-    if not torch.isfinite(step).all():
-        raise SolverError(ErrorCode.NUMERICAL, 'the normal equations have no finite solution')
-    return step
-
-
-def _limited(step: Tensor, config: LMConfig) -> Tensor:
+def _capped(step: Float64[Tensor, '6'], config: LMConfig) -> Float64[Tensor, '6']:
     # One factor for all six keeps the direction of descent.
-    rotation = config.max_rotation / max(float(step[:3].norm()), config.max_rotation)
-    translation = config.max_translation / max(float(step[3:].norm()), config.max_translation)
-    return step * min(rotation, translation)
-
-
-def _try(
-    linearise: Callable[[Pose], Sequence[ResidualBlock]], pose: Pose
-) -> tuple[Pose, Sequence[ResidualBlock], float]:
-    try:
-        blocks = linearise(pose)
-    except SolverError:
-        # The step left the field of view: as bad as a step can be, so it is refused.
-        return pose, (), float('inf')
-    return pose, blocks, _cost(blocks)
-
-
-def _cost(blocks: Sequence[ResidualBlock]) -> float:
-    return float(sum(block.residual.square().sum() for block in blocks))
+    over_rotation = step[:3].norm() / config.max_rotation
+    over_translation = step[3:].norm() / config.max_translation
+    over = torch.maximum(over_rotation, over_translation)
+    return step / over if over.item() > 1 else step

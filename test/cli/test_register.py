@@ -1,4 +1,4 @@
-"""sph-reg register: files in, result and overlay out, or one message and nothing written."""
+"""sph-reg register: files in, result and overlay out."""
 
 import json
 import math
@@ -6,200 +6,194 @@ import math
 import numpy as np
 import pydicom
 import pytest
+import tifffile
 import torch
-from ct_files import PATIENT_ID, PATIENT_NAME, Phantom, write_dicom, write_volume
+from cli_files import (
+    BEAM,
+    FIXED_FROM_CT,
+    PITCH_MM,
+    SIZE,
+    SOD_MM,
+    START,
+    attenuation_of,
+    body,
+    run,
+    write_pose,
+)
+from ct_files import PATIENT_ID
 from PIL import Image
-from typer.testing import CliRunner
 from xray_files import write_xa
 
-from sph_reg_ros.cli import app
 from sph_reg_ros.cli.outcome import write_together
-from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
-from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
-from sph_reg_ros.imaging.volume import CT
 from sph_reg_ros.imaging.xray import load_xray
 from sph_reg_ros.rendering.render import render
 
-SDD_MM, SOD_MM = 1000.0, 700.0
-PITCH_MM, SIZE = (2.2, 2.0), (80, 88)
-BEAM = ['--sdd', '1000', '--pixel-pitch', '2.2', '2.0']
-START = ['--angles', '28', '12', '--sod', '700']
-
-
-def body() -> Phantom:
-    """A soft ellipsoid with a few bones, no symmetry, air around it."""
-    shape, spacing = (24, 36, 40), np.array([2.5, 2.8, 4.0])
-    k, j, i = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing='ij')
-    hounsfield = np.where((i / 0.9) ** 2 + (j / 0.8) ** 2 + (k / 0.9) ** 2 < 1, 30, -1000)
-    random = np.random.default_rng(5)
-    for centre in random.uniform(-0.5, 0.5, (9, 3)):
-        radius = random.uniform(0.1, 0.22)
-        ball = (i - centre[0]) ** 2 + (j - centre[1]) ** 2 + (k - centre[2]) ** 2 < radius**2
-        hounsfield[ball] = 900
-    affine = np.diag([*spacing, 1.0])
-    affine[:3, 3] = (-40.0, 25.0, 300.0)
-    return Phantom(hounsfield.astype(np.int16), affine)
-
-
-def attenuation_of(phantom: Phantom) -> AttenuationVolume:
-    return attenuation_from_hounsfield(CT(phantom.hounsfield, phantom.ct_from_index, ''))
-
-
-@pytest.fixture(scope='module')
-def files(tmp_path_factory):
-    """A CT in two formats, its X-ray at 30/10 degrees, and the pose of that X-ray."""
-    folder = tmp_path_factory.mktemp('files')
-    phantom = body()
-    volume = attenuation_of(phantom)
-    angles = math.radians(30), math.radians(10)
-    pose = camera_from_ct_for_angles(*angles, SOD_MM, volume.centre + torch.tensor([4.0, -3, 5]))
-    K = Camera.from_geometry(SDD_MM, PITCH_MM, SIZE).K
-    image = 50000 * torch.exp(-render(volume, pose, K, SIZE, backend='torch'))
-    Image.fromarray(image.numpy().round().astype(np.uint16)).save(folder / 'xray.png')
-    write_volume(folder / 'ct.nii.gz', phantom)
-    write_dicom(folder / 'dicom', phantom, uid='1.2.3.4')
-    return folder, pose, volume.centre
-
-
-def run(folder, *options, ct='ct.nii.gz', output='out'):
-    command = ['register', '--ct', folder / ct, '--xray', folder / 'xray.png']
-    command += ['--output', folder / output, *options]
-    return CliRunner().invoke(app, [str(part) for part in command])
-
-
-def error_of(found: list, pose: torch.Tensor, centre: torch.Tensor) -> tuple[float, float]:
-    """In-plane error (mm) of the centre, and rotation error (degrees)."""
-    found = torch.tensor(found, dtype=torch.float64)
-    shift = se3.transform_points(found, centre[None]) - se3.transform_points(pose, centre[None])
-    rotation = se3.log(se3.inverse(pose) @ found)[:3]
-    return float(shift[0, :2].norm()), math.degrees(float(rotation.norm()))
-
 
 @pytest.mark.parametrize('ct', ['ct.nii.gz', 'dicom'])
-def test_a_png_is_registered_from_rough_angles_and_the_result_names_its_conventions(files, ct):
-    folder, pose, centre = files
-    done = run(folder, *BEAM, *START, ct=ct, output=f'out-{ct}')
+def test_a_png_is_registered_from_rough_angles_and_the_result_names_its_conventions(
+    files, tmp_path, ct
+):
+    done = files.register(*BEAM, *START, '--output', tmp_path, ct=ct)
     assert done.exit_code in (0, 1), done.output
-    result = json.loads((folder / f'out-{ct}' / 'registration.json').read_text())
-    in_plane_mm, rotation_deg = error_of(result['camera_from_ct'], pose, centre)
+    result = json.loads((tmp_path / 'registration.json').read_text())
+    in_plane_mm, rotation_deg = files.error_of(result['camera_from_ct'][0])
     assert in_plane_mm < 0.5 and rotation_deg < 0.5
     assert result['verdict'] in done.output
     assert (done.exit_code == 0) == (result['verdict'] == 'VERIFIED')
     assert 'LPS' in result['conventions']['ct_frame']
-    assert np.shape(result['covariance']) == (6, 6) and result['versions']['sph_reg_ros']
-    with Image.open(folder / f'out-{ct}' / 'overlay.png') as picture:
+    assert result['versions']['sph_reg_ros']
+    with Image.open(tmp_path / 'overlay.png') as picture:
         assert picture.size == SIZE[::-1]
-    assert sorted(p.name for p in (folder / f'out-{ct}').iterdir()) == [
-        'overlay.png',
-        'registration.json',
-    ]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['overlay.png', 'registration.json']
 
 
-def test_a_result_can_be_the_next_start(files):
-    folder, pose, _ = files
-    (folder / 'start.json').write_text(json.dumps({'camera_from_ct': pose.tolist()}))
-    done = run(folder, *BEAM, '--initial-pose', folder / 'start.json', output='first')
+def test_json_is_all_that_is_printed_and_holds_every_figure(files):
+    options = ['--camera', files / 'alone.yaml', '--initial', files / 'near.yaml']
+    done = files.register(*options, '--json')
     assert done.exit_code == 0, done.output
-    again = run(folder, *BEAM, '--initial-pose', folder / 'first/registration.json', output='next')
+    result = json.loads(done.stdout)
+    assert done.stderr == ''
+    in_plane_mm, rotation_deg = files.error_of(result['camera_from_ct'][0])
+    assert in_plane_mm < 0.5 and rotation_deg < 0.5
+    assert result['fixed_from_ct'] is None
+    assert (result['termination'], result['verdict']) == ('CONVERGED', 'VERIFIED')
+    assert result['similarity_before'] < result['similarity_after'] <= 1
+    assert np.shape(result['covariance']) == (6, 6)
+    assert result['iterations'] > 0 and result['seconds'] > 0
+    assert result['warnings'] and result['checks']
+    assert result['method'] == 'image' and result['similarity'] and result['backend']
+
+
+def test_two_views_give_one_pose_in_the_frame_that_they_share(files, tmp_path):
+    write_pose(tmp_path / 'start.yaml', camera_from_ct=files.near())
+    options = [*files.views, '--initial', tmp_path / 'start.yaml', '--output', tmp_path, '--json']
+    done = run('--ct', files / 'ct.nii.gz', *options)
+    assert done.exit_code == 0, done.output
+    result = json.loads(done.stdout)
+    for view in (0, 1):
+        in_plane_mm, rotation_deg = files.error_of(result['camera_from_ct'][view], view)
+        assert in_plane_mm < 0.3 and rotation_deg < 0.3
+    assert np.allclose(result['fixed_from_ct'], FIXED_FROM_CT, atol=0.5)
+    assert {'overlay_1.png', 'overlay_2.png'} <= {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize('views', [1, 2])
+def test_a_result_can_be_the_next_start(files, tmp_path, views):
+    options = ['--ct', files / 'ct.nii.gz', *files.views[: 4 * views]]
+    first = run(*options, '--initial', files / 'near.yaml', '--output', tmp_path)
+    assert first.exit_code == 0, first.output
+    again = run(*options, '--initial-pose', tmp_path / 'registration.json', '--json')
     assert again.exit_code == 0, again.output
-    result = json.loads((folder / 'next/registration.json').read_text())
-    assert result['similarity']['before'] > 0.99
+    before, after = (
+        json.loads((tmp_path / 'registration.json').read_text()),
+        json.loads(again.stdout),
+    )
+    start = np.array(after['initial_camera_from_ct'])
+    assert np.allclose(start, before['camera_from_ct'][0], atol=1e-6)
+    assert after['similarity_before'] > before['similarity_before']
+
+
+def test_a_start_may_be_given_in_the_fixed_frame(files, tmp_path):
+    write_pose(tmp_path / 'start.yaml', fixed_from_ct=FIXED_FROM_CT)
+    start = ['--initial', tmp_path / 'start.yaml', '--json']
+    done = files.register('--camera', files / 'camera.yaml', *start)
+    assert done.exit_code == 0, done.output
+    result = json.loads(done.stdout)
+    assert np.allclose(result['initial_camera_from_ct'], files.poses[0])
+    assert np.allclose(result['fixed_from_ct'], FIXED_FROM_CT, atol=5)
+    refused = files.register('--camera', files / 'alone.yaml', *start)
+    assert refused.exit_code == 2 and 'fixed_from_camera' in refused.stderr
+
+
+def test_the_same_pixels_give_the_same_pose_in_every_format(files, tmp_path):
+    with Image.open(files / 'xray.png') as image:
+        pixels = np.array(image)
+    np.save(tmp_path / 'xray.npy', pixels)
+    tifffile.imwrite(tmp_path / 'xray.tif', pixels)
+    options = ['--camera', files / 'alone.yaml', '--initial', files / 'near.yaml', '--json']
+    poses = [
+        json.loads(files.register(*options, xray=path).stdout)['camera_from_ct']
+        for path in ('xray.png', tmp_path / 'xray.npy', tmp_path / 'xray.tif')
+    ]
+    assert poses[0] == poses[1] == poses[2]
+
+
+def test_eight_bits_and_line_integrals_are_enough(files, tmp_path):
+    pixels = np.load(files / 'side.npy')
+    Image.fromarray((pixels / 256).round().astype(np.uint8)).save(tmp_path / 'small.png')
+    np.save(tmp_path / 'integrals.npy', -np.log(pixels / 50000.0))
+    write_pose(tmp_path / 'start.yaml', fixed_from_ct=FIXED_FROM_CT)
+    options = ['--camera', files / 'side.yaml', '--initial', tmp_path / 'start.yaml', '--json']
+    for name, more in (('small.png', ()), ('integrals.npy', ('--intensity', 'line_integral'))):
+        done = files.register(*options, *more, xray=tmp_path / name)
+        assert done.exit_code == 0, done.output
+        in_plane_mm, _ = files.error_of(json.loads(done.stdout)['camera_from_ct'][0], view=1)
+        assert in_plane_mm < 0.5
+
+
+def test_fractions_without_a_statement_of_what_they_are_bring_a_warning(files, tmp_path):
+    np.save(tmp_path / 'part.npy', np.load(files / 'side.npy') / 50000)
+    write_pose(tmp_path / 'start.yaml', fixed_from_ct=FIXED_FROM_CT)
+    options = ['--camera', files / 'side.yaml', '--initial', tmp_path / 'start.yaml', '--json']
+    for more, expected in (((), 1), (('--intensity', 'beer_lambert'), 0)):
+        done = files.register(*options, *more, xray=tmp_path / 'part.npy')
+        warnings = json.loads(done.stdout)['warnings']
+        assert sum('part.npy holds fractions' in text for text in warnings) == expected
+
+
+def test_an_xray_of_something_else_is_no_success(files, tmp_path):
+    blocks = np.random.default_rng(0).uniform(5000, 50000, (10, 11))
+    np.save(tmp_path / 'other.npy', np.kron(blocks, np.ones((8, 8))).astype(np.uint16))
+    options = ['--camera', files / 'alone.yaml', '--initial', files / 'near.yaml', '--json']
+    done = files.register(*options, xray=tmp_path / 'other.npy')
+    assert done.exit_code == 1, done.output
+    assert json.loads(done.stdout)['verdict'] == 'REJECTED'
 
 
 @pytest.fixture(scope='module')
 def angiogram(files):
     """A DICOM XA of the same CT with the isocentre at its centre, of no known patient."""
-    folder, _, centre = files
     volume = attenuation_of(body())
-    path = folder / 'xray.dcm'
+    path = files / 'xray.dcm'
     tags = {'PatientID': '', 'ImagerPixelSpacing': list(PITCH_MM)}
     tags |= {'PositionerPrimaryAngle': 30, 'PositionerSecondaryAngle': 10}
     # The file's own orientation decides the camera; the X-ray is rendered with that camera.
     write_xa(path, np.arange(np.prod(SIZE), dtype=np.uint16).reshape(SIZE), **tags)
     read = load_xray(path)
-    pose = camera_from_ct_for_angles(math.radians(30), math.radians(10), SOD_MM, centre)
+    pose = camera_from_ct_for_angles(math.radians(30), math.radians(10), SOD_MM, files.centre)
     image = 50000 * torch.exp(-render(volume, pose, read.camera.K, SIZE, backend='torch'))
     write_xa(path, image.numpy().round().astype(np.uint16), **tags)
-    return path, pose
+    return path
 
 
 def test_a_dicom_angiogram_needs_no_camera_and_starts_at_its_own_angles(files, angiogram):
-    folder, _, centre = files
-    path, pose = angiogram
-    moved = [str(float(mm) + shift) for mm, shift in zip(centre, (6, -4, 5), strict=True)]
-    done = run(folder, '--xray', path, '--isocentre', *moved, output='xa')
+    shifts = zip(files.centre.tolist(), (10, -7, 10), strict=True)
+    moved = [str(mm + shift) for mm, shift in shifts]
+    done = files.register('--isocentre', *moved, '--json', xray=angiogram)
     assert done.exit_code == 0, done.output
-    result = json.loads((folder / 'xa' / 'registration.json').read_text())
-    assert error_of(result['initial_camera_from_ct'], pose, centre)[0] > 2
-    in_plane_mm, rotation_deg = error_of(result['camera_from_ct'], pose, centre)
-    assert in_plane_mm < 0.5 and rotation_deg < 0.5
+    result = json.loads(done.stdout)
+    # The true isocentre lies (4, -3, 5) mm away from that of the first X-ray.
+    start, end = (np.array(result[k]) for k in ('initial_camera_from_ct', 'camera_from_ct'))
+    true = camera_from_ct_for_angles(math.radians(30), math.radians(10), SOD_MM, files.centre)
+    assert np.abs(start - true.numpy())[:2, 3].max() > 4
+    assert np.abs(end[0] - true.numpy())[:2, 3].max() < 4
+    assert np.abs(end[0] - true.numpy())[:3, :3].max() < 0.01
 
 
-def test_ct_and_xray_of_different_patients_are_refused_unless_told_otherwise(files, angiogram):
-    folder, path = files[0], files[0] / 'other.dcm'
-    dataset = pydicom.dcmread(angiogram[0])
+def test_ct_and_xray_of_different_patients_are_refused_unless_told_otherwise(
+    files, angiogram, tmp_path
+):
+    path = tmp_path / 'other.dcm'
+    dataset = pydicom.dcmread(angiogram)
     dataset.PatientID = 'SOMEBODY-ELSE'
     dataset.save_as(path)
-    done = run(folder, '--xray', path, ct='dicom', output='other')
+    done = files.register('--output', tmp_path / 'out', ct='dicom', xray=path)
     assert done.exit_code == 2 and 'different patient' in done.stderr
     assert 'SOMEBODY' not in done.output and PATIENT_ID not in done.output
-    assert not (folder / 'other').exists()
-    done = run(folder, '--xray', path, '--other-patient', ct='dicom', output='other')
+    assert not (tmp_path / 'out').exists()
+    done = files.register('--other-patient', ct='dicom', xray=path)
     assert done.exit_code in (0, 1), done.output
-
-
-BAD_OPTIONS = {
-    'no camera': (START, '--sdd MM and --pixel-pitch'),
-    'half a camera': ([*START, '--sdd', '1000'], 'needed together'),
-    'no start': (BEAM, '--initial-pose FILE'),
-    'angles without distance': ([*BEAM, '--angles', '1', '2'], '--sod'),
-    'missing pose': ([*BEAM, '--initial-pose', 'absent.json'], 'cannot be read'),
-    'energy': ([*BEAM, *START, '--energy', '500'], '30 to 150 keV'),
-    'intensity': ([*BEAM, *START, '--intensity', 'loud'], 'intensity'),
-    'backend': ([*BEAM, *START, '--backend', 'abacus'], 'backend'),
-    'distance': (['--sdd', '-1', '--pixel-pitch', '1', '1', *START], 'positive'),
-    'frame': ([*BEAM, *START, '--frame', '3'], '3'),
-}
-
-
-@pytest.mark.parametrize('fault', BAD_OPTIONS)
-def test_bad_options_are_answered_by_a_message_without_traceback_or_files(files, fault):
-    options, message = BAD_OPTIONS[fault]
-    done = run(files[0], *options, output='bad')
-    assert done.exit_code == 2, done.output
-    assert message in done.stderr
-    assert 'Traceback' not in done.output
-    assert not (files[0] / 'bad').exists()
-
-
-@pytest.mark.parametrize(
-    'text', ['', '[]', '{}', '{"camera_from_ct": 1}', '{"camera_from_ct": [["a"]]}', '{' * 3000]
-)
-def test_a_broken_pose_file_is_refused(files, text):
-    (files[0] / 'broken.json').write_text(text)
-    done = run(files[0], *BEAM, '--initial-pose', files[0] / 'broken.json', output='bad')
-    assert done.exit_code == 2
-    assert 'camera_from_ct' in done.stderr and 'Traceback' not in done.output
-
-
-def test_a_mirroring_pose_is_refused(files):
-    (files[0] / 'mirror.json').write_text(
-        json.dumps({'camera_from_ct': np.diag([-1.0, 1, 1, 1]).tolist()})
-    )
-    done = run(files[0], *BEAM, '--initial-pose', files[0] / 'mirror.json', output='bad')
-    assert done.exit_code == 2 and 'rotation' in done.stderr
-
-
-def test_an_unreadable_ct_is_refused_without_the_patients_name(files):
-    folder = files[0]
-    phantom = body()
-    write_dicom(folder / 'gap', phantom, skip=(7,))
-    done = run(folder, *BEAM, *START, ct='gap', output='bad')
-    assert done.exit_code == 2
-    assert 'slice 8 at 328.00 mm' in done.stderr
-    for secret in (PATIENT_ID, *PATIENT_NAME.split('^')):
-        assert secret not in done.output
 
 
 def test_files_are_written_all_or_none(tmp_path):

@@ -103,3 +103,36 @@ def test_a_mirrored_image_has_the_same_projection_distance():
         for camera in (CAMERA, CAMERA.flip(horizontal=True))
     )
     assert plain == pytest.approx(mirrored)
+
+
+def test_the_metrics_of_random_errors_reproduce_the_sanity_table():
+    # 1 degree and 2 mm per axis (standard deviations): 3.82, 4.45 and 8.30 mm in the table.
+    generator = torch.Generator().manual_seed(0)
+    unit = torch.rand(200, 3, generator=generator, dtype=torch.float64) * 2 - 1
+    points = unit * torch.tensor([120.0, 60.0, 90.0], dtype=torch.float64)
+    sums = torch.zeros(3)
+    for _ in range(400):
+        noise = torch.randn(6, generator=generator, dtype=torch.float64)
+        R = so3.exp(math.radians(1.0) * noise[:3])
+        estimate = se3.from_parts(R, 2.0 * noise[3:] + OBJECT_MM * Z)
+        error = pose_error(estimate, pose(), points, CAMERA, PITCH_MM)
+        reprojection = mean_reprojection_distance_mm(estimate, pose(), points, SDD_MM)
+        sums += torch.tensor([error.mtre_mm, error.mpd_mm, reprojection])
+    assert (sums / 400).tolist() == pytest.approx([3.82, 4.45, 8.30], rel=0.2)
+
+
+def test_reprojection_of_one_landmark_by_hand():
+    point = torch.tensor([[30.0, 0.0, 0.0]], dtype=torch.float64)
+    nearer = pose(shift_mm=(0.0, 0.0, -1.0))
+    # On the detector plane, which moves with the camera: 1 mm along the axis, and sideways.
+    expected = math.hypot(30 * SDD_MM * (1 / 699 - 1 / 700), 1.0)
+    found = mean_reprojection_distance_mm(nearer, pose(), point, SDD_MM)
+    assert found == pytest.approx(expected)
+
+
+def test_the_double_geodesic_of_a_turn_about_the_object_by_hand():
+    turned = pose(2.0, X)
+    arc_mm = SDD_MM / 2 * math.radians(2.0)
+    # The source sweeps a chord of a circle of 700 mm about the object.
+    chord_mm = 2 * OBJECT_MM * math.sin(math.radians(1.0))
+    assert double_geodesic_mm(turned, pose(), SDD_MM) == pytest.approx(math.hypot(arc_mm, chord_mm))

@@ -105,13 +105,18 @@ def test_a_rotation_about_the_centre_leaves_the_centre_where_it_is():
     assert not torch.allclose(moved, a_from_b)
 
 
-def test_apply_twist_is_the_conjugated_exponential():
-    a_from_b, twist = se3.exp(random_twists(1.2)[0]), random_twists(0.4)[1]
+def test_apply_twist_is_the_conjugated_exponential_of_one_pose_and_of_many():
+    a_from_b, twist = se3.exp(random_twists(1.2)), random_twists(0.4).flip(0)
     centre = torch.tensor([10.0, -20.0, 30.0], dtype=torch.float64)
-    centre_a = se3.transform_points(a_from_b, centre[None])[0]
-    shift = se3.from_parts(torch.eye(3, dtype=torch.float64), centre_a)
+    centre_a = se3.transform_points(a_from_b, centre[None])[:, 0]
+    eye = torch.eye(3, dtype=torch.float64).expand(len(twist), 3, 3)
+    shift = se3.from_parts(eye, centre_a)
     expected = shift @ se3.exp(twist) @ se3.inverse(shift) @ a_from_b
     assert torch.allclose(se3.apply_twist(twist, a_from_b, centre), expected, atol=1e-10)
+    assert torch.allclose(se3.apply_twist(twist[1], a_from_b[1], centre), expected[1], atol=1e-10)
+    moved = se3.apply_twist(twist, a_from_b[1], centre)
+    assert moved.shape == (len(twist), 4, 4)
+    assert torch.allclose(moved[1], expected[1], atol=1e-10)
 
 
 @pytest.mark.parametrize('damage', ['nan', 'scale', 'mirror', 'last row', 'shape'])

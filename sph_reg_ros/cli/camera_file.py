@@ -1,0 +1,92 @@
+"""CAMERA.yaml: ROS's camera_info calibration file, with the camera's place for several views."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from jaxtyping import Float64
+from torch import Tensor
+
+from sph_reg_ros.cli.matrix_file import matrix, number_of, numbers_of, read_mapping
+from sph_reg_ros.errors import CameraError, ErrorCode
+from sph_reg_ros.geometry import Camera, se3
+
+T = TypeVar('T')
+
+
+@dataclass(frozen=True)
+class CameraFile:
+    """What a camera file says.
+
+    Attributes:
+        camera: intrinsics and image size.
+        fixed_from_camera: pose [4, 4] (mm) of the camera in a frame that all views share; None if
+            the file has none.
+    """
+
+    camera: Camera
+    fixed_from_camera: Float64[Tensor, '4 4'] | None
+
+
+def read_camera(path: Path) -> CameraFile:
+    """Read `image_width`, `image_height`, `camera_matrix` and, if there, `fixed_from_camera`.
+
+    Raises:
+        CameraError: unreadable, incomplete, not invertible, or with lens distortion.
+        PoseError: `fixed_from_camera` is no rigid transform.
+    """
+    try:
+        content = read_mapping(path)
+    except OSError as error:
+        raise CameraError(
+            ErrorCode.CAMERA_MISSING, f'{path.name} cannot be read: {error.strerror}'
+        ) from None
+    except ValueError as error:
+        raise CameraError(
+            ErrorCode.CAMERA_INVALID, f'{path.name} is no camera file: {error}'
+        ) from None
+    require_no_distortion(content, path.name)
+    K = _field(content, 'camera_matrix', path.name, lambda value: matrix(value, 3, 3))
+    height = _field(content, 'image_height', path.name, _whole)
+    width = _field(content, 'image_width', path.name, _whole)
+    place = None
+    if content.get('fixed_from_camera') is not None:
+        place = _field(content, 'fixed_from_camera', path.name, lambda value: matrix(value, 4, 4))
+        se3.require_rigid(place, f'fixed_from_camera of {path.name}')
+    return CameraFile(Camera(K, height, width), place)
+
+
+def require_no_distortion(content: dict[str, Any], name: str) -> None:
+    """Raise CameraError if a coefficient of the lens model is not zero."""
+    stated = content.get('distortion_coefficients')
+    if stated is None:
+        return
+    values = stated.get('data') if isinstance(stated, dict) else stated
+    coefficients = _checked(values, f'distortion_coefficients of {name}', numbers_of)
+    if any(coefficients):
+        raise CameraError(
+            ErrorCode.CAMERA_INVALID,
+            f'{name} has lens distortion {coefficients}: undistort the image first, and give the '
+            'camera of the result, with coefficients of 0',
+        )
+
+
+def _field(content: dict[str, Any], key: str, name: str, read: Callable[[Any], T]) -> T:
+    if key not in content:
+        raise CameraError(ErrorCode.CAMERA_INVALID, f'{name} has no {key}')
+    return _checked(content[key], f'{key} of {name}', read)
+
+
+def _checked(value: Any, where: str, read: Callable[[Any], T]) -> T:
+    try:
+        return read(value)
+    except ValueError as error:
+        raise CameraError(ErrorCode.CAMERA_INVALID, f'{where}: {error}') from None
+
+
+def _whole(value: Any) -> int:
+    number = number_of(value)
+    if number != int(number) or number < 1:
+        raise ValueError(f'{value} is no number of pixels')
+    return int(number)

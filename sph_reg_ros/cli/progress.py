@@ -1,0 +1,39 @@
+"""A line on the terminal that says how far a registration is."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from sph_reg_ros.registration.result import Progress as State
+
+Report = Callable[[State | str], None]
+
+
+@contextmanager
+def progress_bar(console: Console | None = None) -> Iterator[Report]:
+    """Show what is reported on stderr if that is a terminal, and clear it at the end.
+
+    Yields a function that takes the state of a registration, or the name of a step before it. The
+    end of an optimisation is not known before, so the bar only shows that it moves.
+
+    Args:
+        console: where to show it instead, terminal or not.
+    """
+    if console is None and not sys.stderr.isatty():
+        yield lambda state: None
+        return
+    console = console or Console(stderr=True)
+    columns = (TextColumn('{task.description}'), BarColumn(bar_width=24), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task('', total=None)
+        yield lambda state: bar.update(task, description=text_of(state))
+
+
+def text_of(state: State | str) -> str:
+    """Return one line about a step."""
+    if isinstance(state, str):
+        return state
+    return f'{state.stage}  iteration {state.iteration}  similarity {1 - state.loss:.4f}'

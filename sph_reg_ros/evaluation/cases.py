@@ -1,0 +1,170 @@
+"""Registrations to try: a CT, X-rays of it whose true pose is known, and where to start."""
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from sph_reg_ros.evaluation.carm import isocentre_of
+from sph_reg_ros.evaluation.disturbances import DISTURBANCES, Disturbances, draw_disturbances
+from sph_reg_ros.evaluation.exposure import take_xray
+from sph_reg_ros.evaluation.metrics import landmark_grid
+from sph_reg_ros.evaluation.path_cache import PathCache
+from sph_reg_ros.evaluation.protocols import Protocol, Start, any_in_view, draw_start
+from sph_reg_ros.evaluation.simulation import Patient, patient_from_ct
+from sph_reg_ros.evaluation.viewpoints import BENCH_GEOMETRY, Viewpoints
+from sph_reg_ros.geometry import Camera
+from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
+from sph_reg_ros.imaging.ct import load_ct
+from sph_reg_ros.imaging.intensity import IntensityModel
+from sph_reg_ros.imaging.volume import CT
+from sph_reg_ros.imaging.xray import prepare_xray
+from sph_reg_ros.registration.request import View
+
+STARTS_PER_XRAY = 4
+CONDITIONS = ('clean', 'disturbed')
+# Landmarks: a box about the middle of the CT, half sizes along LPS, cut to the CT's own.
+LANDMARK_BOX_MM = (120.0, 60.0, 90.0)
+_BODY_HU = -500.0
+_BODY_SAMPLES = 32
+
+
+@dataclass(frozen=True, eq=False)
+class BenchCT:
+    """A CT and what its cases need of it.
+
+    Attributes:
+        name: to print.
+        ct: the CT.
+    """
+
+    name: str
+    ct: CT
+
+    @classmethod
+    def load(cls, path: Path) -> 'BenchCT':
+        """Read a CT; raises CTError."""
+        return cls(path.name.split('.')[0], load_ct(path))
+
+    @cached_property
+    def volume(self) -> AttenuationVolume:
+        """Return its attenuation, for the registration."""
+        return attenuation_from_hounsfield(self.ct)
+
+    @cached_property
+    def patient(self) -> Patient:
+        """Return its two materials, for the simulation."""
+        return patient_from_ct(self.ct)
+
+    @cached_property
+    def body_mm(self) -> Float64[Tensor, 'N 3']:
+        """Return points all over the body, CT coordinates."""
+        strides = [max(1, size // _BODY_SAMPLES) for size in self.ct.hounsfield.shape]
+        coarse = self.ct.hounsfield[tuple(slice(None, None, stride) for stride in strides)]
+        index = (np.argwhere(coarse > _BODY_HU) * strides)[:, ::-1]
+        affine = self.ct.ct_from_index
+        return torch.from_numpy(index @ affine[:3, :3].T + affine[:3, 3])
+
+    @cached_property
+    def landmarks_mm(self) -> Float64[Tensor, '14 3']:
+        """Return the points whose distances are the errors, CT coordinates."""
+        shape = np.array(self.ct.hounsfield.shape[::-1])
+        extent_mm = np.abs(self.ct.ct_from_index[:3, :3]) @ (shape - 1)
+        x, y, z = np.minimum(LANDMARK_BOX_MM, extent_mm / 2).tolist()
+        return landmark_grid(isocentre_of(self.ct), (x, y, z))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One registration to try.
+
+    Attributes:
+        number: of the case; with the CT, the protocol and the condition it determines the rest.
+        camera: the imager.
+        truth: true camera_from_ct [4, 4] (mm).
+        start: initial pose.
+        view: the X-ray as the product prepares it, ready for `register`.
+        disturbances: of the X-ray.
+    """
+
+    number: int
+    camera: Camera
+    truth: Float64[Tensor, '4 4']
+    start: Start
+    view: View
+    disturbances: Disturbances
+
+
+@dataclass(frozen=True)
+class CaseMaker:
+    """Cases of one protocol and condition; case n is the same whatever else is asked for.
+
+    Every fourth case has a new X-ray pose, each case its own noise, disturbances and start. Starts
+    are the same for clean and disturbed X-rays.
+
+    Attributes:
+        protocol: how far from the truth to start.
+        condition: 'clean' (noise only) or 'disturbed'.
+        cache: of the path integrals.
+        forced: disturbances of every disturbed case; a random combination each if None.
+        viewpoints: where the true poses lie.
+        seed: of noise, disturbances and starts.
+    """
+
+    protocol: Protocol
+    condition: str
+    cache: PathCache
+    forced: Disturbances | None = None
+    viewpoints: Viewpoints = Viewpoints()
+    seed: int = 0
+
+    def cases(self, bench_ct: BenchCT, numbers: Sequence[int]) -> Iterator[Case]:
+        """Yield the cases of these numbers; seconds for an X-ray that the cache does not hold."""
+        for number in numbers:
+            yield self.case(bench_ct, number)
+
+    def case(self, bench_ct: BenchCT, number: int) -> Case:
+        """Return one case."""
+        camera = BENCH_GEOMETRY.camera
+        ct_hash = bench_ct.ct.series_uid_hash
+        centre_mm = isocentre_of(bench_ct.ct)
+        truth = self.viewpoints.camera_from_ct(number // STARTS_PER_XRAY, centre_mm)
+        integrals = self.cache.integrals(ct_hash, lambda: bench_ct.patient, truth, camera)
+        disturbances = self._disturbances(self._generator(ct_hash, number, 'disturbances'))
+        generator = self._generator(ct_hash, number, self.condition)
+        counts = take_xray(integrals, disturbances, generator)
+        start = draw_start(
+            self.protocol,
+            truth,
+            centre_mm,
+            lambda pose: any_in_view(bench_ct.body_mm, pose, camera),
+            self._generator(ct_hash, number, self.protocol.name),
+        )
+        return Case(number, camera, truth, start, _prepared(counts, camera), disturbances)
+
+    def _disturbances(self, generator: np.random.Generator) -> Disturbances:
+        if self.condition == 'clean':
+            return Disturbances()
+        return draw_disturbances(generator) if self.forced is None else self.forced
+
+    def _generator(self, ct_hash: str, number: int, purpose: str) -> np.random.Generator:
+        words = (zlib.crc32(text.encode()) for text in (ct_hash, purpose))
+        return np.random.default_rng([self.seed, number, *words])
+
+
+def all_disturbances() -> Disturbances:
+    """Return every disturbance at once."""
+    return Disturbances(frozenset(DISTURBANCES))
+
+
+def _prepared(counts: np.ndarray, camera: Camera) -> View:
+    """Prepare counts as the product does: I0, saturation and collimator found, not told."""
+    pixels = torch.from_numpy(counts.astype(np.float32))
+    integrals, mask = prepare_xray(pixels, IntensityModel())
+    return View(integrals, camera, mask)

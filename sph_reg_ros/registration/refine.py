@@ -1,0 +1,149 @@
+"""From rough poses to one: the solver at every resolution, fewer poses at each."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from sph_reg_ros.errors import SolverError
+from sph_reg_ros.geometry import se3
+from sph_reg_ros.imaging.attenuation import AttenuationVolume
+from sph_reg_ros.registration.config import RegistrationConfig
+from sph_reg_ros.registration.level import Level
+from sph_reg_ros.registration.result import RunnerUp
+from sph_reg_ros.registration.search import distinct
+from sph_reg_ros.rendering.render import TWIST_LENGTH_MM
+from sph_reg_ros.solvers import LMConfig, LMResult, RobustKernel, levenberg_marquardt
+
+ROUGH_PROMISE, COARSE_PROMISE, FINE_PROMISE = 1e-3, 1e-4, 3e-5
+"""Share of the cost that a step has to promise: rivals only have to be told apart, a coarse level
+has to bring the next one near, the last one has to end at the optimum."""
+SCOUT_ITERATIONS = 8
+"""Steps of a pose that has rivals: what is not near a good optimum by then hardly will be."""
+SURVIVORS = (2, 1)
+"""Distinct optima that go on after the first and after the second level."""
+
+Report = Callable[[Level, int, float], None]
+
+
+@dataclass(frozen=True)
+class Refined:
+    """The end of the pyramid.
+
+    Attributes:
+        best: the solver's result at the last level.
+        similarity: mean of the views there, every pixel counted alike.
+        iterations: steps of all poses at all levels.
+        runner_up: the second best optimum; None if only one was found.
+    """
+
+    best: LMResult
+    similarity: float
+    iterations: int
+    runner_up: RunnerUp | None
+
+
+def refine(
+    levels: Sequence[Level],
+    starts: Float64[Tensor, 'n 4 4'],
+    config: RegistrationConfig,
+    report: Report,
+) -> Refined:
+    """Run the solver level by level, each from where the coarser one ended.
+
+    Rivals are compared by a similarity that serves from far away. The one that is left is nearly
+    right, so that it can tell where the X-ray shows what the CT lacks: there, pixels count less
+    from then on.
+
+    Args:
+        levels: the pyramid, coarse to fine.
+        starts: rough poses of the first camera; at least one.
+        config: settings.
+        report: called after every step with the level, the steps so far and the cost.
+
+    Raises:
+        SolverError: the CT is in view from no start, or the problem is degenerate.
+    """
+    solve, runner_up, poses = _Solver(config, report), None, list(starts)
+    for index, level in enumerate(levels):
+        last = level is levels[-1]
+        rivals = len(poses) > 1
+        if rivals or index == 0:
+            results = solve.each(level.for_rivals if rivals else level, poses)
+            optima = _distinct_optima(results, level.volume)
+            runner_up = _runner_up(optima, level) if rivals else None
+            kept = 1 if last else SURVIVORS[min(index, len(SURVIVORS) - 1)]
+            poses = [optimum.pose for optimum in optima[:kept]]
+        if len(poses) == 1:
+            if index > 0 or last:
+                promise = FINE_PROMISE if last else COARSE_PROMISE
+                best = solve(level.reweighted(poses[0]), poses[0], promise)
+                poses = [best.pose]
+    return Refined(best, levels[-1].score(best.pose), solve.steps, runner_up)
+
+
+class _Solver:
+    """The solver with a count of its steps."""
+
+    def __init__(self, config: RegistrationConfig, report: Report) -> None:
+        self._config, self._report = config, report
+        self.steps = 0
+
+    def __call__(
+        self, level: Level, pose: Tensor, promise: float, max_iterations: int | None = None
+    ) -> LMResult:
+        config, before = self._config, self.steps
+        limit = max_iterations or config.max_iterations
+        settings = LMConfig(
+            min_promise=promise,
+            max_iterations=min(limit, config.max_iterations),
+            max_rotation=config.max_rotation_step_rad,
+            max_translation=config.max_translation_step_mm / TWIST_LENGTH_MM,
+            kernel=RobustKernel(config.robust_kernel),
+        )
+
+        def observe(iteration: int, cost: float) -> None:
+            self.steps = before + iteration
+            self._report(level, self.steps, cost)
+
+        return levenberg_marquardt(level.linearise, level.move, pose, settings, observe)
+
+    def each(self, level: Level, poses: Sequence[Tensor]) -> list[LMResult]:
+        """Return the results, lowest cost first, without those that see nothing of the CT.
+
+        Raises:
+            SolverError: of the first start, if none has a result.
+        """
+        results, failures = [], []
+        limit = SCOUT_ITERATIONS if len(poses) > 1 else None
+        for pose in poses:
+            try:
+                results.append(self(level, pose, ROUGH_PROMISE, limit))
+            except SolverError as error:
+                failures.append(error)
+        if not results:
+            raise failures[0]
+        return sorted(results, key=lambda result: result.cost)
+
+
+def _distinct_optima(results: list[LMResult], volume: AttenuationVolume) -> list[LMResult]:
+    poses = torch.stack([result.pose for result in results])
+    return [results[index] for index in distinct(poses, volume.centre)]
+
+
+def _runner_up(optima: list[LMResult], level: Level) -> RunnerUp | None:
+    if len(optima) < 2:
+        return None
+    best, second = (1 - result.cost / (2 * len(level.views)) for result in optima[:2])
+    return RunnerUp(second, best, mean_distance_mm(optima[0].pose, optima[1].pose, level.volume))
+
+
+def mean_distance_mm(first: Tensor, second: Tensor, volume: AttenuationVolume) -> float:
+    """Return the mean distance of the CT's eight corners under two poses."""
+    last = torch.tensor(volume.shape[::-1], dtype=torch.float64) - 1
+    index = torch.cartesian_prod(*[torch.tensor([0.0, float(end)]) for end in last]).double()
+    corners = se3.transform_points(volume.ct_from_index.cpu(), index)
+    difference = se3.transform_points(first, corners) - se3.transform_points(second, corners)
+    return float(difference.norm(dim=-1).mean())

@@ -1,0 +1,93 @@
+"""The part of an X-ray where the CT can be, for a CT that holds only some of what the X-ray shows.
+
+A CT of one bone says nothing about the rest of the image. Cut to the bone's surroundings, a view
+is registered at a resolution that suits the bone, and what lies far from it is not compared.
+"""
+
+import itertools
+
+import torch
+from jaxtyping import Bool, Float64
+from torch import Tensor
+
+from sph_reg_ros.errors import ErrorCode, SolverError
+from sph_reg_ros.geometry import se3
+from sph_reg_ros.imaging.attenuation import AttenuationVolume
+from sph_reg_ros.registration.request import View
+from sph_reg_ros.rendering.render import render
+
+_SILHOUETTE_PX = 96
+"""Size at which the silhouette is drawn; it is widened by far more than such a pixel."""
+_FAINT = 0.01
+"""Share of the darkest line integral below which a ray misses the anatomy."""
+
+
+def around_projection(
+    view: View,
+    volume: AttenuationVolume,
+    camera_from_ct: Float64[Tensor, '4 4'],
+    margin_mm: float,
+) -> View:
+    """Return the view cut to where the CT projects, masked to its silhouette and a margin.
+
+    Args:
+        view: X-ray.
+        volume: CT, air where it holds nothing.
+        camera_from_ct: about where it is, in this view's camera (mm).
+        margin_mm: how far it may be off, in mm at the CT's depth.
+
+    Raises:
+        SolverError: NO_OVERLAP if the CT does not project into the image.
+    """
+    depth_mm = float(se3.transform_points(camera_from_ct, volume.centre[None])[0, 2])
+    margin_px = margin_mm * view.camera.focal_length / max(depth_mm, 1e-9)
+    top, left, height, width = _box(view, volume, camera_from_ct, margin_px)
+    camera = view.camera.crop(top, left, height, width)
+    rows, columns = slice(top, top + height), slice(left, left + width)
+    mask = _widened_silhouette(
+        View(view.line_integrals[rows, columns], camera), volume, camera_from_ct, margin_px
+    )
+    if view.mask is not None:
+        mask = mask & view.mask[rows, columns].cpu()
+    return View(
+        view.line_integrals[rows, columns].contiguous(), camera, mask, view.fixed_from_camera
+    )
+
+
+def _box(
+    view: View, volume: AttenuationVolume, camera_from_ct: Tensor, margin_px: float
+) -> tuple[int, int, int, int]:
+    """Return top, left, height and width of the part that the CT's box projects into."""
+    corners = se3.transform_points(camera_from_ct, _corners(volume))
+    if not bool((corners[:, 2] > 0).all()):
+        raise SolverError(ErrorCode.NO_OVERLAP, 'the CT reaches behind the source at this pose')
+    pixels = view.camera.project(corners)
+    size = torch.tensor([view.camera.width, view.camera.height])
+    first = (pixels.amin(0) - margin_px).floor().long().clamp(min=0)
+    end = torch.minimum((pixels.amax(0) + margin_px).ceil().long() + 1, size)
+    width, height = (end - first).tolist()
+    if min(width, height) < 8:
+        raise SolverError(
+            ErrorCode.NO_OVERLAP, 'the CT does not project into the image; check the initial pose'
+        )
+    left, top = first.tolist()
+    return top, left, height, width
+
+
+def _widened_silhouette(
+    view: View, volume: AttenuationVolume, camera_from_ct: Tensor, margin_px: float
+) -> Bool[Tensor, 'H W']:
+    scale = min(1.0, _SILHOUETTE_PX / max(view.camera.size))
+    small = view.camera.rescale(*(max(1, round(side * scale)) for side in view.camera.size))
+    image = render(volume, camera_from_ct, small.K, small.size).cpu()
+    shadow = (image > _FAINT * image.max()).float()[None, None]
+    reach = max(1, round(margin_px * scale))
+    widened = torch.nn.functional.max_pool2d(shadow, 2 * reach + 1, 1, reach)
+    return torch.nn.functional.interpolate(widened, view.camera.size)[0, 0] > 0.5
+
+
+def _corners(volume: AttenuationVolume) -> Float64[Tensor, '8 3']:
+    """Return the corners of the voxel grid, CT coordinates (mm)."""
+    ends = [(-0.5, n - 0.5) for n in reversed(volume.shape)]
+    index = torch.tensor(list(itertools.product(*ends)), dtype=torch.float64)
+    return se3.transform_points(volume.ct_from_index, index)

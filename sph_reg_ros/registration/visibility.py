@@ -1,0 +1,40 @@
+"""Does the CT lie in front of the cameras at all?"""
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from sph_reg_ros.errors import ErrorCode, SolverError
+from sph_reg_ros.geometry import Camera
+from sph_reg_ros.imaging.attenuation import AttenuationVolume
+
+
+def rays_through(
+    volume: AttenuationVolume, camera_from_ct: Float64[Tensor, '4 4'], camera: Camera
+) -> int:
+    """Return how many pixels' rays meet the box of the CT's voxels in front of the source."""
+    index_from_camera = torch.linalg.inv(camera_from_ct @ volume.ct_from_index.cpu())
+    v, u = torch.meshgrid(
+        torch.arange(camera.height, dtype=torch.float64),
+        torch.arange(camera.width, dtype=torch.float64),
+        indexing='ij',
+    )
+    pixels = torch.stack([u, v, torch.ones_like(u)], -1)
+    slope = pixels @ torch.linalg.inv(camera.K).T @ index_from_camera[:3, :3].T
+    # A coordinate that never changes must not divide 0 by 0.
+    slope = torch.where(slope.abs() < 1e-12, 1e-12, slope)
+    source = index_from_camera[:3, 3]
+    upper = torch.tensor(volume.shape[::-1], dtype=torch.float64) - 0.5
+    at_lower, at_upper = (-0.5 - source) / slope, (upper - source) / slope
+    near = torch.minimum(at_lower, at_upper).amax(-1).clamp(min=0)
+    return int((torch.maximum(at_lower, at_upper).amin(-1) > near).sum())
+
+
+def not_in_view(rays: int, camera: Camera, searched: bool) -> SolverError:
+    """Return the error of an initial pose from which nothing of the CT is seen."""
+    places = 'nor at any pose that was searched around it' if searched else 'no search was made'
+    return SolverError(
+        ErrorCode.NO_OVERLAP,
+        f'the CT is not in view: {rays} of {camera.height * camera.width} rays meet it at the '
+        f'initial pose, {places}; check the initial pose and the camera',
+    )

@@ -1,0 +1,33 @@
+"""What moving the anatomy along a ray does to its pixel: nothing."""
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from sph_reg_ros.rendering.sampling import unit_directions
+
+
+def without_motion_along_rays(
+    jacobian: Float[Tensor, 'H W 6'],
+    centre: Float64[Tensor, '3'],
+    K: Float64[Tensor, '3 3'],
+    twist_length_mm: float,
+) -> Float[Tensor, 'H W 6']:
+    """Return the Jacobian as it is for an exact integral: a shift along a ray leaves it the same.
+
+    The sum of grad V . c over a ray's samples only approximates that integral, which is exactly 0
+    where the density is 0 at both ends. What is left of it, the noise of the quadrature, is larger
+    than the true derivative by depth, which is a small difference of large terms. It is projected
+    out: G loses its part along the ray's direction c, and omega what that part contributed.
+
+    Args:
+        jacobian: d/d(omega, v / twist_length_mm) of a twist about the centre, camera axes.
+        centre: what twists turn about, camera mm.
+        K: intrinsics in pixels.
+        twist_length_mm: one unit of translation.
+    """
+    height, width = jacobian.shape[:2]
+    c = unit_directions(K, (height, width)).to(jacobian)
+    lever = torch.linalg.cross(centre.to(c).expand_as(c) / twist_length_mm, c)
+    along = (jacobian[..., 3:] * c).sum(-1, keepdim=True)
+    return torch.cat([jacobian[..., :3] + lever * along, jacobian[..., 3:] - c * along], -1)

@@ -1,0 +1,111 @@
+"""Linear features of an image: its pixels, or its gradient, where a mask leaves them defined."""
+
+import math
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from sph_reg_ros.similarity.filters import filter_rows_and_columns
+from sph_reg_ros.similarity.patches import patch_of_pixels
+
+SIGMA_PX, FINE_SIGMA_PX, FINE_PX = 1.0, 1.5, 192
+"""Width of the derivative; on images of FINE_PX rows and columns noise asks for a wider one."""
+
+
+class Features(Protocol):
+    """A linear map of images to vectors, the same for an image and for its derivatives.
+
+    Attributes:
+        cluster: patch of the image that each feature lies in [n].
+        components: features of one pixel, one block of n / components after the other.
+        anchor: index, row by row, of a pixel within the mask.
+        has_offset: whether a constant image has features other than zero.
+    """
+
+    cluster: Int64[Tensor, 'n']
+    anchor: int
+    components: int
+    has_offset: bool
+
+    def of_image(self, image: Float[Tensor, 'H W']) -> Float[Tensor, 'n']:
+        """Return the features of an image."""
+
+    def of_channels(self, images: Float[Tensor, 'H W C']) -> Float[Tensor, 'n C']:
+        """Return the features of each of C images that lie interleaved."""
+
+
+class PixelFeatures:
+    """The pixels within the mask."""
+
+    components = 1
+    has_offset = True
+
+    def __init__(self, mask: Bool[Tensor, 'H W']) -> None:
+        """Find the pixels that count."""
+        self.anchor = first_usable(mask)
+        self._index = None if bool(mask.all()) else mask.flatten().nonzero()[:, 0]
+        self.cluster = _take(patch_of_pixels(mask.shape), self._index)
+
+    def of_image(self, image: Float[Tensor, 'H W']) -> Float[Tensor, 'n']:
+        """Return the pixels."""
+        return _take(image.reshape(-1), self._index)
+
+    def of_channels(self, images: Float[Tensor, 'H W C']) -> Float[Tensor, 'n C']:
+        """Return the pixels of all channels."""
+        return _take(images.reshape(-1, images.shape[-1]), self._index)
+
+
+class GradientFeatures:
+    """Gradients along columns and rows, by derivatives of a Gaussian.
+
+    Only pixels whose whole filter support lies within the mask count, so that neither what the
+    mask hides nor its edge leaves a trace.
+    """
+
+    components = 2
+    has_offset = False
+
+    def __init__(self, mask: Bool[Tensor, 'H W'], sigma_px: float | None = None) -> None:
+        """Find the pixels whose filter support is usable; `sigma_px` by the size if None."""
+        self.anchor = first_usable(mask)
+        if sigma_px is None:
+            sigma_px = SIGMA_PX if min(mask.shape) < FINE_PX else FINE_SIGMA_PX
+        radius = math.ceil(2 * sigma_px)
+        at = np.arange(-radius, radius + 1)
+        smooth = np.exp(-0.5 * (at / sigma_px) ** 2)
+        self._smooth = smooth / smooth.sum()
+        slope = at * smooth
+        self._slope = slope / (slope * at).sum()
+        blocked = filter_rows_and_columns(
+            (~mask).float()[..., None].numpy(), np.ones(2 * radius + 1), np.ones(2 * radius + 1)
+        )
+        usable = torch.from_numpy(blocked[..., 0] < 0.5)
+        inner = patch_of_pixels(mask.shape).reshape(mask.shape)
+        inner = inner[radius : mask.shape[0] - radius, radius : mask.shape[1] - radius]
+        self._index = None if bool(usable.all()) else usable.flatten().nonzero()[:, 0]
+        self.cluster = _take(inner.flatten(), self._index).repeat(2)
+
+    def of_image(self, image: Float[Tensor, 'H W']) -> Float[Tensor, 'n']:
+        """Return the gradient along u, then along v."""
+        return self.of_channels(image[..., None])[:, 0]
+
+    def of_channels(self, images: Float[Tensor, 'H W C']) -> Float[Tensor, 'n C']:
+        """Return the gradients of all channels."""
+        channels = images.contiguous().numpy()
+        parts = []
+        for rows, columns in ((self._smooth, self._slope), (self._slope, self._smooth)):
+            filtered = torch.from_numpy(filter_rows_and_columns(channels, rows, columns))
+            parts.append(_take(filtered.reshape(-1, images.shape[-1]), self._index))
+        return torch.cat(parts)
+
+
+def first_usable(mask: Bool[Tensor, 'H W']) -> int:
+    """Return the index, row by row, of the first pixel that counts."""
+    return int(mask.flatten().byte().argmax())
+
+
+def _take(values: Tensor, index: Tensor | None) -> Tensor:
+    return values if index is None else values.index_select(0, index)
