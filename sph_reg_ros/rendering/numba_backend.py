@@ -59,8 +59,8 @@ def _run(
     jacobian: np.ndarray,
 ) -> None:
     poses = camera_from_ct.detach().double().cpu()
-    stored = packed(volume)
     with _ONE_CALL_AT_A_TIME:
+        stored = packed(volume)
         numba_kernel.render(
             stored.values.reshape(-1),
             stored.scale,

@@ -6,7 +6,12 @@ from sph_reg_ros import __version__
 from sph_reg_ros.errors import ErrorCode, RegistrationError, SolverError
 from sph_reg_ros.msg import Check, RegistrationResult
 from sph_reg_ros.msg import ErrorCode as ErrorCodeMessage
-from sph_reg_ros.ros.conversions import pose_with_covariance, time_message, unknown_pose
+from sph_reg_ros.ros.conversions import (
+    MM_PER_M,
+    pose_with_covariance,
+    time_message,
+    unknown_pose,
+)
 from sph_reg_ros.ros.protocol import CheckReport, Registered
 from sph_reg_ros.ros.views import XRayView
 
@@ -38,6 +43,7 @@ def result_message(
     message.compute_time = registered.compute_s
     message.views = len(views)
     message.backend = registered.backend
+    message.runner_up_distance = registered.runner_up_mm / MM_PER_M
     message.warnings = [*views[0].warnings, *registered.warnings]
     return message
 

@@ -3,6 +3,7 @@
 Every request is answered by any number of Progress, then one reply or Failure.
 """
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -121,6 +122,7 @@ class Registered:
     checks: tuple[CheckReport, ...]
     warnings: tuple[str, ...]
     backend: str
+    runner_up_mm: float = math.nan
     drr: Float32[np.ndarray, 'H W'] | None = None
     overlay: UInt8[np.ndarray, 'H W 3'] | None = None
 

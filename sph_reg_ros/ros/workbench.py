@@ -97,6 +97,7 @@ class Workbench:
             checks=tuple(protocol.CheckReport(**vars(check)) for check in result.checks),
             warnings=result.warnings,
             backend=result.backend,
+            runner_up_mm=result.runner_up.distance_mm if result.runner_up else math.nan,
             drr=drr.float().numpy() if drr is not None and request.drr else None,
             overlay=_overlay(views[0], drr) if drr is not None and request.overlay else None,
         )
