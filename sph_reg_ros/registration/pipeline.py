@@ -15,7 +15,7 @@ from sph_reg_ros.registration.result import Progress, RegistrationResult
 from sph_reg_ros.registration.search import propose
 from sph_reg_ros.registration.verify import verify
 from sph_reg_ros.registration.views import build_level
-from sph_reg_ros.registration.visibility import not_in_view, rays_through
+from sph_reg_ros.registration.visibility import require_in_view
 from sph_reg_ros.rendering.render import resolve_backend
 
 Observer = Callable[[Progress], None]
@@ -82,17 +82,15 @@ def _initialise(
     initial = request.initial_camera_from_ct.double()[None]
     # A level at which a rendering costs next to nothing, but not the one that sees least.
     before = float(levels[min(1, len(levels) - 1)].scores(initial))
-    searched = request.config.starts > 0
+    if before == -1:
+        for view, camera_from_first in zip(request.views, levels[0].camera_from_first, strict=True):
+            require_in_view(request.volume, camera_from_first @ initial[0], view.camera)
     found = initial[:0]
-    if searched:
+    if request.config.starts > 0:
         rivals = levels[0].for_rivals
         found = propose(rivals, initial[0], request.config, lambda: tick(1 - before))
     if before > -1:
         return before, torch.cat([initial, found])
-    for view, camera_from_first in zip(request.views, levels[0].camera_from_first, strict=True):
-        rays = rays_through(request.volume, camera_from_first @ initial[0], view.camera)
-        if rays == 0 and len(found) == 0:
-            raise not_in_view(rays, view.camera, searched)
     return before, found if len(found) else initial
 
 

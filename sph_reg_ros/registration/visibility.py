@@ -30,11 +30,13 @@ def rays_through(
     return int((torch.maximum(at_lower, at_upper).amin(-1) > near).sum())
 
 
-def not_in_view(rays: int, camera: Camera, searched: bool) -> SolverError:
-    """Return the error of an initial pose from which nothing of the CT is seen."""
-    places = 'nor at any pose that was searched around it' if searched else 'no search was made'
-    return SolverError(
-        ErrorCode.NO_OVERLAP,
-        f'the CT is not in view: {rays} of {camera.height * camera.width} rays meet it at the '
-        f'initial pose, {places}; check the initial pose and the camera',
-    )
+def require_in_view(
+    volume: AttenuationVolume, camera_from_ct: Float64[Tensor, '4 4'], camera: Camera
+) -> None:
+    """Raise SolverError NO_OVERLAP if no ray meets the CT: such a start is a mistake."""
+    if rays_through(volume, camera_from_ct, camera) == 0:
+        raise SolverError(
+            ErrorCode.NO_OVERLAP,
+            f'the CT is not in view: 0 of {camera.height * camera.width} rays meet it at the '
+            'initial pose; check the initial pose and the camera',
+        )
