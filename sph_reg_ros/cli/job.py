@@ -3,22 +3,16 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-from jaxtyping import Float64
-from torch import Tensor
-
-from sph_reg_ros.cli.in_view import require_in_view
 from sph_reg_ros.cli.outcome import Outcome
 from sph_reg_ros.cli.progress import Report
 from sph_reg_ros.cli.start import StartOptions
 from sph_reg_ros.cli.xray_views import BeamOptions, XRayFile, read_xrays
 from sph_reg_ros.errors import ErrorCode, ImageError
-from sph_reg_ros.geometry import se3
 from sph_reg_ros.imaging.attenuation import attenuation_from_hounsfield
 from sph_reg_ros.imaging.ct import CT, load_ct
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.pipeline import register
-from sph_reg_ros.registration.request import RegistrationRequest, View
+from sph_reg_ros.registration.request import RegistrationRequest
 
 
 @dataclass(frozen=True)
@@ -51,20 +45,10 @@ def run_job(job: Job, report: Report = lambda state: None) -> Outcome:
     volume = attenuation_from_hounsfield(ct, job.energy_kev)
     start = job.start.camera_from_ct(xrays, volume)
     request = RegistrationRequest(volume, views, start, job.config)
-    for xray, view in zip(xrays, views, strict=True):
-        pose = camera_from_first(view, views[0]) @ start
-        require_in_view(volume, view.camera, pose, xray.path.name)
     report('preparing')
     result = register(request, report)
     warnings = tuple(text for xray in xrays for text in xray.warnings(job.intensity))
     return Outcome(request, result, ct, job.energy_kev, warnings)
-
-
-def camera_from_first(view: View, first: View) -> Float64[Tensor, '4 4']:
-    """Return the pose of the first view's camera in this one's."""
-    if view.fixed_from_camera is None or first.fixed_from_camera is None:
-        return torch.eye(4, dtype=torch.float64)
-    return se3.inverse(view.fixed_from_camera) @ first.fixed_from_camera
 
 
 def require_same_patient(ct: CT, xray: XRayFile) -> None:

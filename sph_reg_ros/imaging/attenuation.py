@@ -4,6 +4,7 @@ Mass attenuation coefficients: J. H. Hubbell and S. M. Seltzer, NIST XAAMDI (NIS
 water and cortical bone (ICRU-44).
 """
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -63,6 +64,14 @@ class AttenuationVolume:
         middle = (torch.tensor(self.shape[::-1], dtype=torch.float64) - 1) / 2
         affine = self.ct_from_index
         return affine[:3, :3] @ middle.to(affine.device) + affine[:3, 3]
+
+    @property
+    def corners(self) -> Float64[Tensor, '8 3']:
+        """Return the outer corners of the voxel grid in LPS world coordinates (mm)."""
+        ends = [(-0.5, count - 0.5) for count in reversed(self.shape)]
+        affine = self.ct_from_index.cpu()
+        indices = torch.tensor(list(itertools.product(*ends)), dtype=torch.float64)
+        return indices @ affine[:3, :3].T + affine[:3, 3]
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:

@@ -83,8 +83,9 @@ def _initialise(
     # A level at which a rendering costs next to nothing, but not the one that sees least.
     before = float(levels[min(1, len(levels) - 1)].scores(initial))
     if before == -1:
-        for view, camera_from_first in zip(request.views, levels[0].camera_from_first, strict=True):
-            require_in_view(request.volume, camera_from_first @ initial[0], view.camera)
+        for number, view in enumerate(request.views):
+            pose = levels[0].camera_from_first[number] @ initial[0]
+            require_in_view(request.volume, pose, view.camera, f'X-ray {number + 1}')
     found = initial[:0]
     if request.config.starts > 0:
         rivals = levels[0].for_rivals

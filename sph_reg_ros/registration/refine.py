@@ -142,8 +142,7 @@ def _runner_up(optima: list[LMResult], level: Level) -> RunnerUp | None:
 
 def mean_distance_mm(first: Tensor, second: Tensor, volume: AttenuationVolume) -> float:
     """Return the mean distance of the CT's eight corners under two poses."""
-    last = torch.tensor(volume.shape[::-1], dtype=torch.float64) - 1
-    index = torch.cartesian_prod(*[torch.tensor([0.0, float(end)]) for end in last]).double()
-    corners = se3.transform_points(volume.ct_from_index.cpu(), index)
-    difference = se3.transform_points(first, corners) - se3.transform_points(second, corners)
+    difference = se3.transform_points(first, volume.corners) - se3.transform_points(
+        second, volume.corners
+    )
     return float(difference.norm(dim=-1).mean())

@@ -4,8 +4,6 @@ A CT of one bone says nothing about the rest of the image. Cut to the bone's sur
 is registered at a resolution that suits the bone, and what lies far from it is not compared.
 """
 
-import itertools
-
 import torch
 from jaxtyping import Bool, Float64
 from torch import Tensor
@@ -58,7 +56,7 @@ def _box(
     view: View, volume: AttenuationVolume, camera_from_ct: Tensor, margin_px: float
 ) -> tuple[int, int, int, int]:
     """Return top, left, height and width of the part that the CT's box projects into."""
-    corners = se3.transform_points(camera_from_ct, _corners(volume))
+    corners = se3.transform_points(camera_from_ct, volume.corners)
     if not bool((corners[:, 2] > 0).all()):
         raise SolverError(ErrorCode.NO_OVERLAP, 'the CT reaches behind the source at this pose')
     pixels = view.camera.project(corners)
@@ -84,10 +82,3 @@ def _widened_silhouette(
     reach = max(1, round(margin_px * scale))
     widened = torch.nn.functional.max_pool2d(shadow, 2 * reach + 1, 1, reach)
     return torch.nn.functional.interpolate(widened, view.camera.size)[0, 0] > 0.5
-
-
-def _corners(volume: AttenuationVolume) -> Float64[Tensor, '8 3']:
-    """Return the corners of the voxel grid, CT coordinates (mm)."""
-    ends = [(-0.5, n - 0.5) for n in reversed(volume.shape)]
-    index = torch.tensor(list(itertools.product(*ends)), dtype=torch.float64)
-    return se3.transform_points(volume.ct_from_index, index)

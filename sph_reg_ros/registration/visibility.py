@@ -5,7 +5,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from sph_reg_ros.errors import ErrorCode, SolverError
-from sph_reg_ros.geometry import Camera
+from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 
 
@@ -31,12 +31,36 @@ def rays_through(
 
 
 def require_in_view(
-    volume: AttenuationVolume, camera_from_ct: Float64[Tensor, '4 4'], camera: Camera
+    volume: AttenuationVolume, camera_from_ct: Float64[Tensor, '4 4'], camera: Camera, name: str
 ) -> None:
-    """Raise SolverError NO_OVERLAP if no ray meets the CT: such a start is a mistake."""
+    """Raise SolverError NO_OVERLAP with the figures if no ray meets the CT: that is a mistake.
+
+    Args:
+        volume: CT.
+        camera_from_ct: where it is in the camera (mm).
+        camera: of the X-ray.
+        name: of the X-ray, for the message.
+    """
     if rays_through(volume, camera_from_ct, camera) == 0:
         raise SolverError(
             ErrorCode.NO_OVERLAP,
-            f'the CT is not in view: 0 of {camera.height * camera.width} rays meet it at the '
-            'initial pose; check the initial pose and the camera',
+            f'{name}: 0 of {camera.height * camera.width} rays meet the CT at the initial pose; '
+            f'{_whereabouts(volume, camera_from_ct, camera)}; check the initial pose and the '
+            'camera',
         )
+
+
+def _whereabouts(volume: AttenuationVolume, camera_from_ct: Tensor, camera: Camera) -> str:
+    corners = se3.transform_points(camera_from_ct, volume.corners)
+    depths = corners[:, 2]
+    if bool((depths <= 0).all()):
+        return f'it lies {float(-depths.max()):.0f} mm or more behind the source'
+    if bool((depths <= 0).any()):
+        return 'it reaches behind the source'
+    (left, top), (right, bottom) = (
+        limit.tolist() for limit in camera.project(corners).aminmax(dim=0)
+    )
+    return (
+        f'it projects to columns {left:.0f} to {right:.0f} and rows {top:.0f} to {bottom:.0f}, '
+        f'the image has {camera.width} x {camera.height} pixels'
+    )

@@ -148,9 +148,9 @@ def moved(files, *mm: float) -> torch.Tensor:
 @pytest.mark.parametrize(
     ('shift', 'figures'),
     [
-        ((400.0, 0, 0), ('columns', 'outside the image of 88 x 80 pixels', 'xray.png')),
-        ((0, -300.0, 0), ('rows', 'outside the image of 88 x 80 pixels', 'xray.png')),
-        ((0, 0, -2000.0), ('mm or more behind the source', 'xray.png')),
+        ((400.0, 0, 0), ('columns', 'the image has 88 x 80 pixels', 'X-ray 1')),
+        ((0, -300.0, 0), ('rows', 'the image has 88 x 80 pixels', 'X-ray 1')),
+        ((0, 0, -2000.0), ('mm or more behind the source', 'X-ray 1')),
     ],
 )
 def test_a_start_with_the_ct_out_of_view_is_refused_with_where_it_is(
@@ -160,7 +160,7 @@ def test_a_start_with_the_ct_out_of_view_is_refused_with_where_it_is(
     refuse(register(initial=start), 'NO_OVERLAP', *figures)
 
 
-def test_a_second_view_that_does_not_see_the_ct_is_refused_by_its_name(files, tmp_path):
+def test_a_second_view_that_does_not_see_the_ct_is_refused_by_its_number(files, tmp_path):
     content = yaml.safe_load((files / 'side.yaml').read_text())
     place = torch.tensor(content['fixed_from_camera'], dtype=torch.float64)
     place[:3, 3] += 500 * place[:3, 0]
@@ -168,7 +168,7 @@ def test_a_second_view_that_does_not_see_the_ct_is_refused_by_its_name(files, tm
         yaml.safe_dump({**content, 'fixed_from_camera': place.tolist()})
     )
     options = [*files.views[:-1], tmp_path / 'aside.yaml', '--initial', files / 'near.yaml']
-    refuse(run('--ct', files / 'ct.nii.gz', *options, '--json'), 'NO_OVERLAP', 'side.npy')
+    refuse(run('--ct', files / 'ct.nii.gz', *options, '--json'), 'NO_OVERLAP', 'X-ray 2')
 
 
 @pytest.mark.parametrize(

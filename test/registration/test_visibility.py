@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from phantoms import pose_in_front, smooth_phantom
 
-from sph_reg_ros.cli.in_view import corners_lps_mm, require_in_view
 from sph_reg_ros.errors import ErrorCode, SolverError
 from sph_reg_ros.geometry import Camera, se3
+from sph_reg_ros.registration.visibility import require_in_view
 from sph_reg_ros.rendering.render import render
 
 VOLUME = smooth_phantom()
@@ -17,7 +17,7 @@ CAMERA = Camera.from_geometry(1000.0, (4.0, 4.0), (40, 48))
 
 def is_refused(pose) -> bool:
     try:
-        require_in_view(VOLUME, CAMERA, pose, 'it')
+        require_in_view(VOLUME, pose, CAMERA, 'it')
     except SolverError as error:
         assert error.code == ErrorCode.NO_OVERLAP
         return True
@@ -48,6 +48,6 @@ def test_a_start_behind_the_source_is_refused_and_one_around_it_is_not():
 
 def test_the_corners_enclose_the_voxels():
     inside = se3.transform_points(VOLUME.ct_from_index, torch.zeros(1, 3, dtype=torch.float64))
-    corners = corners_lps_mm(VOLUME)
+    corners = VOLUME.corners
     assert (corners.amin(0) < inside).all() and (corners.amax(0) > inside).all()
     assert torch.allclose(corners.mean(0), VOLUME.centre)
