@@ -1,5 +1,6 @@
 # Each target sets up what it needs in .venv first (tools/setup_env.sh) and can be run again.
-# Settings: PYTHON=python3.12, TEST_ARGS='-k pose', DEMO_ARGS=..., BENCH_ARGS=...
+# Settings: PYTHON=python3.12, TEST_ARGS='-k pose', DEMO_ARGS=...,
+# BENCH=register BENCH_ARGS='--cases 100' (options are a program's own: name it when you give some)
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -25,11 +26,9 @@ test: setup  ## all tests that this machine can run
 lint: setup  ## style, format and types
 	@$(ENV); ruff check .; ruff format --check .; mypy
 
-bench: setup  ## every program in bench/
+bench: setup  ## every program in bench/, or the one that BENCH names
 	@tools/setup_env.sh bench
-	@$(ENV); shopt -s nullglob; programs=(bench/[a-z]*.py); \
-	if [ $${#programs[@]} -eq 0 ]; then echo 'bench/ has no programs'; exit 1; fi; \
-	for program in "$${programs[@]}"; do \
+	@$(ENV); for program in bench/$(or $(BENCH),[a-z]*).py; do \
 	  echo "bench: $$program"; .venv/bin/python "$$program" $(BENCH_ARGS); \
 	done
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
+from sph_reg_ros.registration.prior import PosePrior
 from sph_reg_ros.registration.request import View
 from sph_reg_ros.rendering.along_rays import without_motion_along_rays
 from sph_reg_ros.rendering.render import TWIST_LENGTH_MM, render, render_with_jacobian
@@ -35,6 +36,7 @@ class Level:
         similarities: what compares a rendering with each X-ray.
         camera_from_first: pose of the first camera in each view's camera.
         backend: renderer.
+        prior: what is known of the first camera's pose beside the views.
         recent: poses rendered last, newest at the end, with the rendering of each view.
     """
 
@@ -43,6 +45,7 @@ class Level:
     similarities: tuple[ImageSimilarity, ...]
     camera_from_first: tuple[Float64[Tensor, '4 4'], ...]
     backend: str
+    prior: PosePrior | None = None
     recent: list[tuple[Tensor, list[Rendering]]] = field(default_factory=list, repr=False)
 
     @property
@@ -60,7 +63,7 @@ class Level:
         return replace(self, similarities=similarities)
 
     def linearise(self, first_from_ct: Float64[Tensor, '4 4']) -> list[ResidualBlock]:
-        """Return each view's residuals and their derivative by a twist in first-camera axes."""
+        """Return the residuals of each view, and of a prior, by a twist in first-camera axes."""
         blocks = []
         for index, (image, jacobian) in enumerate(self.renderings(first_from_ct)):
             block = self.similarities[index].residuals(image, jacobian)
@@ -69,6 +72,8 @@ class Level:
             if index > 0:
                 block = replace(block, jacobian=block.jacobian @ torch.block_diag(R, R))
             blocks.append(block)
+        if self.prior is not None:
+            blocks.append(self.prior.residuals(first_from_ct, self.volume.centre, len(self.views)))
         return blocks
 
     def move(

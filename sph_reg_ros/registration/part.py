@@ -2,8 +2,8 @@
 
 The rest of the X-ray is no error of the pose, and there is more of it than of the part: the solver
 finds its way from a few millimetres only, and a similarity over a fixed region likes to push the
-part out of it. So many starts are tried on one region, and the last word is spoken close around
-the part.
+part out of it, along the beam above all. So many starts are tried on one region, how far off the
+initial pose can be counts as a measurement, and the last word is spoken close around the part.
 """
 
 from dataclasses import dataclass, replace
@@ -13,9 +13,10 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from sph_reg_ros.errors import SolverError
-from sph_reg_ros.geometry import se3, so3
+from sph_reg_ros.geometry import se3
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.pipeline import register
+from sph_reg_ros.registration.prior import PosePrior
 from sph_reg_ros.registration.region import around_projection
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import RegistrationResult
@@ -61,13 +62,16 @@ def register_part(
 
     Args:
         request: CT of the part, air around it; whole X-rays; initial pose. The config's search_*
-            say how far that may be off; its levels are rows of the region around the part.
+            say how far that may be off, and a single view's depth stays near it; its levels are
+            rows of the region around the part.
         search: settings of the search.
 
     Raises:
         SolverError: the part is not in view at the initial pose.
     """
     search = search or PartSearch()
+    initial = request.initial_camera_from_ct.double()
+    request = replace(request, prior=PosePrior(initial, _widths(request.config), _PRIOR))
     near = _cut(request, request.initial_camera_from_ct, search.margin_mm)
     levels = request.config.levels
     poses = _refined(near, _sampled(near, search), levels[0])[: search.survivors]
@@ -145,16 +149,16 @@ def _refined(request: RegistrationRequest, poses: list[Tensor], height: int) -> 
 
 def _merit(request: RegistrationRequest, result: RegistrationResult) -> float:
     """Return the similarity, less what a pose is unlikely by the initial pose's error."""
-    initial = request.initial_camera_from_ct.double()
-    return result.similarity_after - _PRIOR * _distance(request, result.camera_from_ct[0], initial)
+    assert request.prior is not None
+    unlikely = request.prior.squared_distance(result.camera_from_ct[0], request.volume.centre)
+    return result.similarity_after - request.prior.weight * unlikely
 
 
 def _distance(request: RegistrationRequest, pose: Tensor, other: Tensor) -> float:
     """Return the squared Mahalanobis distance of two poses by the config's search."""
-    centre = request.volume.centre[None]
-    shift = se3.transform_points(pose, centre)[0] - se3.transform_points(other, centre)[0]
-    turn = so3.log(pose[:3, :3] @ other[:3, :3].T)
-    return float((torch.cat([turn, shift]) / _widths(request.config)).square().sum())
+    assert request.prior is not None
+    around = replace(request.prior, camera_from_ct=other)
+    return around.squared_distance(pose, request.volume.centre)
 
 
 def _widths(config: RegistrationConfig) -> Float64[Tensor, '6']:

@@ -10,6 +10,7 @@ from sph_reg_ros.errors import ErrorCode, ImageError, PoseError
 from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.registration.config import RegistrationConfig
+from sph_reg_ros.registration.prior import PosePrior
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,14 @@ class RegistrationRequest:
         views: at least one; several need `fixed_from_camera` each.
         initial_camera_from_ct: first guess [4, 4] (mm) for the first view.
         config: settings.
+        prior: what is known of the first view's pose beside the X-rays; None: nothing.
     """
 
     volume: AttenuationVolume
     views: tuple[View, ...]
     initial_camera_from_ct: Float64[Tensor, '4 4']
     config: RegistrationConfig = field(default_factory=RegistrationConfig)
+    prior: PosePrior | None = None
 
     def __post_init__(self) -> None:
         """Check that the views belong together; raises ImageError or PoseError."""

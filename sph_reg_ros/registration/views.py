@@ -37,7 +37,7 @@ def build_level(request: RegistrationRequest, height: int, backend: str) -> Leve
     ).norm()
     pixel_mm = float(distance) / max(view.camera.focal_length for view in views)
     volume = _coarsened(request.volume, pixel_mm)
-    return Level(volume, views, similarities, camera_from_first, backend)
+    return Level(volume, views, similarities, camera_from_first, backend, request.prior)
 
 
 def shrink(view: View, height: int) -> View:
