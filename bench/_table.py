@@ -29,6 +29,8 @@ TITLES = (
     ('95 %', 7),
     ('iter.', 7),
     ('stopped', 9),
+    ('passed', 8),
+    ('wrong', 7),
 )
 
 
@@ -57,7 +59,10 @@ class Row:
 
 
 def heading() -> str:
-    """Return the titles of the columns; lengths are medians in mm unless they say otherwise."""
+    """Return the titles of the columns; lengths are medians in mm unless they say otherwise.
+
+    passed: of the poses within 2 mm, those that passed the gate; wrong: others that did.
+    """
     return _aligned([title for title, _ in TITLES])
 
 
@@ -65,6 +70,8 @@ def line(row: Row) -> str:
     """Return one line of the table."""
     s = summarise(row.trials)
     shares = [f'{100 * share:.0f} %' for share in (s.success_share, s.coarse_success_share)]
+    judges = any(trial.outcome.verdict for trial in row.trials)
+    gate = (f'{100 * s.verified_share:.0f} %', str(s.wrongly_verified)) if judges else ('', '')
     lengths = [*s.mtre_mm, s.in_plane_mm, s.depth_mm, s.mpd_mm, s.dgeo_mm, s.rotation_deg]
     return _aligned(
         [
@@ -75,6 +82,7 @@ def line(row: Row) -> str:
             *(f'{seconds:.2f}' for seconds in s.seconds),
             f'{s.iterations:.0f}',
             str(s.unfinished or ''),
+            *gate,
         ]
     )
 

@@ -15,6 +15,7 @@ from sph_reg_ros.evaluation.metrics import (
     pose_error,
 )
 from sph_reg_ros.evaluation.viewpoints import BENCH_GEOMETRY
+from sph_reg_ros.registration.result import Verdict
 
 SUCCESS_MM, COARSE_SUCCESS_MM = 2.0, 10.0
 
@@ -69,6 +70,11 @@ class Trial:
         """Return whether a pose was found whose error is below a limit."""
         return not self.outcome.refused and self.error.mtre_mm < limit_mm
 
+    @property
+    def verified(self) -> bool:
+        """Return whether the method vouched for its pose."""
+        return self.outcome.verdict == Verdict.VERIFIED.name
+
 
 def judge(case: Case, bench_ct: BenchCT, outcome: Outcome) -> Trial:
     """Measure a found pose against the true one."""
@@ -107,6 +113,8 @@ class Summary:
         seconds: median and 95 % quantile of the time.
         iterations: median.
         unfinished: trials with a remark: refused, or stopped by the time limit.
+        verified_share: of the successes, those that the method vouched for.
+        wrongly_verified: other trials that it vouched for.
     """
 
     cases: int
@@ -122,6 +130,8 @@ class Summary:
     seconds: tuple[float, float]
     iterations: float
     unfinished: int
+    verified_share: float
+    wrongly_verified: int
 
 
 def summarise(trials: Sequence[Trial]) -> Summary:
@@ -132,6 +142,8 @@ def summarise(trials: Sequence[Trial]) -> Summary:
         return tuple(float(q) for q in np.quantile(values, shares))
 
     median, third_quarter, most = quantiles(lambda t: t.error.mtre_mm, 0.5, 0.75, 0.95)
+    right = [t for t in trials if t.within(SUCCESS_MM)]
+    wrong = [t for t in trials if not t.within(SUCCESS_MM)]
     usual_s, longest_s = quantiles(lambda t: t.outcome.seconds, 0.5, 0.95)
     return Summary(
         cases=len(trials),
@@ -147,4 +159,6 @@ def summarise(trials: Sequence[Trial]) -> Summary:
         seconds=(usual_s, longest_s),
         iterations=quantiles(lambda t: float(t.outcome.iterations), 0.5)[0],
         unfinished=sum(bool(t.outcome.remark) for t in trials),
+        verified_share=sum(t.verified for t in right) / max(1, len(right)),
+        wrongly_verified=sum(t.verified for t in wrong),
     )

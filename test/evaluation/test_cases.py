@@ -119,7 +119,9 @@ def test_trials_are_summed_up_with_refusals_as_failures(bench_ct, cache):
     for shift_mm in shifts_mm:
         found = case.truth.clone()
         found[0, 3] += shift_mm
-        trials.append(judge(case, bench_ct, Outcome(found, 1.0 + shift_mm, 10)))
+        verdict = 'VERIFIED' if shift_mm in (1.0, 12.0) else 'REJECTED'
+        outcome = Outcome(found, 1.0 + shift_mm, 10, verdict=verdict)
+        trials.append(judge(case, bench_ct, outcome))
     refused = Outcome(case.truth, 1.0, 0, 'refused: SOLVER')
     trials.append(judge(case, bench_ct, refused))
     summary = summarise(trials)
@@ -129,6 +131,7 @@ def test_trials_are_summed_up_with_refusals_as_failures(bench_ct, cache):
     assert summary.in_plane_mm == pytest.approx(1.0) and summary.depth_mm == pytest.approx(0.0)
     assert summary.dgeo_mm == pytest.approx(1.0)
     assert (summary.cases, summary.unfinished, summary.seconds[0]) == (5, 1, 2.0)
+    assert (summary.verified_share, summary.wrongly_verified) == (0.5, 1)
     expected = se3.transform_points(case.start.camera_from_ct, bench_ct.landmarks_mm)
     expected = expected - se3.transform_points(case.truth, bench_ct.landmarks_mm)
     assert trials[0].start_mm == pytest.approx(float(expected.norm(dim=-1).mean()))
