@@ -29,8 +29,8 @@ def errors_of(
 ) -> dict[str, float]:
     """Return the error of an image, or those of a Jacobian's columns.
 
-    Depth stands alone: moving along the rays changes the image so little that the derivative of
-    the quadrature itself outweighs it, whoever renders.
+    Depth stands alone: moving along the rays changes the image so little that errors of the
+    quadrature weigh most there.
     """
     image, jacobian = expected
     if program.kind == 'image':

@@ -30,4 +30,7 @@ def without_motion_along_rays(
     c = unit_directions(K, (height, width)).to(jacobian)
     lever = torch.linalg.cross(centre.to(c).expand_as(c) / twist_length_mm, c)
     along = (jacobian[..., 3:] * c).sum(-1, keepdim=True)
-    return torch.cat([jacobian[..., :3] + lever * along, jacobian[..., 3:] - c * along], -1)
+    cleaned = jacobian.clone()
+    cleaned[..., :3].addcmul_(lever, along)
+    cleaned[..., 3:].addcmul_(c, along, value=-1)
+    return cleaned
