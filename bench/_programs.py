@@ -9,8 +9,9 @@ from _scenes import BenchScene
 from torch import Tensor
 
 from sph_reg_ros.geometry import se3
+from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
 from sph_reg_ros.rendering.along_rays import without_motion_along_rays
-from sph_reg_ros.rendering.render import TWIST_LENGTH_MM, render, render_with_jacobian
+from sph_reg_ros.rendering.render import render, render_with_jacobian
 
 KINDS = ('image', 'image + backward', 'image + Jacobian')
 PEERS = ('nanodrr', 'nanodrr compiled', 'DiffDRR trilinear', 'DiffDRR Siddon')

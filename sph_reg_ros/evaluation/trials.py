@@ -10,11 +10,11 @@ from torch import Tensor
 from sph_reg_ros.evaluation.cases import BenchCT, Case
 from sph_reg_ros.evaluation.metrics import (
     PoseError,
-    double_geodesic_mm,
     mean_reprojection_distance_mm,
     pose_error,
 )
 from sph_reg_ros.evaluation.viewpoints import BENCH_GEOMETRY
+from sph_reg_ros.geometry.geodesics import double_geodesic_mm
 from sph_reg_ros.registration.result import Verdict
 
 SUCCESS_MM, COARSE_SUCCESS_MM = 2.0, 10.0
@@ -54,7 +54,7 @@ class Trial:
         start_mm: mean target registration error of the initial pose.
         error: of the found pose.
         mrpe_mm: reprojection distance, see `metrics.mean_reprojection_distance_mm`.
-        dgeo_mm: double geodesic distance, see `metrics.double_geodesic_mm`.
+        dgeo_mm: double geodesic distance, see `geodesics.double_geodesic_mm`.
         outcome: what the method returned.
     """
 
@@ -90,7 +90,7 @@ def judge(case: Case, bench_ct: BenchCT, outcome: Outcome) -> Trial:
         start.mtre_mm,
         end,
         mean_reprojection_distance_mm(found, case.truth, landmarks, sdd_mm),
-        double_geodesic_mm(found, case.truth, sdd_mm),
+        float(double_geodesic_mm(found, case.truth, sdd_mm)),
         outcome,
     )
 

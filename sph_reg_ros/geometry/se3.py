@@ -10,6 +10,10 @@ from torch import Tensor
 
 from sph_reg_ros.errors import ErrorCode, PoseError
 from sph_reg_ros.geometry import so3
+from sph_reg_ros.geometry.smooth import phi
+
+TWIST_LENGTH_MM = 510.0
+"""What one radian weighs: half of a C-arm's source-detector distance, as in DiffPose's geodesic."""
 
 
 def exp(twist: Float[Tensor, '*b 6']) -> Float[Tensor, '*b 4 4']:
@@ -104,7 +108,7 @@ def _left_jacobian_coupling(
     angle_sq = omega.square().sum(-1)
     WV, VW = W @ V, V @ W
     WVW = WV @ W
-    c3, c4, c5 = (so3.phi(n, angle_sq) for n in (3, 4, 5))
+    c3, c4, c5 = (phi(n, angle_sq) for n in (3, 4, 5))
     return (
         V / 2
         + c3 * (WV + VW + WVW)

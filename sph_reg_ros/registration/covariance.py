@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from sph_reg_ros.rendering.render import TWIST_LENGTH_MM
+from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
 from sph_reg_ros.similarity import ResidualBlock
 from sph_reg_ros.solvers import normal_equations
 

@@ -7,7 +7,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from sph_reg_ros.geometry import se3, so3
-from sph_reg_ros.rendering.render import TWIST_LENGTH_MM
+from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
 from sph_reg_ros.similarity import ResidualBlock
 
 

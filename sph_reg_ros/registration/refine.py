@@ -9,12 +9,12 @@ from torch import Tensor
 
 from sph_reg_ros.errors import SolverError
 from sph_reg_ros.geometry import se3
+from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.result import RunnerUp
 from sph_reg_ros.registration.search import distinct
-from sph_reg_ros.rendering.render import TWIST_LENGTH_MM
 from sph_reg_ros.solvers import LMConfig, LMResult, RobustKernel, levenberg_marquardt
 
 ROUGH_PROMISE, COARSE_PROMISE, FINE_PROMISE = 1e-3, 1e-4, 3e-5

@@ -10,16 +10,13 @@ from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
 from sph_reg_ros.errors import ConfigError, ErrorCode
+from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.rendering import autograd
 from sph_reg_ros.rendering.backends import BACKENDS
 
 WITH_STORED_JACOBIAN = ('numba', 'triton')
 """Backends that torch differentiates through the Jacobian that they give."""
-
-# One unit of rotation weighs as much as this many millimetres of translation (half of a C-arm's
-# source-detector distance, the radius of DiffPose's double geodesic).
-TWIST_LENGTH_MM = 510.0
 
 
 def resolve_backend(backend: str, volume: AttenuationVolume) -> str:

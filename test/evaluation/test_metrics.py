@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from sph_reg_ros.evaluation.metrics import (
-    double_geodesic_mm,
     landmark_grid,
     mean_projection_distance_mm,
     mean_reprojection_distance_mm,
@@ -87,15 +86,6 @@ def test_the_rotation_error_is_the_angle_between_the_poses(angle_deg):
     assert rotation_error_deg(turned, truth) == pytest.approx(angle_deg, rel=1e-6)
 
 
-def test_the_double_geodesic_adds_arc_and_distance_of_the_sources():
-    truth = se3.from_parts(torch.eye(3, dtype=torch.float64), OBJECT_MM * Z)
-    shifted = se3.from_parts(truth[:3, :3], truth[:3, 3] + 3.0 * X)
-    assert double_geodesic_mm(shifted, truth, SDD_MM) == pytest.approx(3.0)
-    # A turn about the source itself leaves the source where it is.
-    turned = se3.from_parts(so3.exp(math.radians(2.0) * Z), truth[:3, 3])
-    assert double_geodesic_mm(turned, truth, SDD_MM) == pytest.approx(510 * math.radians(2.0))
-
-
 def test_a_mirrored_image_has_the_same_projection_distance():
     estimate = pose(2.0, X, (1.0, -2.0, 3.0))
     plain, mirrored = (
@@ -128,11 +118,3 @@ def test_reprojection_of_one_landmark_by_hand():
     expected = math.hypot(30 * SDD_MM * (1 / 699 - 1 / 700), 1.0)
     found = mean_reprojection_distance_mm(nearer, pose(), point, SDD_MM)
     assert found == pytest.approx(expected)
-
-
-def test_the_double_geodesic_of_a_turn_about_the_object_by_hand():
-    turned = pose(2.0, X)
-    arc_mm = SDD_MM / 2 * math.radians(2.0)
-    # The source sweeps a chord of a circle of 700 mm about the object.
-    chord_mm = 2 * OBJECT_MM * math.sin(math.radians(1.0))
-    assert double_geodesic_mm(turned, pose(), SDD_MM) == pytest.approx(math.hypot(arc_mm, chord_mm))

@@ -7,8 +7,8 @@ import torch
 from point_clouds import TARGET, Alignment, generator, move
 
 from sph_reg_ros.geometry import se3
+from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
 from sph_reg_ros.registration.covariance import pose_covariance
-from sph_reg_ros.rendering.render import TWIST_LENGTH_MM
 from sph_reg_ros.solvers import LMConfig, RobustKernel, levenberg_marquardt
 
 CONFIG = LMConfig(max_iterations=50)

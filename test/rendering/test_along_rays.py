@@ -5,8 +5,9 @@ import torch
 from phantoms import pose_in_front, smooth_phantom
 
 from sph_reg_ros.geometry import Camera, se3
+from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
 from sph_reg_ros.rendering.along_rays import without_motion_along_rays
-from sph_reg_ros.rendering.render import TWIST_LENGTH_MM, render_with_jacobian
+from sph_reg_ros.rendering.render import render_with_jacobian
 
 CAMERA = Camera.from_geometry(1000.0, (4.0, 5.0), (33, 26), principal_point=(10.0, 18.0))
 

@@ -5,7 +5,8 @@ import torch
 from render_scenes import BACKENDS, CAMERA, SCENES, Scene, on_device_of, relative_rms, scene
 
 from sph_reg_ros.geometry import Camera, se3
-from sph_reg_ros.rendering.render import TWIST_LENGTH_MM, render, render_with_jacobian
+from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
+from sph_reg_ros.rendering.render import render, render_with_jacobian
 
 IMAGE_TOLERANCE = 1e-4
 JACOBIAN_TOLERANCE = 1e-3

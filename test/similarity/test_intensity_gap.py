@@ -5,8 +5,9 @@ import torch
 from phantoms import pose_in_front
 
 from sph_reg_ros.geometry import Camera, se3
+from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
-from sph_reg_ros.rendering.render import TWIST_LENGTH_MM, render, render_with_jacobian
+from sph_reg_ros.rendering.render import render, render_with_jacobian
 from sph_reg_ros.similarity import ImageSimilarity, prepare_similarity
 from sph_reg_ros.solvers import LMConfig, levenberg_marquardt
 

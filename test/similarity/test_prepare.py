@@ -6,7 +6,8 @@ from phantoms import pose_in_front, smooth_phantom
 
 from sph_reg_ros.errors import ConfigError, ErrorCode, SolverError
 from sph_reg_ros.geometry import Camera, se3
-from sph_reg_ros.rendering.render import TWIST_LENGTH_MM, render, render_with_jacobian
+from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
+from sph_reg_ros.rendering.render import render, render_with_jacobian
 from sph_reg_ros.similarity import IMAGE_SIMILARITIES, prepare_similarity
 
 NAMES = sorted(IMAGE_SIMILARITIES)

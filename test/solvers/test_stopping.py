@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from sph_reg_ros.rendering.render import TWIST_LENGTH_MM
+from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
 from sph_reg_ros.solvers import StepUnits
 from sph_reg_ros.solvers.stopping import StepSpread
 
