@@ -23,6 +23,7 @@ from _limits import arithmetic_ns_per_sample, reading_gb_per_s
 from _memory import peak_memory_mb
 from _programs import KINDS, OURS, PEERS, JacobianBy, Program, ours, peer
 from _scenes import CHEST, BenchScene, make_scene, voxels_on_the_rays
+from _start import first_image_s
 
 from sph_reg_ros.rendering.render import resolve_backend
 
@@ -182,6 +183,8 @@ def main() -> None:
     warnings.simplefilter('ignore')  # of torchio and torch.compile, about themselves
     print(first_line(arguments.device), flush=True)
     began, rows, limits = time.perf_counter(), [], []
+    start = dict(zip(('compiling', 'compiled'), first_image_s(), strict=True))
+    print('first image of a process: {compiling:.1f} s, then {compiled:.1f} s'.format(**start))
     for name, size in cases(arguments):
         scene = make_scene(name, size, arguments.device)
         block = measure(scene, size, arguments)
@@ -192,7 +195,8 @@ def main() -> None:
             print_limits(limits[-1])
     print(f'\n{time.perf_counter() - began:.0f} s')
     if arguments.json:
-        figures = {'setting': first_line(arguments.device), 'rows': rows, 'limits': limits}
+        figures = {'setting': first_line(arguments.device), 'first image, s': start}
+        figures |= {'rows': rows, 'limits': limits}
         arguments.json.write_text(json.dumps(figures, indent=2) + '\n')
 
 
