@@ -3,8 +3,6 @@
 import io
 import json
 import math
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from torch import Tensor
 
 from sph_reg_ros.cli.versions import versions
 from sph_reg_ros.evaluation.overlay import overlay
+from sph_reg_ros.files import write_together
 from sph_reg_ros.imaging.ct import CT
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import RegistrationResult
@@ -125,22 +124,6 @@ class Outcome:
             'orientation': self.ct.orientation,
             'energy_kev': self.energy_kev,
         }
-
-
-def write_together(contents: dict[Path, bytes]) -> None:
-    """Write all files or none: under other names first, so that none is ever half-written."""
-    written: dict[Path, str] = {}
-    try:
-        for path, content in contents.items():
-            handle, written[path] = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-            with os.fdopen(handle, 'wb') as file:
-                file.write(content)
-        for path in contents:
-            os.replace(written[path], path)
-            del written[path]
-    finally:
-        for leftover in written.values():
-            Path(leftover).unlink(missing_ok=True)
 
 
 def _without_nan(value: Any) -> Any:

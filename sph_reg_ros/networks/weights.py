@@ -1,17 +1,28 @@
-"""Weights of networks: safetensors files with a JSON card beside them.
+"""Weights of networks: a folder with safetensors and a JSON card.
 
-safetensors holds numbers only: nothing in such a file can run when it is read.
+safetensors holds numbers only: nothing in such a file can run when it is read. Torch is imported by
+need, so that the node can check weights without it.
 """
 
-import json
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sph_reg_ros.errors import ErrorCode, WeightsError
+from sph_reg_ros.errors import ConfigError, ErrorCode, PoseError, WeightsError
+from sph_reg_ros.files import write_together
+from sph_reg_ros.networks.card import Card, parse_object
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sph_reg_ros.networks.build import Network
+
+TENSORS_NAME, CARD_NAME = 'model.safetensors', 'card.json'
 MAX_HEADER_BYTES = 100_000_000
 """Limit of the safetensors format for its JSON header."""
+MAX_FILE_BYTES = 2_000_000_000
+_READABLE = 0o644
 
 
 @dataclass(frozen=True)
@@ -20,59 +31,150 @@ class Weights:
 
     Attributes:
         path: the .safetensors file.
-        card: content of the .json file beside it: what the weights are for.
+        card: what the weights are for.
         tensors: names of the tensors in the file.
     """
 
     path: Path
-    card: dict[str, Any]
+    card: Card
     tensors: tuple[str, ...]
 
 
+def save(network: 'Network', folder: Path, card: Card) -> Card:
+    """Write weights and card, both or neither, and return the card as it was written.
+
+    Args:
+        network: whose weights to write, buffers included.
+        folder: made if it is not there; files of these names in it are replaced.
+        card: what the weights are for; its kind, network and sha256 are filled in here.
+
+    Raises:
+        WeightsError: WEIGHTS_INVALID if weights are not finite, or the card is not fit for JSON.
+        OSError: the files cannot be written.
+    """
+    from safetensors.torch import save as to_bytes
+
+    from sph_reg_ros.networks.build import kind_of, settings_of
+
+    tensors = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
+    _require_finite(tensors)
+    data = to_bytes(tensors)
+    digest = hashlib.sha256(data).hexdigest()
+    kind, settings = kind_of(network), settings_of(network)
+    card = replace(card, kind=kind, network=settings, sha256=digest)
+    written = card.to_json()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_together({folder / TENSORS_NAME: data, folder / CARD_NAME: written}, _READABLE)
+    return Card.from_json(written)
+
+
+def load(folder: Path) -> tuple['Network', Card]:
+    """Return the network of a folder, ready for use: weights frozen, in evaluation mode, and card.
+
+    Raises:
+        WeightsError: WEIGHTS_MISSING, or WEIGHTS_INVALID if anything in the folder is not what its
+            card says.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load as from_bytes
+
+    weights, data = _checked(folder)
+    try:
+        tensors = from_bytes(data)
+    except (SafetensorError, ValueError, KeyError, AttributeError) as error:
+        raise _invalid(weights.path, f'it is no safetensors file: {error}') from None
+    _require_finite(tensors)
+    return _filled(weights, tensors), weights.card
+
+
 def read_weights(path: Path) -> Weights:
-    """Check a weights file and its card, without loading the tensors.
+    """Check weights and their card, without torch and without building the network.
+
+    Args:
+        path: a folder as `save` writes it, or the .safetensors file in it.
 
     Raises:
         WeightsError: WEIGHTS_MISSING if the file or its card is not there, WEIGHTS_INVALID if one
-            of them is not what its suffix says.
+            of them is not what it should be or they do not belong together.
     """
+    return _checked(path)[0]
+
+
+def _checked(path: Path) -> tuple[Weights, bytes]:
     path = Path(path)
+    path = path / TENSORS_NAME if path.is_dir() else path
     if path.suffix != '.safetensors':
         raise WeightsError(
             ErrorCode.WEIGHTS_INVALID,
-            f'weights must be a .safetensors file, not {path.suffix or "a file without suffix"}',
+            f'weights must be a folder with {TENSORS_NAME}, not {path.name}',
         )
-    card_path = path.with_suffix('.json')
-    for needed in (path, card_path):
+    for needed in (path, path.with_name(CARD_NAME)):
         if not needed.is_file():
             raise WeightsError(ErrorCode.WEIGHTS_MISSING, f'no such file: {needed}')
-    header = _read_header(path)
+    card = Card.from_json(path.with_name(CARD_NAME).read_bytes())
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise _invalid(path, f'it has more than {MAX_FILE_BYTES} bytes')
+    data = path.read_bytes()
+    header = _header(path, data)
+    if hashlib.sha256(data).hexdigest() != card.sha256:
+        raise _invalid(path, 'its SHA-256 is not the one on the card')
     tensors = tuple(name for name in header if name != '__metadata__')
-    return Weights(path, _parse_object(card_path.read_bytes(), card_path.name), tensors)
+    return Weights(path, card, tensors), data
 
 
-def _read_header(path: Path) -> dict[str, Any]:
-    with path.open('rb') as file:
-        size = int.from_bytes(file.read(8), 'little')
-        if size > MAX_HEADER_BYTES:
-            raise _invalid(path.name, f'its header claims {size} bytes')
-        header = file.read(size)
-    if len(header) != size or size == 0:
-        raise _invalid(path.name, 'it is cut off')
-    return _parse_object(header, path.name)
+def _header(path: Path, data: bytes) -> dict[str, Any]:
+    size = int.from_bytes(data[:8], 'little')
+    if size > MAX_HEADER_BYTES:
+        raise _invalid(path, f'its header claims {size} bytes')
+    if size == 0 or len(data) < 8 + size:
+        raise _invalid(path, 'it is cut off')
+    return parse_object(data[8 : 8 + size], path.name)
 
 
-def _parse_object(data: bytes, name: str) -> dict[str, Any]:
+def _filled(weights: Weights, tensors: dict[str, 'Tensor']) -> 'Network':
+    """Build the network without memory first, so that a card cannot make it take any."""
+    import torch
+
+    from sph_reg_ros.networks.build import build
+
     try:
-        content = json.loads(data)
-    except (ValueError, RecursionError):
-        raise _invalid(name, 'it is not valid JSON') from None
-    if not isinstance(content, dict):
-        raise _invalid(name, 'it holds no JSON object')
-    return content
+        with torch.device('meta'):
+            network = build(weights.card.kind, weights.card.network)
+    except ConfigError as error:
+        raise _invalid(weights.path, f'its card describes no network: {error}') from None
+    expected = {name: _form(value) for name, value in network.state_dict().items()}
+    found = {name: _form(value) for name, value in tensors.items()}
+    if expected != found:
+        wrong = sorted(name for name, _ in expected.items() ^ found.items())
+        raise _invalid(weights.path, f'it does not fit the network: {", ".join(wrong[:3])}')
+    if tuple(network.config.image_size) != weights.card.image_size:
+        raise _invalid(weights.path, 'its card names two image sizes')
+    if 'head.nominal' in tensors:
+        _require_pose(weights.path, tensors['head.nominal'])
+    network.load_state_dict(tensors, assign=True)
+    return network.eval().requires_grad_(False)
 
 
-def _invalid(name: str, reason: str) -> WeightsError:
+def _require_pose(path: Path, nominal: 'Tensor') -> None:
+    from sph_reg_ros.geometry import se3
+
+    try:
+        se3.require_rigid(nominal, 'its nominal view')
+    except PoseError as error:
+        raise _invalid(path, str(error)) from None
+
+
+def _form(tensor: 'Tensor') -> tuple[tuple[int, ...], str]:
+    return tuple(tensor.shape), str(tensor.dtype)
+
+
+def _require_finite(tensors: dict[str, 'Tensor']) -> None:
+    for name, value in tensors.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise WeightsError(ErrorCode.WEIGHTS_INVALID, f'{name} has weights that are no numbers')
+
+
+def _invalid(path: Path, reason: str) -> WeightsError:
     return WeightsError(
-        ErrorCode.WEIGHTS_INVALID, f'{name} cannot be used: {reason}; get the file again'
+        ErrorCode.WEIGHTS_INVALID, f'{path.name} cannot be used: {reason}; get the file again'
     )

@@ -139,7 +139,7 @@ class WeightsParameters:
     """Weights of a learned similarity."""
 
     path: str = parameter(
-        '', '.safetensors file with a .json card beside it; empty: none', fixed_while='configured'
+        '', 'folder with model.safetensors and card.json; empty: none', fixed_while='configured'
     )
 
 

@@ -24,7 +24,6 @@ from ct_files import PATIENT_ID
 from PIL import Image
 from xray_files import write_xa
 
-from sph_reg_ros.cli.outcome import write_together
 from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
 from sph_reg_ros.imaging.xray import load_xray
 from sph_reg_ros.rendering.render import render
@@ -194,13 +193,3 @@ def test_ct_and_xray_of_different_patients_are_refused_unless_told_otherwise(
     assert not (tmp_path / 'out').exists()
     done = files.register('--other-patient', ct='dicom', xray=path)
     assert done.exit_code in (0, 1), done.output
-
-
-def test_files_are_written_all_or_none(tmp_path):
-    (tmp_path / 'taken').mkdir()
-    (tmp_path / 'taken' / 'inside').touch()
-    with pytest.raises(OSError):
-        write_together({tmp_path / 'absent' / 'a': b'1', tmp_path / 'b': b'2'})
-    with pytest.raises(OSError):
-        write_together({tmp_path / 'taken': b'1', tmp_path / 'b': b'2'})
-    assert [path.name for path in tmp_path.iterdir()] == ['taken']

@@ -1,0 +1,30 @@
+"""Files that belong together: all of them are written, or none."""
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def write_together(contents: dict[Path, bytes], mode: int = 0o600) -> None:
+    """Write all files or none: under other names first, so that none is ever half-written.
+
+    Args:
+        contents: what each file shall hold; their folders exist.
+        mode: permissions; for the owner only by default.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    written: dict[Path, str] = {}
+    try:
+        for path, content in contents.items():
+            handle, written[path] = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+            with os.fdopen(handle, 'wb') as file:
+                file.write(content)
+            os.chmod(written[path], mode)
+        for path in contents:
+            os.replace(written[path], path)
+            del written[path]
+    finally:
+        for leftover in written.values():
+            Path(leftover).unlink(missing_ok=True)

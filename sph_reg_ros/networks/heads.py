@@ -1,0 +1,130 @@
+"""What features are and how far apart two of them lie: in SO(4), on a sphere, in a vector space.
+
+Whatever the head, `residual` is a vector whose length is the learned distance d of two images, so
+that one solver serves all of them. Training makes d agree with the distance of the poses, measured
+in SO(4): a displacement of D mm is d = sqrt(2) D / TWIST_LENGTH_MM.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sph_reg_ros.geometry import so4
+from sph_reg_ros.networks.encoder_config import EncoderConfig
+
+SHORT = 0.1
+"""Quaternions shorter than this before scaling cost something in training (`shortness`)."""
+_SMALLEST_LENGTH = 1e-8
+_SERIES_TERMS = 12
+_SMALLEST_SINE = 1e-3
+
+
+class Head(nn.Module):
+    """A plain vector space, the Euclidean head; the others change what they need to."""
+
+    def project(self, raw: Float[Tensor, 'B 8*K']) -> Float[Tensor, 'B *features']:
+        """Return features from the encoder's last layer."""
+        return raw
+
+    def start(self, raw: Float[Tensor, '8*K']) -> Float[Tensor, '8*K']:
+        """Return the offset that the encoder's last layer starts with, from random numbers."""
+        return torch.zeros_like(raw)
+
+    def residual(
+        self, moving: Float[Tensor, 'B *features'], fixed: Float[Tensor, 'B *features']
+    ) -> Float[Tensor, 'B n']:
+        """Return a vector of length d, zero where the features are the same."""
+        return moving - fixed
+
+    def squared_distance(
+        self, moving: Float[Tensor, 'B *features'], fixed: Float[Tensor, 'B *features']
+    ) -> Float[Tensor, 'B']:
+        """Return d^2, which unlike d is smooth at 0."""
+        return self.residual(moving, fixed).square().sum(-1)
+
+    def shortness(self, raw: Float[Tensor, 'B 8*K']) -> Float[Tensor, 'B']:
+        """Return the sum of relu(SHORT - length)^2 over what `project` scales to unit length."""
+        return torch.zeros_like(raw[..., 0])
+
+
+class SO4Head(Head):
+    """K pairs of unit quaternions; d^2 is the weighted mean of their squared distances in SO(4)."""
+
+    def __init__(self, pairs: int) -> None:
+        """Start with equal weights."""
+        super().__init__()
+        self.log_weights = nn.Parameter(torch.zeros(pairs))
+
+    def project(self, raw: Float[Tensor, 'B 8*K']) -> Float[Tensor, 'B K 2 4']:
+        """Return pairs (p, q), scalar first."""
+        return _unit(raw.unflatten(-1, (-1, 2, 4)))
+
+    def start(self, raw: Float[Tensor, '8*K']) -> Float[Tensor, '8*K']:
+        """Return unit quaternions.
+
+        They are much longer than what images add to them at first, so that all images start near
+        each other: short vectors turn too much with every image, which slows training (measured).
+        """
+        return self.project(raw).flatten()
+
+    def residual(
+        self, moving: Float[Tensor, 'B K 2 4'], fixed: Float[Tensor, 'B K 2 4']
+    ) -> Float[Tensor, 'B 6*K']:
+        """Return the logarithms of the differences, by the roots of the pairs' weights."""
+        roots = self.log_weights.softmax(0).sqrt()[:, None]
+        return (roots * so4.residual(moving, fixed)).flatten(-2)
+
+    def shortness(self, raw: Float[Tensor, 'B 8*K']) -> Float[Tensor, 'B']:
+        """Return the sum over all quaternions."""
+        return _shortness(raw.unflatten(-1, (-1, 4)))
+
+
+class SphereHead(Head):
+    """One unit vector; d is the angle between two."""
+
+    def project(self, raw: Float[Tensor, 'B n']) -> Float[Tensor, 'B n']:
+        """Return the direction."""
+        return _unit(raw)
+
+    def residual(
+        self, moving: Float[Tensor, 'B n'], fixed: Float[Tensor, 'B n']
+    ) -> Float[Tensor, 'B n']:
+        """Return the logarithm on the sphere: the tangent at `fixed` that leads to `moving`."""
+        apart = moving - fixed
+        chord_sq = apart.square().sum(-1, keepdim=True)
+        # moving - cos(a) fixed, without the cancellation for small angles a.
+        return _angle_by_sine(chord_sq) * (apart + chord_sq / 2 * fixed)
+
+    def shortness(self, raw: Float[Tensor, 'B n']) -> Float[Tensor, 'B']:
+        """Return it for the one vector."""
+        return _shortness(raw[..., None, :])
+
+
+def head_for(config: EncoderConfig) -> Head:
+    """Return the head of a configuration."""
+    if config.head == 'so4':
+        return SO4Head(config.pairs)
+    return SphereHead() if config.head == 'sphere' else Head()
+
+
+def _unit(vectors: Float[Tensor, 'B n']) -> Float[Tensor, 'B n']:
+    return vectors / vectors.norm(dim=-1, keepdim=True).clamp(min=_SMALLEST_LENGTH)
+
+
+def _shortness(vectors: Float[Tensor, 'B k n']) -> Float[Tensor, 'B']:
+    return (SHORT - vectors.norm(dim=-1)).relu().square().sum(-1)
+
+
+def _angle_by_sine(chord_sq: Float[Tensor, 'B 1']) -> Float[Tensor, 'B 1']:
+    """Return a / sin a by the squared chord of the angle a, smooth at 0, bounded near pi.
+
+    With x = chord / 2: asin(x) / (x sqrt(1 - x^2)) = sum_n (2 x)^(2n) n!^2 / (2n + 1)!.
+    """
+    near = chord_sq < 0.25
+    small = torch.where(near, chord_sq, 0.0)
+    series = torch.ones_like(small)
+    for n in reversed(range(1, _SERIES_TERMS)):
+        series = 1 + series * small * (n / (2 * (2 * n + 1)))
+    large = torch.where(near, 1.0, chord_sq.clamp(max=4.0))
+    sine = (large * (1 - large / 4)).clamp(min=_SMALLEST_SINE**2).sqrt()
+    return torch.where(near, series, torch.atan2(sine, 1 - large / 2) / sine)

@@ -1,0 +1,112 @@
+"""The pose of one X-ray without an initial guess, for one CT."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor, nn
+
+from sph_reg_ros.errors import ConfigError, ErrorCode
+from sph_reg_ros.networks.group_norm import without_batch_norms
+from sph_reg_ros.networks.pose_head import (
+    TYPICAL_ROTATION_RAD,
+    TYPICAL_TRANSLATION_MM,
+    PoseHead,
+    last_layer,
+)
+
+MAX_WIDTH, MAX_DEPTH, MAX_IMAGE = 2048, 16, 1024
+
+
+@dataclass(frozen=True)
+class RegressorConfig:
+    """How the regressor is built; the defaults are a ResNet-18 (He et al., arXiv 1512.03385).
+
+    Attributes:
+        image_size: rows and columns of the images.
+        widths: channels of the four stages.
+        depths: blocks of each stage.
+        typical_rotation_rad: about the camera's axes, what an output of one stands for.
+        typical_translation_mm: along the camera's axes.
+    """
+
+    image_size: tuple[int, int] = (256, 256)
+    widths: tuple[int, int, int, int] = (64, 128, 256, 512)
+    depths: tuple[int, int, int, int] = (2, 2, 2, 2)
+    typical_rotation_rad: tuple[float, float, float] = TYPICAL_ROTATION_RAD
+    typical_translation_mm: tuple[float, float, float] = TYPICAL_TRANSLATION_MM
+
+    def __post_init__(self) -> None:
+        """Check ranges; raises ConfigError."""
+        self._require('image_size', 2, 32, MAX_IMAGE)
+        self._require('widths', 4, 1, MAX_WIDTH)
+        self._require('depths', 4, 1, MAX_DEPTH)
+        self._require('typical_rotation_rad', 3, 1e-6, 10.0)
+        self._require('typical_translation_mm', 3, 1e-6, 10_000.0)
+
+    @property
+    def typical_twist(self) -> tuple[float, ...]:
+        """Return (omega rad, v mm) that an output of ones stands for."""
+        return (*self.typical_rotation_rad, *self.typical_translation_mm)
+
+    def _require(self, name: str, count: int, low: float, high: float) -> None:
+        values = getattr(self, name)
+        if len(values) != count or not all(low <= value <= high for value in values):
+            raise ConfigError(
+                ErrorCode.CONFIG_INVALID, f'{name} must be {count} numbers in [{low:g}, {high:g}]'
+            )
+
+
+QUICK_REGRESSOR = RegressorConfig(image_size=(128, 128), widths=(32, 64, 128, 256))
+"""For a CPU."""
+
+
+class PoseRegressor(nn.Module):
+    """An image to the pose it was taken from; knows one CT by heart.
+
+    A ResNet with group norms for one channel, and six numbers for the displacement from the nominal
+    view. Starts out by answering with that view.
+    """
+
+    def __init__(
+        self,
+        config: RegressorConfig,
+        nominal: Float64[Tensor, '4 4'] | None = None,
+        centre_mm: Float64[Tensor, '3'] | None = None,
+    ) -> None:
+        """Build the network with random weights.
+
+        Args:
+            config: sizes.
+            nominal: camera_from_ct in the middle of the expected poses; None if weights that
+                bring it along will be loaded.
+            centre_mm: middle of the CT (LPS).
+        """
+        super().__init__()
+        self.config = config
+        self.backbone = _resnet(config)
+        nominal = torch.eye(4, dtype=torch.float64) if nominal is None else nominal
+        centre_mm = torch.zeros(3, dtype=torch.float64) if centre_mm is None else centre_mm
+        self.head = PoseHead(nominal, centre_mm, config.typical_twist)
+
+    def forward(self, images: Float[Tensor, 'B 1 H W']) -> Float64[Tensor, 'B 4 4']:
+        """Return camera_from_ct of images as `normalise` returns them."""
+        pose: Tensor = self.head(self.backbone(images))
+        return pose
+
+
+def _resnet(config: RegressorConfig) -> nn.Module:
+    # Imported by need: MONAI takes seconds.
+    from monai.networks.nets.resnet import ResNet, ResNetBlock
+
+    network = ResNet(
+        ResNetBlock,
+        list(config.depths),
+        list(config.widths),
+        spatial_dims=2,
+        n_input_channels=1,
+        conv1_t_stride=2,
+    )
+    network.fc = last_layer(config.widths[-1])
+    # MONAI hands its `norm` to the first layer only (1.6.1), so that none is asked for.
+    return without_batch_norms(network)
