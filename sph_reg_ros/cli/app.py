@@ -11,6 +11,7 @@ from sph_reg_ros.cli.check import check_lines
 from sph_reg_ros.cli.ct_info import ct_info_lines
 from sph_reg_ros.cli.exits import EXIT_ERROR, EXIT_NOT_USABLE, reported_errors
 from sph_reg_ros.cli.register import register_command
+from sph_reg_ros.cli.train import train_command
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,6 +20,7 @@ app = typer.Typer(
     help='Registers a CT to C-arm X-rays. Research use only, not a medical device.',
 )
 app.command('register')(register_command)
+app.command('train')(train_command)
 
 
 def main() -> None:

@@ -1,0 +1,116 @@
+"""All settings of a training: what a file in config/train_*.yaml holds."""
+
+from dataclasses import dataclass, field, fields
+
+from sph_reg_ros.imaging.randomise import Randomisation
+from sph_reg_ros.networks.agnostic import AgnosticConfig
+from sph_reg_ros.networks.encoder_config import EncoderConfig
+from sph_reg_ros.networks.regressor import RegressorConfig
+from sph_reg_ros.training.poses import Displacements, PosePrior
+from sph_reg_ros.training.require import require
+from sph_reg_ros.training.schedule import Schedule
+from sph_reg_ros.training.surroundings import Anatomy, Imager, Run
+
+GEODESICS = ('double', 'centre')
+
+
+@dataclass(frozen=True)
+class RegressorLoss:
+    """What the regressor learns from.
+
+    Attributes:
+        geodesic: double: rotation and way of the X-ray source (DiffPose); centre: rotation and way
+            of the middle of the CT, which is nearer to the error of the anatomy.
+        length_mm: what one radian weighs for `centre`; `double` takes half of sdd_mm.
+        pose: weight of the geodesic, by mm.
+        image: weight of 1 - NCC between renderings at the found and at the true pose; 0 spares
+            the rendering.
+    """
+
+    geodesic: str = 'double'
+    length_mm: float = 510.0
+    pose: float = 0.01
+    image: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check ranges; raises ConfigError."""
+        require(self.geodesic in GEODESICS, f'geodesic must be one of {", ".join(GEODESICS)}')
+        require(self.length_mm > 0, 'length_mm must be positive')
+        require(self.pose > 0 and self.image >= 0, 'the weight of a loss must not be negative')
+
+
+@dataclass(frozen=True)
+class SimilarityLoss:
+    """Weights of what the similarity learns from; 0 leaves a part out.
+
+    Attributes:
+        value: that the learned distance be that of the poses.
+        direction: that its gradient point the same way.
+        vector: that its residuals be those of the poses; for the head so4 only.
+        conditioning: that no motion be harder to see than another, at equal poses.
+        shortness: that quaternions be of some length before they are scaled to one.
+        unit_mm: errors beyond it count linearly.
+    """
+
+    value: float = 1.0
+    direction: float = 0.1
+    vector: float = 0.0
+    conditioning: float = 0.0
+    shortness: float = 1.0
+    unit_mm: float = 40.0
+
+    def __post_init__(self) -> None:
+        """Check ranges; raises ConfigError."""
+        for entry in fields(self):
+            require(getattr(self, entry.name) >= 0, f'{entry.name} must not be negative')
+        require(self.unit_mm > 0, 'unit_mm must be positive')
+        require(
+            self.value + self.direction + self.vector > 0, 'value, direction or vector must count'
+        )
+
+
+@dataclass(frozen=True)
+class RegressorSettings:
+    """The regressor: network, for several CTs another one, loss and schedule."""
+
+    network: RegressorConfig = field(default_factory=RegressorConfig)
+    agnostic_network: AgnosticConfig = field(default_factory=AgnosticConfig)
+    loss: RegressorLoss = field(default_factory=RegressorLoss)
+    schedule: Schedule = field(default_factory=Schedule)
+
+
+@dataclass(frozen=True)
+class SimilaritySettings:
+    """The similarity: network, pairs of poses, loss and schedule."""
+
+    network: EncoderConfig = field(default_factory=EncoderConfig)
+    displacements: Displacements = field(default_factory=Displacements)
+    loss: SimilarityLoss = field(default_factory=SimilarityLoss)
+    schedule: Schedule = field(default_factory=Schedule)
+
+    def __post_init__(self) -> None:
+        """Check that head and loss fit; raises ConfigError."""
+        require(
+            self.loss.vector == 0 or self.network.head == 'so4',
+            'the loss vector is for the head so4',
+        )
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """A file in config/train_*.yaml; both networks share all but the last two groups.
+
+    Attributes:
+        licence: of the weights.
+        description: of the weights, for people.
+    """
+
+    licence: str = 'not stated'
+    description: str = ''
+    run: Run = field(default_factory=Run)
+    imager: Imager = field(default_factory=Imager)
+    anatomy: Anatomy = field(default_factory=Anatomy)
+    poses: PosePrior = field(default_factory=PosePrior)
+    randomisation: Randomisation = field(default_factory=Randomisation)
+    regressor: RegressorSettings = field(default_factory=RegressorSettings)
+    similarity: SimilaritySettings = field(default_factory=SimilaritySettings)

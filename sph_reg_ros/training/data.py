@@ -1,0 +1,145 @@
+"""Batches: poses, renderings at them, and X-rays made of renderings."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float32, Float64
+from torch import Tensor
+
+from sph_reg_ros.geometry import Camera, se3
+from sph_reg_ros.imaging.randomise import Randomisation, randomise
+from sph_reg_ros.networks.normalise import normalise
+from sph_reg_ros.rendering.render import render, render_with_jacobian
+from sph_reg_ros.training.chance import generator_of, seed_of
+from sph_reg_ros.training.losses import true_gradient, true_residual
+from sph_reg_ros.training.poses import Displacements, PosePrior
+from sph_reg_ros.training.stopwatch import Stopwatch
+from sph_reg_ros.training.subjects import Subject
+
+Words = tuple[int | str, ...]
+RENDERING, RANDOMISING = 'rendering', 'randomising'
+
+
+class XRays(NamedTuple):
+    """X-rays of one CT.
+
+    Attributes:
+        images: as networks take them.
+        masks: pixels that count.
+        clean: renderings that they were made of.
+        camera_from_ct: true poses, on the CPU.
+        subject: which CT.
+    """
+
+    images: Float32[Tensor, 'B 1 H W']
+    masks: Bool[Tensor, 'B H W']
+    clean: Float32[Tensor, 'B H W']
+    camera_from_ct: Float64[Tensor, 'B 4 4']
+    subject: int
+
+
+class Pairs(NamedTuple):
+    """X-rays, renderings at other poses, and how far these are apart.
+
+    Attributes:
+        images: X-rays as networks take them.
+        masks: pixels that count.
+        renderings: line integrals.
+        jacobians: their derivative by a twist xi of the pose.
+        true_residual: r* of the poses (`losses.true_residual`).
+        true_gradient: derivative of |r*|^2 / 2 by xi.
+    """
+
+    images: Float32[Tensor, 'B 1 H W']
+    masks: Bool[Tensor, 'B H W']
+    renderings: Float32[Tensor, 'B H W']
+    jacobians: Float32[Tensor, 'B H W 6']
+    true_residual: Float32[Tensor, 'B 6']
+    true_gradient: Float32[Tensor, 'B 6']
+
+
+@dataclass(frozen=True, eq=False)
+class Studio:
+    """Where X-rays are taken; what comes of `words` depends on them alone.
+
+    Attributes:
+        subjects: CTs, all on one device, on which everything happens.
+        camera: of all images.
+        prior: of poses.
+        randomisation: of X-rays.
+        stopwatch: measures rendering and randomising.
+    """
+
+    subjects: tuple[Subject, ...]
+    camera: Camera
+    prior: PosePrior
+    randomisation: Randomisation
+    stopwatch: Stopwatch
+
+    @property
+    def device(self) -> torch.device:
+        """Return where the images are."""
+        return self.subjects[0].volumes[0].mu.device
+
+    def xrays(self, count: int, words: Words, wait: bool = False) -> XRays:
+        """Take X-rays of one CT, drawn like everything else.
+
+        Args:
+            count: B.
+            words: of the batch.
+            wait: measure time on a GPU too.
+        """
+        chance = generator_of('cpu', 'poses', *words)
+        number = int(torch.randint(len(self.subjects), (1,), generator=chance))
+        subject = self.subjects[number]
+        poses = self.prior.draw(count, subject.centre_mm, chance)
+        energy = int(torch.randint(len(subject.volumes), (1,), generator=chance))
+        with self.stopwatch.part(RENDERING, wait):
+            clean = render(subject.volumes[energy], poses, self.camera.K, self.camera.size)
+        with self.stopwatch.part(RANDOMISING, wait):
+            disturbing = generator_of(self.device, 'randomisation', *words)
+            images, masks = randomise(clean, self.randomisation, disturbing)
+            images = normalise(images, masks)
+        return XRays(images, masks, clean, poses, number)
+
+    def pairs(
+        self, count: int, displacements: Displacements, words: Words, wait: bool = False
+    ) -> Pairs:
+        """Take X-rays, and render each CT at poses near theirs.
+
+        Args:
+            count: B.
+            displacements: how near.
+            words: of the batch.
+            wait: measure time on a GPU too.
+        """
+        xrays = self.xrays(count, words, wait)
+        subject = self.subjects[xrays.subject]
+        centre_mm = subject.centre_mm.cpu()
+        twists = displacements.draw(count, generator_of('cpu', 'displacements', *words))
+        poses = se3.apply_twist(twists, xrays.camera_from_ct, centre_mm)
+        with self.stopwatch.part(RENDERING, wait):
+            renderings, jacobians = render_with_jacobian(
+                subject.volumes[0], poses, self.camera.K, self.camera.size
+            )
+        apart = (poses, xrays.camera_from_ct, self.prior.nominal(centre_mm), centre_mm)
+        residual, gradient = (
+            of(*apart).to(self.device, torch.float32) for of in (true_residual, true_gradient)
+        )
+        return Pairs(xrays.images, xrays.masks, renderings, jacobians, residual, gradient)
+
+
+def step_words(seed: int, rank: int, step: int) -> Words:
+    """Return what the batch of a step on a device is drawn by."""
+    return ('training', seed, rank, step)
+
+
+def validation_words(seed: int, number: int) -> Words:
+    """Return what a held-out batch is drawn by."""
+    return ('validation', seed, number)
+
+
+def seed_networks(seed: int, rank: int, step: int) -> None:
+    """Seed torch's own generators, which dropout draws from, by the step."""
+    torch.manual_seed(seed_of('network', seed, rank, step))

@@ -1,0 +1,159 @@
+"""Where training looks from, and how far a pose lies from another that it is compared with."""
+
+import math
+from dataclasses import dataclass, fields
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from sph_reg_ros.geometry import se3
+from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
+from sph_reg_ros.training.require import require
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class PosePrior:
+    """The views that a C-arm can have; each number is uniform in its range.
+
+    The defaults are those of xvr (arXiv 2503.16309) for frontal views of pelves.
+
+    Attributes:
+        primary_deg: positioner primary angle, + = LAO.
+        secondary_deg: positioner secondary angle, + = cranial.
+        roll_deg: turn of the detector about the beam.
+        source_to_isocentre_mm: distance of the source.
+        shift_mm: largest shift of the isocentre from the middle of the CT, along each of its axes.
+    """
+
+    primary_deg: Range = (-45.0, 45.0)
+    secondary_deg: Range = (-45.0, 45.0)
+    roll_deg: Range = (-15.0, 15.0)
+    source_to_isocentre_mm: Range = (450.0, 1000.0)
+    shift_mm: tuple[float, float, float] = (150.0, 0.0, 150.0)
+
+    def __post_init__(self) -> None:
+        """Check ranges; raises ConfigError."""
+        limits = {
+            'primary_deg': (-180.0, 180.0),
+            'secondary_deg': (-90.0, 90.0),
+            'roll_deg': (-180.0, 180.0),
+            'source_to_isocentre_mm': (1.0, 10_000.0),
+        }
+        for name, (lowest, highest) in limits.items():
+            low, high = getattr(self, name)
+            require(
+                lowest <= low <= high <= highest,
+                f'{name} must be two numbers, the first not the larger, '
+                f'in [{lowest:g}, {highest:g}]',
+            )
+        require(all(0 <= mm < math.inf for mm in self.shift_mm), 'shift_mm must be three lengths')
+
+    def nominal(self, centre_mm: Float64[Tensor, '3']) -> Float64[Tensor, '4 4']:
+        """Return camera_from_ct in the middle of all ranges."""
+        return self._pose(torch.full((7,), 0.5, dtype=torch.float64), centre_mm)
+
+    def draw(
+        self, count: int, centre_mm: Float64[Tensor, '3'], generator: torch.Generator
+    ) -> Float64[Tensor, 'B 4 4']:
+        """Return camera_from_ct of `count` views.
+
+        Args:
+            count: B.
+            centre_mm: middle of the CT (LPS).
+            generator: on the CPU, source of all chance.
+        """
+        shares = torch.rand(count, 7, generator=generator, dtype=torch.float64)
+        return torch.stack([self._pose(row, centre_mm) for row in shares])
+
+    def _pose(
+        self, shares: Float64[Tensor, '7'], centre_mm: Float64[Tensor, '3']
+    ) -> Float64[Tensor, '4 4']:
+        ranges = (
+            self.primary_deg,
+            self.secondary_deg,
+            self.roll_deg,
+            self.source_to_isocentre_mm,
+            *((-mm, mm) for mm in self.shift_mm),
+        )
+        low, high = torch.tensor(ranges, dtype=torch.float64).T
+        values = low + (high - low) * shares
+        primary_rad, secondary_rad, roll_rad = torch.deg2rad(values[:3]).tolist()
+        pose = camera_from_ct_for_angles(
+            primary_rad, secondary_rad, float(values[3]), centre_mm.cpu() + values[4:]
+        )
+        roll = torch.zeros(6, dtype=torch.float64)
+        roll[2] = roll_rad
+        return se3.exp(roll) @ pose
+
+
+@dataclass(frozen=True)
+class Displacement:
+    """A normal distribution of rigid motions in camera axes, about the middle of the CT.
+
+    Attributes:
+        share: of all motions that are of this kind.
+        rotation_deg: standard deviation of each component of the rotation vector.
+        in_plane_mm: of the shift along columns and rows.
+        depth_mm: of the shift along the beam.
+    """
+
+    share: float
+    rotation_deg: float
+    in_plane_mm: float
+    depth_mm: float
+
+    def __post_init__(self) -> None:
+        """Check ranges; raises ConfigError."""
+        for field in fields(self):
+            require(
+                0 <= getattr(self, field.name) < math.inf,
+                f'{field.name} of a displacement must not be negative',
+            )
+
+    @property
+    def deviations(self) -> tuple[float, ...]:
+        """Return those of the twist (omega in rad, v in mm)."""
+        rotation_rad = math.radians(self.rotation_deg)
+        return (*(rotation_rad,) * 3, *(self.in_plane_mm,) * 2, self.depth_mm)
+
+
+@dataclass(frozen=True)
+class Displacements:
+    """How far apart the two poses are that a similarity learns to compare: a mixture.
+
+    Attributes:
+        near: as at the end of a registration.
+        usual: as a regressor leaves them.
+        far: as nothing but bad luck leaves them.
+    """
+
+    near: Displacement = Displacement(0.5, 3.0, 5.0, 15.0)
+    usual: Displacement = Displacement(0.4, 10.0, 20.0, 60.0)
+    far: Displacement = Displacement(0.1, 20.0, 30.0, 60.0)
+
+    def __post_init__(self) -> None:
+        """Check that there is anything to draw from; raises ConfigError."""
+        require(sum(self._shares) > 0, 'all shares of the displacements are zero')
+
+    @property
+    def _shares(self) -> tuple[float, ...]:
+        return self.near.share, self.usual.share, self.far.share
+
+    def draw(self, count: int, generator: torch.Generator) -> Float64[Tensor, 'B 6']:
+        """Return twists (omega in rad, v in mm).
+
+        Args:
+            count: B.
+            generator: on the CPU, source of all chance.
+        """
+        kinds = torch.multinomial(
+            torch.tensor(self._shares), count, replacement=True, generator=generator
+        )
+        widths = torch.tensor(
+            [kind.deviations for kind in (self.near, self.usual, self.far)], dtype=torch.float64
+        )
+        normal = torch.randn(count, 6, generator=generator, dtype=torch.float64)
+        return widths[kinds] * normal

@@ -1,0 +1,139 @@
+"""The pose regressor learns to find poses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor, nn
+
+from sph_reg_ros.evaluation.metrics import landmark_grid
+from sph_reg_ros.geometry import se3
+from sph_reg_ros.geometry.geodesics import (
+    centre_geodesic_mm,
+    double_geodesic_mm,
+    rotation_angle_rad,
+)
+from sph_reg_ros.networks.agnostic import AgnosticRegressor, camera_from_ct
+from sph_reg_ros.networks.regressor import PoseRegressor
+from sph_reg_ros.rendering.render import render
+from sph_reg_ros.training.config import RegressorLoss, RegressorSettings
+from sph_reg_ros.training.data import Studio, Words, XRays
+from sph_reg_ros.training.losses import image_loss
+from sph_reg_ros.training.schedule import Schedule
+from sph_reg_ros.training.stopwatch import Stopwatch
+from sph_reg_ros.training.task import LOSS, Losses
+
+Regressor = PoseRegressor | AgnosticRegressor
+
+_EPS_MM = 0.01
+_BOX_MM = (120.0, 60.0, 90.0)
+"""Half sizes (LPS) of the box about the middle of a CT whose points tell how good a pose is."""
+_NEAR_MM = 10.0
+
+
+class RegressorModule(nn.Module):
+    """Pose errors and, if they count, image errors of a batch."""
+
+    def __init__(self, network: Regressor, loss: RegressorLoss, sdd_mm: float, studio: Studio):
+        """Take the network and where its X-rays are from."""
+        super().__init__()
+        self.network = network
+        self._loss, self._sdd_mm, self._studio = loss, sdd_mm, studio
+
+    def forward(self, batch: XRays) -> Losses:
+        """Return the mean losses of a batch."""
+        found = found_poses(self.network, batch, self._studio)
+        truth = batch.camera_from_ct.to(found)
+        parts = {'geodesic_mm': self._geodesic_mm(found, truth, batch.subject).mean()}
+        loss = self._loss.pose * parts['geodesic_mm']
+        if self._loss.image > 0:
+            parts['image'] = self._image(found, batch)
+            loss = loss + self._loss.image * parts['image']
+        return {LOSS: loss, **parts}
+
+    def _geodesic_mm(self, found: Tensor, truth: Tensor, subject: int) -> Tensor:
+        if self._loss.geodesic == 'double':
+            return double_geodesic_mm(found, truth, self._sdd_mm, _EPS_MM)
+        centre_mm = self._studio.subjects[subject].centre_mm.to(found)
+        return centre_geodesic_mm(found, truth, centre_mm, self._loss.length_mm, _EPS_MM)
+
+    def _image(self, found: Tensor, batch: XRays) -> Tensor:
+        volume = self._studio.subjects[batch.subject].volumes[0]
+        camera = self._studio.camera
+        return image_loss(render(volume, found, camera.K, camera.size), batch.clean).mean()
+
+
+@dataclass(frozen=True, eq=False)
+class RegressorTask:
+    """A regressor of one CT, or of any if it is trained on several.
+
+    Attributes:
+        settings: network, loss and schedule.
+        studio: where its X-rays are from.
+        sdd_mm: from source to detector.
+    """
+
+    settings: RegressorSettings
+    studio: Studio
+    sdd_mm: float
+
+    @property
+    def schedule(self) -> Schedule:
+        """Return for how long and how fast it learns."""
+        return self.settings.schedule
+
+    @property
+    def stopwatch(self) -> Stopwatch:
+        """Return what measures where the time goes."""
+        return self.studio.stopwatch
+
+    @cached_property
+    def network(self) -> Regressor:
+        """Return the network."""
+        subject, prior = self.studio.subjects[0], self.studio.prior
+        if subject.cube is not None:
+            origin = torch.zeros(3, dtype=torch.float64)
+            return AgnosticRegressor(self.settings.agnostic_network, prior.nominal(origin))
+        nominal = prior.nominal(subject.centre_mm)
+        return PoseRegressor(self.settings.network, nominal, subject.centre_mm)
+
+    @cached_property
+    def module(self) -> RegressorModule:
+        """Return what makes losses of batches."""
+        return RegressorModule(self.network, self.settings.loss, self.sdd_mm, self.studio)
+
+    def batch(self, count: int, words: Words, wait: bool = False) -> XRays:
+        """Return X-rays."""
+        return self.studio.xrays(count, words, wait)
+
+    @torch.no_grad()
+    def measure(self, batches: Sequence[XRays]) -> dict[str, float]:
+        """Return errors of found poses; mtre_mm is that of a box of points about the middle."""
+        errors_mm, angles_deg = [], []
+        for batch in batches:
+            found = found_poses(self.network, batch, self.studio).cpu()
+            truth = batch.camera_from_ct
+            points = landmark_grid(self.studio.subjects[batch.subject].centre_mm.cpu(), _BOX_MM)
+            apart = se3.transform_points(found, points) - se3.transform_points(truth, points)
+            errors_mm.append(apart.norm(dim=-1).mean(-1))
+            angles_deg.append(torch.rad2deg(rotation_angle_rad(found, truth)))
+        errors, angles = torch.cat(errors_mm), torch.cat(angles_deg)
+        return {
+            'median_mtre_mm': float(errors.quantile(0.5)),
+            'p90_mtre_mm': float(errors.quantile(0.9)),
+            'median_rotation_deg': float(angles.quantile(0.5)),
+            'share_below_10_mm': float((errors < _NEAR_MM).double().mean()),
+        }
+
+
+def found_poses(network: Regressor, batch: XRays, studio: Studio) -> Float64[Tensor, 'B 4 4']:
+    """Return camera_from_ct as the network sees it."""
+    if isinstance(network, PoseRegressor):
+        return network(batch.images)
+    subject = studio.subjects[batch.subject]
+    assert subject.cube is not None
+    cubes = subject.cube.expand(len(batch.images), 1, -1, -1, -1)
+    found = network(batch.images, cubes)
+    return camera_from_ct(found, subject.centre_mm.to(found))

@@ -1,0 +1,178 @@
+"""The encoder learns that distances of images be distances of poses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sph_reg_ros.geometry import so4
+from sph_reg_ros.networks.encoder import SphericalEncoder
+from sph_reg_ros.networks.normalise import normalise
+from sph_reg_ros.similarity.encoded import encoded_residual
+from sph_reg_ros.training import losses
+from sph_reg_ros.training.config import SimilarityLoss, SimilaritySettings
+from sph_reg_ros.training.data import Pairs, Studio, Words
+from sph_reg_ros.training.schedule import Schedule
+from sph_reg_ros.training.stopwatch import Stopwatch
+from sph_reg_ros.training.task import LOSS, Losses
+
+
+class Compared(NamedTuple):
+    """What the encoder makes of a batch; S = d^2 / 2.
+
+    Attributes:
+        fixed: features of the X-rays.
+        moving: features of the renderings.
+        shortness: of all quaternions (`heads.Head.shortness`).
+        half_squares: S.
+        gradient: dS / dxi.
+    """
+
+    fixed: Float[Tensor, 'B *features']
+    moving: Float[Tensor, 'B *features']
+    shortness: Float[Tensor, 'B']
+    half_squares: Float[Tensor, 'B']
+    gradient: Float[Tensor, 'B 6']
+
+
+class SimilarityModule(nn.Module):
+    """Losses of a batch of pairs."""
+
+    def __init__(self, network: SphericalEncoder, loss: SimilarityLoss):
+        """Take the network."""
+        super().__init__()
+        self.network = network
+        self._loss = loss
+
+    def forward(self, batch: Pairs) -> Losses:
+        """Return the mean losses of a batch."""
+        compared = compare(self.network, batch)
+        weights = {name: weight for name, weight in vars(self._loss).items() if name in self._parts}
+        parts = {
+            name: self._parts[name](self, compared, batch).mean()
+            for name, weight in weights.items()
+            if weight > 0
+        }
+        total = torch.stack([weights[name] * value for name, value in parts.items()]).sum()
+        return {LOSS: total, **parts}
+
+    def _value(self, compared: Compared, batch: Pairs) -> Tensor:
+        true_mm = losses.MM_PER_DISTANCE * batch.true_residual.norm(dim=-1)
+        return losses.value_loss(2 * compared.half_squares, true_mm, self._loss.unit_mm)
+
+    def _direction(self, compared: Compared, batch: Pairs) -> Tensor:
+        return losses.direction_loss(compared.gradient, batch.true_gradient)
+
+    def _vector(self, compared: Compared, batch: Pairs) -> Tensor:
+        residual = so4.residual(compared.moving, compared.fixed)
+        return losses.vector_loss(residual, batch.true_residual, self._loss.unit_mm)
+
+    def _conditioning(self, compared: Compared, batch: Pairs) -> Tensor:
+        # Each rendering beside itself: the poses are equal.
+        same = self.network(normalise(batch.renderings, batch.masks))
+        jacobian = encoded_residual(
+            self.network, batch.renderings, batch.jacobians, same, batch.masks
+        )[1]
+        return losses.conditioning_loss(jacobian)
+
+    def _shortness(self, compared: Compared, batch: Pairs) -> Tensor:
+        return compared.shortness
+
+    _parts = {
+        'value': _value,
+        'direction': _direction,
+        'vector': _vector,
+        'conditioning': _conditioning,
+        'shortness': _shortness,
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class SimilarityTask:
+    """The learned similarity of one CT or of several.
+
+    Attributes:
+        settings: network, pairs, loss and schedule.
+        studio: where X-rays and renderings are from.
+    """
+
+    settings: SimilaritySettings
+    studio: Studio
+
+    @property
+    def schedule(self) -> Schedule:
+        """Return for how long and how fast it learns."""
+        return self.settings.schedule
+
+    @property
+    def stopwatch(self) -> Stopwatch:
+        """Return what measures where the time goes."""
+        return self.studio.stopwatch
+
+    @cached_property
+    def network(self) -> SphericalEncoder:
+        """Return the network."""
+        return SphericalEncoder(self.settings.network)
+
+    @cached_property
+    def module(self) -> SimilarityModule:
+        """Return what makes losses of batches."""
+        return SimilarityModule(self.network, self.settings.loss)
+
+    def batch(self, count: int, words: Words, wait: bool = False) -> Pairs:
+        """Return X-rays and renderings near them."""
+        return self.studio.pairs(count, self.settings.displacements, words, wait)
+
+    def measure(self, batches: Sequence[Pairs]) -> dict[str, float]:
+        """Return how well distances agree, and the angles between learned and true gradients."""
+        learned, true, angles = [], [], []
+        for batch in batches:
+            compared = compare(self.network, batch, for_training=False)
+            learned.append((2 * compared.half_squares).sqrt())
+            true.append(batch.true_residual.norm(dim=-1))
+            angles.append(_angles_deg(compared.gradient, batch.true_gradient))
+        learned_mm, true_mm = (losses.MM_PER_DISTANCE * torch.cat(d).cpu() for d in (learned, true))
+        rotation_deg, translation_deg = torch.cat(angles).cpu().T
+        return {
+            'correlation': float(torch.corrcoef(torch.stack([learned_mm, true_mm]))[0, 1]),
+            'median_distance_error_mm': float((learned_mm - true_mm).abs().quantile(0.5)),
+            'median_rotation_gradient_deg': float(rotation_deg.quantile(0.5)),
+            'median_translation_gradient_deg': float(translation_deg.quantile(0.5)),
+        }
+
+
+def compare(network: SphericalEncoder, batch: Pairs, for_training: bool = True) -> Compared:
+    """Encode X-rays and renderings, and derive S = d^2 / 2 by the poses of the renderings.
+
+    Args:
+        network: the encoder.
+        batch: what it shall compare.
+        for_training: keep what is needed to back-propagate.
+    """
+    with torch.set_grad_enabled(for_training):
+        raw_fixed = network.raw(batch.images)
+        fixed = network.head.project(raw_fixed)
+    kept: list[Tensor] = []
+
+    def half_squares(renderings: Tensor) -> Tensor:
+        raw = network.raw(normalise(renderings, batch.masks))
+        kept.extend((raw, network.head.project(raw)))
+        return network.head.squared_distance(kept[1], fixed) / 2
+
+    values, gradient = losses.pose_gradient(
+        half_squares, batch.renderings, batch.jacobians, for_training
+    )
+    shortness = network.head.shortness(raw_fixed) + network.head.shortness(kept[0])
+    found = Compared(fixed, kept[1], shortness, values, gradient)
+    return found if for_training else Compared(*(value.detach() for value in found))
+
+
+def _angles_deg(first: Float[Tensor, 'B 6'], second: Float[Tensor, 'B 6']) -> Tensor:
+    """Return the angles [B, 2] of rotation and translation."""
+    first, second = first.unflatten(-1, (2, 3)), second.unflatten(-1, (2, 3))
+    cosine = torch.nn.functional.cosine_similarity(first, second, dim=-1)
+    return torch.rad2deg(torch.acos(cosine.clamp(-1.0, 1.0)))

@@ -1,0 +1,84 @@
+"""What both networks are trained with: machine, imager and CTs."""
+
+from dataclasses import dataclass
+
+from sph_reg_ros.geometry import Camera
+from sph_reg_ros.training.require import require
+
+ACCELERATORS = ('auto', 'cpu', 'cuda')
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a training runs.
+
+    Attributes:
+        accelerator: auto takes a GPU if there is one.
+        devices: GPUs, or processes on the CPU, that share the work; 0 for all GPUs there are.
+        overlap: make the next batch while the network learns from this one.
+        renderer_threads: of the CPU renderer while it overlaps; 0 for as many as there are cores.
+        network_threads: of torch on the CPU; 0 for its own choice.
+        seed: of all chance.
+    """
+
+    accelerator: str = 'auto'
+    devices: int = 1
+    overlap: bool = True
+    renderer_threads: int = 0
+    network_threads: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check ranges; raises ConfigError."""
+        require(
+            self.accelerator in ACCELERATORS,
+            f'accelerator must be one of {", ".join(ACCELERATORS)}',
+        )
+        for name in ('devices', 'renderer_threads', 'network_threads', 'seed'):
+            require(getattr(self, name) >= 0, f'{name} must not be negative')
+
+
+@dataclass(frozen=True)
+class Imager:
+    """The C-arm whose images the networks shall understand; pixels are those of the network.
+
+    Attributes:
+        sdd_mm: distance from source to detector.
+        field_mm: height and width of the detector.
+    """
+
+    sdd_mm: float = 1020.0
+    field_mm: tuple[float, float] = (300.0, 300.0)
+
+    def __post_init__(self) -> None:
+        """Check ranges; raises ConfigError."""
+        require(self.sdd_mm > 0 and min(self.field_mm) > 0, 'sdd_mm and field_mm must be positive')
+
+    def camera(self, size: tuple[int, int]) -> Camera:
+        """Return the camera with the whole detector on `size` pixels (rows, columns)."""
+        rows_mm, columns_mm = (mm / n for mm, n in zip(self.field_mm, size, strict=True))
+        return Camera.from_geometry(self.sdd_mm, (rows_mm, columns_mm), size)
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What is made of the CTs.
+
+    Attributes:
+        energies_kev: photon energies; X-rays are rendered at one of them, the renderings that a
+            similarity compares them with at the first.
+        flips: take each CT mirrored left to right as well, as one more.
+        crops: random parts of each CT to take as well.
+        cube_voxels: edge of the cube that a regressor for several CTs sees of each.
+    """
+
+    energies_kev: tuple[float, ...] = (60.0, 50.0, 75.0)
+    flips: bool = False
+    crops: int = 0
+    cube_voxels: int = 64
+
+    def __post_init__(self) -> None:
+        """Check ranges; raises ConfigError."""
+        require(len(self.energies_kev) > 0, 'energies_kev must name an energy')
+        require(0 <= self.crops <= 100, 'crops must lie in [0, 100]')
+        require(16 <= self.cube_voxels <= 256, 'cube_voxels must lie in [16, 256]')

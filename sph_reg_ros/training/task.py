@@ -1,0 +1,42 @@
+"""What the training loop needs to know of a network and its loss."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sph_reg_ros.networks.build import Network
+from sph_reg_ros.training.data import Words
+from sph_reg_ros.training.schedule import Schedule
+from sph_reg_ros.training.stopwatch import Stopwatch
+
+Losses = dict[str, Float[Tensor, '']]
+LOSS = 'loss'
+"""Name of the loss that is made small, among the parts that are only shown."""
+
+
+class Task(Protocol):
+    """A network that learns something."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """Return for how long and how fast it learns."""
+
+    @property
+    def network(self) -> Network:
+        """Return the network, whose weights are wanted in the end."""
+
+    @property
+    def stopwatch(self) -> Stopwatch:
+        """Return what measures where the time goes."""
+
+    @property
+    def module(self) -> nn.Module:
+        """Return a module that makes Losses of a batch, and has the network inside."""
+
+    def batch(self, count: int, words: Words, wait: bool = False) -> Any:
+        """Return `count` examples, drawn by `words`; `wait` measures time on a GPU too."""
+
+    def measure(self, batches: Sequence[Any]) -> dict[str, float]:
+        """Return figures of how good the network is, units in their names."""

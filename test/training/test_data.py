@@ -1,0 +1,108 @@
+import torch
+from training_jobs import ci_config, small_studio
+
+from sph_reg_ros.geometry import se3
+from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
+from sph_reg_ros.imaging.randomise import Randomisation
+from sph_reg_ros.networks.normalise import normalise
+from sph_reg_ros.rendering.render import render
+from sph_reg_ros.training.data import step_words, validation_words
+from sph_reg_ros.training.poses import Displacement, Displacements
+
+WORDS = step_words(0, 0, 5)
+CLEAN = Randomisation(*[0.0] * 13)
+NEAR = Displacements(*[Displacement(1.0, 1.0, 2.0, 4.0)] * 3)
+
+
+def test_a_batch_depends_on_its_words_alone():
+    studio = small_studio()
+    first = studio.pairs(3, NEAR, WORDS)
+    studio.pairs(2, NEAR, step_words(0, 0, 6))
+    torch.manual_seed(5)
+    again = studio.pairs(3, NEAR, WORDS)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+def test_seeds_ranks_steps_and_held_out_images_are_all_different():
+    studio = small_studio()
+    words = [WORDS, step_words(1, 0, 5), step_words(0, 1, 5), step_words(0, 0, 6)]
+    words += [validation_words(0, 5), validation_words(0, 0)]
+    poses = [studio.xrays(1, w).camera_from_ct for w in words]
+    assert len({tuple(pose.flatten().tolist()) for pose in poses}) == len(words)
+
+
+def test_xrays_without_randomisation_are_renderings_at_the_true_poses():
+    studio = small_studio(randomisation=CLEAN)
+    xrays = studio.xrays(3, WORDS)
+    volume = studio.subjects[xrays.subject].volumes[0]
+    expected = render(volume, xrays.camera_from_ct, studio.camera.K, studio.camera.size)
+    assert torch.equal(xrays.clean, expected) and expected.max() > 0.5
+    assert torch.allclose(xrays.images, normalise(expected), atol=1e-5)
+    assert xrays.masks.all()
+
+
+def test_randomised_xrays_are_not_renderings_any_more():
+    xrays = small_studio(randomisation=Randomisation()).xrays(4, WORDS)
+    assert not torch.allclose(xrays.images, normalise(xrays.clean), atol=0.05)
+    assert torch.isfinite(xrays.images).all()
+    assert (xrays.images[:, 0][~xrays.masks] == 0).all()
+
+
+def test_pairs_know_how_far_apart_they_are():
+    """Renderings, residual and gradient belong to the same displacement."""
+    studio = small_studio(randomisation=CLEAN)
+    pairs, xrays = studio.pairs(4, NEAR, WORDS), studio.xrays(4, WORDS)
+    centre = studio.subjects[0].centre_mm
+    distance_mm = TWIST_LENGTH_MM / 2**0.5 * pairs.true_residual.norm(dim=-1)
+    assert (distance_mm > 1).all() and (distance_mm < 60).all()
+    # A step along the true gradient away from the target; back along it, the X-ray is found again:
+    # |r|^2 / 2 = |xi|^2 for small xi, so that its gradient is 2 xi.
+    xi = -pairs.true_gradient.double() / 2
+    start = [p for p in _moving_poses(studio, 4)]
+    back = torch.cat([xi[:, :3], TWIST_LENGTH_MM * xi[:, 3:]], -1)
+    found = se3.apply_twist(back, torch.stack(start), centre)
+    apart = se3.transform_points(found, centre[None]) - se3.transform_points(
+        xrays.camera_from_ct, centre[None]
+    )
+    assert apart.norm(dim=-1).max() < 0.5
+    volume = studio.subjects[0].volumes[0]
+    expected = render(volume, torch.stack(start), studio.camera.K, studio.camera.size)
+    assert torch.allclose(pairs.renderings, expected, atol=1e-4)
+
+
+def test_jacobians_of_pairs_are_derivatives_by_xi():
+    studio = small_studio(randomisation=CLEAN)
+    pairs = studio.pairs(2, NEAR, WORDS)
+    centre, volume = studio.subjects[0].centre_mm, studio.subjects[0].volumes[0]
+    poses = torch.stack(_moving_poses(studio, 2))
+    h = 2e-4
+    for axis in (0, 4):
+        xi = h * torch.eye(6, dtype=torch.float64)[axis]
+        twist = torch.cat([xi[:3], TWIST_LENGTH_MM * xi[3:]])
+        ends = [
+            render(
+                volume,
+                se3.apply_twist(sign * twist, poses, centre),
+                studio.camera.K,
+                studio.camera.size,
+            )
+            for sign in (1, -1)
+        ]
+        slope = (ends[0] - ends[1]) / (2 * h)
+        found = pairs.jacobians[..., axis]
+        assert float((slope - found).norm() / slope.norm()) < 0.05
+
+
+def _moving_poses(studio, count: int) -> list[torch.Tensor]:
+    from sph_reg_ros.training.chance import generator_of
+
+    twists = NEAR.draw(count, generator_of('cpu', 'displacements', *WORDS))
+    fixed = studio.xrays(count, WORDS).camera_from_ct
+    return list(se3.apply_twist(twists, fixed, studio.subjects[0].centre_mm))
+
+
+def test_the_camera_sees_the_whole_detector_at_the_networks_resolution():
+    camera = ci_config().imager.camera((32, 48))
+    assert camera.size == (32, 48)
+    corner = camera.project(torch.tensor([[-150.0, -150.0, 1020.0]], dtype=torch.float64))
+    assert torch.allclose(corner, torch.tensor([[-0.5, -0.5]], dtype=torch.float64))
