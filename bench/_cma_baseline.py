@@ -5,7 +5,7 @@ import time
 import numpy as np
 import torch
 from _adam_baselines import TIME_LIMIT, Method
-from _levels import Level, coarse_volume, level_of, masked_ncc
+from _levels import Level, level_of, masked_ncc
 
 from sph_reg_ros.evaluation.protocols import Protocol, perturbed
 from sph_reg_ros.evaluation.trials import Outcome
@@ -22,7 +22,7 @@ def cma_es(volume: AttenuationVolume, protocol: Protocol, seed: int = 0) -> Meth
     """Return CMA-ES (N. Hansen; library `cmaes`), coarse to fine, told how wide to search."""
     from cmaes import CMA
 
-    volumes = {height: coarse_volume(volume, 206.0 / height) for height, *_ in STAGES}
+    volumes = {height: volume.coarsened(206.0 / height) for height, *_ in STAGES}
     widths = np.asarray(protocol.standard_deviations)
 
     def register(view: View, start: torch.Tensor, limit_s: float) -> Outcome:

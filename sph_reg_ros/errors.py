@@ -97,3 +97,9 @@ class CancelledError(RegistrationError):
     def __init__(self, code: ErrorCode = ErrorCode.CANCELLED, message: str = 'cancelled') -> None:
         """Default to the only code this error has."""
         super().__init__(code, message)
+
+
+def require_setting(condition: bool, message: str) -> None:
+    """Raise ConfigError CONFIG_INVALID unless a condition holds."""
+    if not condition:
+        raise ConfigError(ErrorCode.CONFIG_INVALID, message)

@@ -88,6 +88,16 @@ class AttenuationVolume:
         """Return the volume with `mu` on a device; the affine stays where it is."""
         return AttenuationVolume(self.mu.to(device), self.ct_from_index)
 
+    def block_of(self, size_mm: float) -> tuple[int, int, int]:
+        """Return the voxels along i, j, k that together are no longer than a size, at least one."""
+        i, j, k = (max(1, int(size_mm / spacing)) for spacing in self.spacing_mm)
+        return i, j, k
+
+    def coarsened(self, size_mm: float) -> 'AttenuationVolume':
+        """Return the CT averaged to voxels of about a size (mm), itself if it is no finer."""
+        block = self.block_of(size_mm)
+        return self if max(block) == 1 else self.downsampled(block)
+
     def downsampled(self, factors: int | tuple[int, int, int]) -> 'AttenuationVolume':
         """Return the mean over blocks of voxels; structures keep their world position.
 

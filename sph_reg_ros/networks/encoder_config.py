@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sph_reg_ros.errors import ConfigError, ErrorCode
+from sph_reg_ros.errors import require_setting
 
 HEADS = ('so4', 'sphere', 'euclidean')
 POOLINGS = ('mean', 'flatten')
@@ -41,31 +41,31 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         """Check ranges; raises ConfigError."""
-        self._require(self.head in HEADS, f'head must be one of {", ".join(HEADS)}')
-        self._require(self.pooling in POOLINGS, f'pooling must be one of {", ".join(POOLINGS)}')
-        self._require(1 <= self.pairs <= MAX_PAIRS, f'pairs must lie in [1, {MAX_PAIRS}]')
-        self._require(
+        require_setting(self.head in HEADS, f'head must be one of {", ".join(HEADS)}')
+        require_setting(self.pooling in POOLINGS, f'pooling must be one of {", ".join(POOLINGS)}')
+        require_setting(1 <= self.pairs <= MAX_PAIRS, f'pairs must lie in [1, {MAX_PAIRS}]')
+        require_setting(
             self.stem_kernel % 2 == 1 and 1 <= self.stem_stride <= self.stem_kernel <= 15,
             'stem_kernel must be odd, at most 15 and no smaller than stem_stride',
         )
-        self._require(
+        require_setting(
             1 <= len(self.widths) <= 8 and all(1 <= width <= MAX_WIDTH for width in self.widths),
             f'widths must be 1 to 8 numbers in [1, {MAX_WIDTH}]',
         )
-        self._require(
+        require_setting(
             len(self.depths) == len(self.widths) and all(0 <= n <= MAX_DEPTH for n in self.depths),
             f'depths must be as many numbers as widths, in [0, {MAX_DEPTH}]',
         )
-        self._require(
+        require_setting(
             0 <= self.transformer_blocks <= MAX_DEPTH,
             f'transformer_blocks must lie in [0, {MAX_DEPTH}]',
         )
-        self._require(
+        require_setting(
             self.attention_heads >= 1 and self.widths[-1] % self.attention_heads == 0,
             'attention_heads must divide the last width',
         )
-        self._require(1 <= self.expansion <= 8, 'expansion must lie in [1, 8]')
-        self._require(
+        require_setting(1 <= self.expansion <= 8, 'expansion must lie in [1, 8]')
+        require_setting(
             len(self.image_size) == 2
             and all(0 < n <= MAX_IMAGE and n % self.stride == 0 for n in self.image_size),
             f'image_size must be two multiples of {self.stride} up to {MAX_IMAGE}',
@@ -81,11 +81,6 @@ class EncoderConfig:
         """Return how many tokens an image has."""
         height, width = self.image_size
         return (height // self.stride) * (width // self.stride)
-
-    @staticmethod
-    def _require(condition: bool, message: str) -> None:
-        if not condition:
-            raise ConfigError(ErrorCode.CONFIG_INVALID, message)
 
 
 PAPER = EncoderConfig()

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from sph_reg_ros.errors import ConfigError, ErrorCode
+from sph_reg_ros.errors import require_setting
 from sph_reg_ros.registration.choices import METHODS, ROBUST_KERNELS, SIMILARITIES
 from sph_reg_ros.rendering.backends import BACKENDS
 
@@ -49,27 +49,26 @@ class RegistrationConfig:
         self._require_choice('backend', BACKENDS)
         self._require_choice('similarity', SIMILARITIES)
         self._require_choice('robust_kernel', ROBUST_KERNELS)
-        self._require(0 <= self.starts <= 64, 'starts must lie in [0, 64]')
-        self._require(
+        require_setting(0 <= self.starts <= 64, 'starts must lie in [0, 64]')
+        require_setting(
             0 <= self.search_rotation_rad <= 0.7, 'search_rotation_rad must lie in [0, 0.7]'
         )
         for name in ('search_in_plane_mm', 'search_depth_mm'):
             width = getattr(self, name)
-            self._require(0 <= width < math.inf, f'{name} must be finite and not negative')
-        self._require(len(self.levels) > 0 and min(self.levels) >= 8, 'levels must be 8 px or more')
-        self._require(list(self.levels) == sorted(self.levels), 'levels must go coarse to fine')
-        self._require(self.max_iterations >= 1, 'max_iterations must be at least 1')
-        self._require(-1 <= self.min_similarity <= 1, 'min_similarity must lie in [-1, 1]')
-        self._require(
+            require_setting(0 <= width < math.inf, f'{name} must be finite and not negative')
+        require_setting(
+            len(self.levels) > 0 and min(self.levels) >= 8, 'levels must be 8 px or more'
+        )
+        require_setting(list(self.levels) == sorted(self.levels), 'levels must go coarse to fine')
+        require_setting(self.max_iterations >= 1, 'max_iterations must be at least 1')
+        require_setting(-1 <= self.min_similarity <= 1, 'min_similarity must lie in [-1, 1]')
+        require_setting(
             0 < self.max_rotation_step_rad <= 3.2, 'max_rotation_step_rad is out of range'
         )
-        self._require(self.max_translation_step_mm > 0, 'max_translation_step_mm must be positive')
+        require_setting(
+            self.max_translation_step_mm > 0, 'max_translation_step_mm must be positive'
+        )
 
     def _require_choice(self, name: str, choices: tuple[str, ...]) -> None:
         value = getattr(self, name)
-        self._require(value in choices, f'{name} {value!r} must be one of {", ".join(choices)}')
-
-    @staticmethod
-    def _require(condition: bool, message: str) -> None:
-        if not condition:
-            raise ConfigError(ErrorCode.CONFIG_INVALID, message)
+        require_setting(value in choices, f'{name} {value!r} must be one of {", ".join(choices)}')

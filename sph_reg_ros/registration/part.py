@@ -20,7 +20,7 @@ from sph_reg_ros.registration.prior import PosePrior
 from sph_reg_ros.registration.region import around_projection
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import RegistrationResult
-from sph_reg_ros.registration.views import build_level
+from sph_reg_ros.registration.views import build_level, camera_from_first
 from sph_reg_ros.rendering.render import resolve_backend
 
 
@@ -98,14 +98,16 @@ def _cut(
     request: RegistrationRequest, camera_from_ct: Float64[Tensor, '4 4'], margin_mm: float
 ) -> RegistrationRequest:
     """Return the request with all views cut to the part at a pose in the first camera."""
-    first = request.views[0].fixed_from_camera
-    views = []
-    for view in request.views:
-        pose = camera_from_ct
-        if first is not None and view.fixed_from_camera is not None:
-            pose = se3.inverse(view.fixed_from_camera) @ first @ camera_from_ct
-        views.append(around_projection(view, request.volume, pose, margin_mm))
-    return replace(request, views=tuple(views))
+    views = tuple(
+        around_projection(
+            view,
+            request.volume,
+            camera_from_first(view, request.views[0]) @ camera_from_ct,
+            margin_mm,
+        )
+        for view in request.views
+    )
+    return replace(request, views=views)
 
 
 def _sampled(request: RegistrationRequest, search: PartSearch) -> list[Tensor]:

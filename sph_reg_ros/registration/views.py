@@ -1,6 +1,5 @@
 """The pyramid: X-rays averaged over pixels, and a CT averaged over voxels to match."""
 
-from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
 import torch
@@ -20,13 +19,7 @@ _SMALLER: WeakKeyDictionary[AttenuationVolume, dict[tuple[int, int, int], Attenu
 
 def build_level(request: RegistrationRequest, height: int, backend: str) -> Level:
     """Return the X-rays shrunk to at most `height` rows, with a CT to match."""
-    first_from_fixed = _first_from_fixed(request.views)
-    camera_from_first = tuple(
-        torch.eye(4, dtype=torch.float64)
-        if index == 0
-        else se3.inverse(first_from_fixed @ _fixed_from_camera(view))
-        for index, view in enumerate(request.views)
-    )
+    poses = tuple(camera_from_first(view, request.views[0]) for view in request.views)
     views = tuple(shrink(view, min(height, view.camera.height)) for view in request.views)
     name = request.config.similarity
     similarities = tuple(
@@ -37,7 +30,14 @@ def build_level(request: RegistrationRequest, height: int, backend: str) -> Leve
     ).norm()
     pixel_mm = float(distance) / max(view.camera.focal_length for view in views)
     volume = _coarsened(request.volume, pixel_mm)
-    return Level(volume, views, similarities, camera_from_first, backend, request.prior)
+    return Level(volume, views, similarities, poses, backend, request.prior)
+
+
+def camera_from_first(view: View, first: View) -> Float64[Tensor, '4 4']:
+    """Return the pose of the first view's camera in another's (mm)."""
+    if view.fixed_from_camera is None or first.fixed_from_camera is None or view is first:
+        return torch.eye(4, dtype=torch.float64)
+    return se3.inverse(view.fixed_from_camera.double()) @ first.fixed_from_camera.double()
 
 
 def shrink(view: View, height: int) -> View:
@@ -59,20 +59,10 @@ def _mean_over_blocks(image: Tensor, height: int, width: int) -> Tensor:
 
 def _coarsened(volume: AttenuationVolume, pixel_mm: float) -> AttenuationVolume:
     """Return the CT averaged to voxels of about a pixel's size at the anatomy, cached."""
-    i, j, k = (max(1, int(pixel_mm / spacing)) for spacing in volume.spacing_mm)
-    if max(i, j, k) == 1:
+    block = volume.block_of(pixel_mm)
+    if max(block) == 1:
         return volume
     known = _SMALLER.setdefault(volume, {})
-    if (i, j, k) not in known:
-        known[i, j, k] = volume.downsampled((i, j, k))
-    return known[i, j, k]
-
-
-def _first_from_fixed(views: Sequence[View]) -> Float64[Tensor, '4 4']:
-    return se3.inverse(_fixed_from_camera(views[0]))
-
-
-def _fixed_from_camera(view: View) -> Float64[Tensor, '4 4']:
-    if view.fixed_from_camera is None:
-        return torch.eye(4, dtype=torch.float64)
-    return view.fixed_from_camera.double()
+    if block not in known:
+        known[block] = volume.downsampled(block)
+    return known[block]

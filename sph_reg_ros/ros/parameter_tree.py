@@ -56,11 +56,6 @@ class Spec:
         if self.choices and value not in self.choices:
             raise self._error(f'must be one of {", ".join(self.choices)}, not {value!r}')
 
-    def _in_range(self, value: Value) -> bool:
-        if not isinstance(value, int | float) or self.low is None or self.high is None:
-            return True
-        return self.low <= value <= self.high
-
     def _error(self, reason: str) -> ConfigError:
         return ConfigError(ErrorCode.CONFIG_INVALID, f'{self.name} {reason}')
 

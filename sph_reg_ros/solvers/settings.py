@@ -6,7 +6,7 @@ from enum import Enum, IntEnum
 import torch
 from torch import Tensor
 
-from sph_reg_ros.errors import ConfigError, ErrorCode
+from sph_reg_ros.errors import require_setting
 
 
 class TerminationReason(IntEnum):
@@ -93,14 +93,9 @@ class LMConfig:
     def __post_init__(self) -> None:
         """Check ranges; raises ConfigError."""
         for name in ('max_rotation', 'max_translation', 'max_damping'):
-            self._require(getattr(self, name) > 0, f'{name} must be positive')
+            require_setting(getattr(self, name) > 0, f'{name} must be positive')
         for name in ('max_iterations', 'min_promise', 'min_step_spread', 'tolerance', 'min_gain'):
-            self._require(getattr(self, name) >= 0, f'{name} must not be negative')
+            require_setting(getattr(self, name) >= 0, f'{name} must not be negative')
         damping = torch.as_tensor(self.initial_damping).detach()
-        self._require(damping.shape in ((), (6,)), 'initial_damping must be one number or six')
-        self._require(bool((damping > 0).all()), 'initial_damping must be positive')
-
-    @staticmethod
-    def _require(condition: bool, message: str) -> None:
-        if not condition:
-            raise ConfigError(ErrorCode.CONFIG_INVALID, message)
+        require_setting(damping.shape in ((), (6,)), 'initial_damping must be one number or six')
+        require_setting(bool((damping > 0).all()), 'initial_damping must be positive')

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field, fields
 
+from sph_reg_ros.errors import require_setting
 from sph_reg_ros.imaging.randomise import Randomisation
 from sph_reg_ros.networks.agnostic import AgnosticConfig
 from sph_reg_ros.networks.encoder_config import EncoderConfig
 from sph_reg_ros.networks.regressor import RegressorConfig
 from sph_reg_ros.training.poses import Displacements, PosePrior
-from sph_reg_ros.training.require import require
 from sph_reg_ros.training.schedule import Schedule
 from sph_reg_ros.training.surroundings import Anatomy, Imager, Run
 
@@ -34,9 +34,13 @@ class RegressorLoss:
 
     def __post_init__(self) -> None:
         """Check ranges; raises ConfigError."""
-        require(self.geodesic in GEODESICS, f'geodesic must be one of {", ".join(GEODESICS)}')
-        require(self.length_mm > 0, 'length_mm must be positive')
-        require(self.pose > 0 and self.image >= 0, 'the weight of a loss must not be negative')
+        require_setting(
+            self.geodesic in GEODESICS, f'geodesic must be one of {", ".join(GEODESICS)}'
+        )
+        require_setting(self.length_mm > 0, 'length_mm must be positive')
+        require_setting(
+            self.pose > 0 and self.image >= 0, 'the weight of a loss must not be negative'
+        )
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,9 @@ class SimilarityLoss:
     def __post_init__(self) -> None:
         """Check ranges; raises ConfigError."""
         for entry in fields(self):
-            require(getattr(self, entry.name) >= 0, f'{entry.name} must not be negative')
-        require(self.unit_mm > 0, 'unit_mm must be positive')
-        require(
+            require_setting(getattr(self, entry.name) >= 0, f'{entry.name} must not be negative')
+        require_setting(self.unit_mm > 0, 'unit_mm must be positive')
+        require_setting(
             self.value + self.direction + self.vector > 0, 'value, direction or vector must count'
         )
 
@@ -90,7 +94,7 @@ class SimilaritySettings:
 
     def __post_init__(self) -> None:
         """Check that head and loss fit; raises ConfigError."""
-        require(
+        require_setting(
             self.loss.vector == 0 or self.network.head == 'so4',
             'the loss vector is for the head so4',
         )

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from sph_reg_ros import __version__
+from sph_reg_ros.errors import require_setting
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.cube import cube_of
 from sph_reg_ros.imaging.volume import CT
@@ -17,7 +18,6 @@ from sph_reg_ros.networks.card import Card
 from sph_reg_ros.training.config import TrainingConfig
 from sph_reg_ros.training.data import Studio, seed_networks
 from sph_reg_ros.training.regressor_task import RegressorTask
-from sph_reg_ros.training.require import require
 from sph_reg_ros.training.similarity_task import SimilarityTask
 from sph_reg_ros.training.stopwatch import Stopwatch
 from sph_reg_ros.training.subjects import Subject, data_hash, subjects_from
@@ -43,10 +43,10 @@ class Job:
 
     def __post_init__(self) -> None:
         """Check the kind, and that it has CTs that it can learn; raises ConfigError."""
-        require(self.kind in KINDS, f'network {self.kind!r} is none of {", ".join(KINDS)}')
-        require(len(self.cts) > 0, 'there is no CT to train on')
+        require_setting(self.kind in KINDS, f'network {self.kind!r} is none of {", ".join(KINDS)}')
+        require_setting(len(self.cts) > 0, 'there is no CT to train on')
         anatomy = self.config.anatomy
-        require(
+        require_setting(
             self.kind == 'similarity'
             or not self._is_single
             or not (anatomy.flips or anatomy.crops),

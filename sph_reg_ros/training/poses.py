@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from sph_reg_ros.errors import require_setting
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
-from sph_reg_ros.training.require import require
 
 Range = tuple[float, float]
 
@@ -44,12 +44,14 @@ class PosePrior:
         }
         for name, (lowest, highest) in limits.items():
             low, high = getattr(self, name)
-            require(
+            require_setting(
                 lowest <= low <= high <= highest,
                 f'{name} must be two numbers, the first not the larger, '
                 f'in [{lowest:g}, {highest:g}]',
             )
-        require(all(0 <= mm < math.inf for mm in self.shift_mm), 'shift_mm must be three lengths')
+        require_setting(
+            all(0 <= mm < math.inf for mm in self.shift_mm), 'shift_mm must be three lengths'
+        )
 
     def nominal(self, centre_mm: Float64[Tensor, '3']) -> Float64[Tensor, '4 4']:
         """Return camera_from_ct in the middle of all ranges."""
@@ -108,7 +110,7 @@ class Displacement:
     def __post_init__(self) -> None:
         """Check ranges; raises ConfigError."""
         for field in fields(self):
-            require(
+            require_setting(
                 0 <= getattr(self, field.name) < math.inf,
                 f'{field.name} of a displacement must not be negative',
             )
@@ -136,7 +138,7 @@ class Displacements:
 
     def __post_init__(self) -> None:
         """Check that there is anything to draw from; raises ConfigError."""
-        require(sum(self._shares) > 0, 'all shares of the displacements are zero')
+        require_setting(sum(self._shares) > 0, 'all shares of the displacements are zero')
 
     @property
     def _shares(self) -> tuple[float, ...]:

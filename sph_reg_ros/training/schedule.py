@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from sph_reg_ros.training.require import require
+from sph_reg_ros.errors import require_setting
 
 OPTIMISERS = ('adam', 'adamw')
 COURSES = ('cosine', 'cyclic', 'constant')
@@ -49,15 +49,17 @@ class Schedule:
     def __post_init__(self) -> None:
         """Check ranges; raises ConfigError."""
         for name in ('images', 'batch', 'cycle_steps', 'log_steps', 'validation_steps'):
-            require(getattr(self, name) >= 1, f'{name} must be at least 1')
-        require(self.validation_images >= 2, 'validation_images must be at least 2')
-        require(self.optimiser in OPTIMISERS, f'optimiser must be one of {", ".join(OPTIMISERS)}')
-        require(self.course in COURSES, f'course must be one of {", ".join(COURSES)}')
-        require(0 < self.learning_rate < math.inf, 'learning_rate must be positive')
+            require_setting(getattr(self, name) >= 1, f'{name} must be at least 1')
+        require_setting(self.validation_images >= 2, 'validation_images must be at least 2')
+        require_setting(
+            self.optimiser in OPTIMISERS, f'optimiser must be one of {", ".join(OPTIMISERS)}'
+        )
+        require_setting(self.course in COURSES, f'course must be one of {", ".join(COURSES)}')
+        require_setting(0 < self.learning_rate < math.inf, 'learning_rate must be positive')
         for name in ('lowest_share', 'warmup_share'):
-            require(0 <= getattr(self, name) <= 1, f'{name} must lie in [0, 1]')
+            require_setting(0 <= getattr(self, name) <= 1, f'{name} must lie in [0, 1]')
         for name in ('weight_decay', 'clip_norm', 'checkpoint_s'):
-            require(0 <= getattr(self, name) < math.inf, f'{name} must not be negative')
+            require_setting(0 <= getattr(self, name) < math.inf, f'{name} must not be negative')
 
     def steps(self, devices: int) -> int:
         """Return how many steps make all images."""

@@ -48,7 +48,7 @@ def subjects_from(
         seed: of random parts.
     """
     return tuple(
-        Subject(tuple(_coarsened(volume.to(device), pixel_mm) for volume in volumes))
+        Subject(tuple(volume.to(device).coarsened(pixel_mm) for volume in volumes))
         for number, ct in enumerate(cts)
         for volumes in _variants(ct, anatomy, generator_of('cpu', 'crops', seed, number))
     )
@@ -77,11 +77,6 @@ def _variants(
         yield part
         if anatomy.flips:
             yield tuple(_mirrored(volume) for volume in part)
-
-
-def _coarsened(volume: AttenuationVolume, pixel_mm: float) -> AttenuationVolume:
-    i, j, k = (max(1, int(pixel_mm / spacing)) for spacing in volume.spacing_mm)
-    return volume if max(i, j, k) == 1 else volume.downsampled((i, j, k))
 
 
 def _random_box(shape: tuple[int, ...], generator: torch.Generator) -> tuple[slice, ...]:

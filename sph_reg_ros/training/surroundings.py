@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from sph_reg_ros.errors import require_setting
 from sph_reg_ros.geometry import Camera
-from sph_reg_ros.training.require import require
 
 ACCELERATORS = ('auto', 'cpu', 'cuda')
 
@@ -30,12 +30,12 @@ class Run:
 
     def __post_init__(self) -> None:
         """Check ranges; raises ConfigError."""
-        require(
+        require_setting(
             self.accelerator in ACCELERATORS,
             f'accelerator must be one of {", ".join(ACCELERATORS)}',
         )
         for name in ('devices', 'renderer_threads', 'network_threads', 'seed'):
-            require(getattr(self, name) >= 0, f'{name} must not be negative')
+            require_setting(getattr(self, name) >= 0, f'{name} must not be negative')
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,9 @@ class Imager:
 
     def __post_init__(self) -> None:
         """Check ranges; raises ConfigError."""
-        require(self.sdd_mm > 0 and min(self.field_mm) > 0, 'sdd_mm and field_mm must be positive')
+        require_setting(
+            self.sdd_mm > 0 and min(self.field_mm) > 0, 'sdd_mm and field_mm must be positive'
+        )
 
     def camera(self, size: tuple[int, int]) -> Camera:
         """Return the camera with the whole detector on `size` pixels (rows, columns)."""
@@ -79,6 +81,6 @@ class Anatomy:
 
     def __post_init__(self) -> None:
         """Check ranges; raises ConfigError."""
-        require(len(self.energies_kev) > 0, 'energies_kev must name an energy')
-        require(0 <= self.crops <= 100, 'crops must lie in [0, 100]')
-        require(16 <= self.cube_voxels <= 256, 'cube_voxels must lie in [16, 256]')
+        require_setting(len(self.energies_kev) > 0, 'energies_kev must name an energy')
+        require_setting(0 <= self.crops <= 100, 'crops must lie in [0, 100]')
+        require_setting(16 <= self.cube_voxels <= 256, 'cube_voxels must lie in [16, 256]')
