@@ -80,6 +80,7 @@ def _baseline(name: str, bench_ct: BenchCT, protocol: Protocol) -> Callable[...,
 def _config(name: str, protocol: Protocol) -> RegistrationConfig:
     rotation_rad, _, _, in_plane_mm, _, depth_mm = protocol.standard_deviations
     config = RegistrationConfig(
+        method='image',
         search_rotation_rad=rotation_rad,
         search_in_plane_mm=in_plane_mm,
         search_depth_mm=depth_mm,

@@ -1,5 +1,6 @@
 """The command sph-reg train: a network from CTs and a file of settings."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,12 @@ def train_command(
     output: Annotated[
         Path, typer.Option(help='Folder for checkpoint, log and weights of this network.')
     ],
+    licence: Annotated[
+        str, typer.Option(help='Of the weights, for their card; the settings have it otherwise.')
+    ] = '',
+    description: Annotated[
+        str, typer.Option(help='For the card of the weights, as the licence.')
+    ] = '',
     resume: Annotated[
         bool, typer.Option('--resume', help='Go on with the training in the folder, if any.')
     ] = False,
@@ -43,6 +50,11 @@ def train_command(
 
     with reported_errors():
         settings = read_config(config)
+        settings = replace(
+            settings,
+            licence=licence or settings.licence,
+            description=description or settings.description,
+        )
         job = Job(network, tuple(load_ct(path) for path in ct), settings)
         fabric = launched(settings.run)
         with training_bar(shown=fabric.is_global_zero) as report:

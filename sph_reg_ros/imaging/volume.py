@@ -1,6 +1,8 @@
 """The CT as the rest of the library sees it: Hounsfield units on a grid in the LPS world."""
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float64, Shaped
@@ -44,6 +46,21 @@ class CT:
                 ErrorCode.CT_UNREADABLE, 'the CT has NaN or infinite voxels: export it again'
             )
         require_grid(self.ct_from_index)
+
+    @cached_property
+    def content_hash(self) -> str:
+        """Return 64 hex digits that tell this CT from others, whatever file it came from.
+
+        SHA-256 of whole Hounsfield units and of the geometry to a micrometre, so that DICOM and a
+        NIfTI file written from it agree. The orders of voxels that files use do count.
+        """
+        digest = hashlib.sha256(repr(self.hounsfield.shape).encode())
+        limits = np.iinfo(np.int16)
+        whole = np.rint(self.hounsfield).clip(limits.min, limits.max)
+        digest.update(whole.astype('<i2', order='C').data)
+        # Adding 0 turns -0 into 0, which has other bytes.
+        digest.update((self.ct_from_index.round(3) + 0.0).astype('<f8', order='C').data)
+        return digest.hexdigest()
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:

@@ -60,12 +60,15 @@ class SO4Head(Head):
         return _unit(raw.unflatten(-1, (-1, 2, 4)))
 
     def start(self, raw: Float[Tensor, '8*K']) -> Float[Tensor, '8*K']:
-        """Return unit quaternions.
+        """Return the rotation that changes nothing, which stands for the nominal pose.
 
-        They are much longer than what images add to them at first, so that all images start near
-        each other: short vectors turn too much with every image, which slows training (measured).
+        Unit quaternions are much longer than what images add to them at first, so that all images
+        start near each other: short vectors turn too much with every image, which slows training
+        (measured).
         """
-        return self.project(raw).flatten()
+        scalar = torch.zeros_like(raw).unflatten(0, (-1, 4))
+        scalar[:, 0] = 1.0
+        return scalar.flatten()
 
     def residual(
         self, moving: Float[Tensor, 'B K 2 4'], fixed: Float[Tensor, 'B K 2 4']

@@ -82,7 +82,7 @@ def load(folder: Path) -> tuple['Network', Card]:
     try:
         tensors = from_bytes(data)
     except (SafetensorError, ValueError, KeyError, AttributeError) as error:
-        raise _invalid(weights.path, f'it is no safetensors file: {error}') from None
+        raise invalid(weights.path, f'it is no safetensors file: {error}') from None
     _require_finite(tensors)
     return _filled(weights, tensors), weights.card
 
@@ -113,11 +113,11 @@ def _checked(path: Path) -> tuple[Weights, bytes]:
             raise WeightsError(ErrorCode.WEIGHTS_MISSING, f'no such file: {needed}')
     card = Card.from_json(path.with_name(CARD_NAME).read_bytes())
     if path.stat().st_size > MAX_FILE_BYTES:
-        raise _invalid(path, f'it has more than {MAX_FILE_BYTES} bytes')
+        raise invalid(path, f'it has more than {MAX_FILE_BYTES} bytes')
     data = path.read_bytes()
     header = _header(path, data)
     if hashlib.sha256(data).hexdigest() != card.sha256:
-        raise _invalid(path, 'its SHA-256 is not the one on the card')
+        raise invalid(path, 'its SHA-256 is not the one on the card')
     tensors = tuple(name for name in header if name != '__metadata__')
     return Weights(path, card, tensors), data
 
@@ -125,9 +125,9 @@ def _checked(path: Path) -> tuple[Weights, bytes]:
 def _header(path: Path, data: bytes) -> dict[str, Any]:
     size = int.from_bytes(data[:8], 'little')
     if size > MAX_HEADER_BYTES:
-        raise _invalid(path, f'its header claims {size} bytes')
+        raise invalid(path, f'its header claims {size} bytes')
     if size == 0 or len(data) < 8 + size:
-        raise _invalid(path, 'it is cut off')
+        raise invalid(path, 'it is cut off')
     return parse_object(data[8 : 8 + size], path.name)
 
 
@@ -141,14 +141,14 @@ def _filled(weights: Weights, tensors: dict[str, 'Tensor']) -> 'Network':
         with torch.device('meta'):
             network = build(weights.card.kind, weights.card.network)
     except ConfigError as error:
-        raise _invalid(weights.path, f'its card describes no network: {error}') from None
+        raise invalid(weights.path, f'its card describes no network: {error}') from None
     expected = {name: _form(value) for name, value in network.state_dict().items()}
     found = {name: _form(value) for name, value in tensors.items()}
     if expected != found:
         wrong = sorted(name for name, _ in expected.items() ^ found.items())
-        raise _invalid(weights.path, f'it does not fit the network: {", ".join(wrong[:3])}')
+        raise invalid(weights.path, f'it does not fit the network: {", ".join(wrong[:3])}')
     if tuple(network.config.image_size) != weights.card.image_size:
-        raise _invalid(weights.path, 'its card names two image sizes')
+        raise invalid(weights.path, 'its card names two image sizes')
     if 'head.nominal' in tensors:
         _require_pose(weights.path, tensors['head.nominal'])
     network.load_state_dict(tensors, assign=True)
@@ -161,7 +161,7 @@ def _require_pose(path: Path, nominal: 'Tensor') -> None:
     try:
         se3.require_rigid(nominal, 'its nominal view')
     except PoseError as error:
-        raise _invalid(path, str(error)) from None
+        raise invalid(path, str(error)) from None
 
 
 def _form(tensor: 'Tensor') -> tuple[tuple[int, ...], str]:
@@ -174,7 +174,8 @@ def _require_finite(tensors: dict[str, 'Tensor']) -> None:
             raise WeightsError(ErrorCode.WEIGHTS_INVALID, f'{name} has weights that are no numbers')
 
 
-def _invalid(path: Path, reason: str) -> WeightsError:
+def invalid(path: Path, reason: str) -> WeightsError:
+    """Return the error for a weights file that is not what it should be."""
     return WeightsError(
         ErrorCode.WEIGHTS_INVALID, f'{path.name} cannot be used: {reason}; get the file again'
     )

@@ -1,6 +1,6 @@
 """Names that settings may take; they are needed without torch, which takes seconds to import."""
 
-METHODS = ('image',)
+METHODS = ('spherical', 'image')
 SIMILARITIES = (
     'ncc',
     'local_ncc',

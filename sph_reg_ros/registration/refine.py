@@ -1,31 +1,26 @@
 """From rough poses to one: the solver at every resolution, fewer poses at each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from sph_reg_ros.errors import SolverError
 from sph_reg_ros.geometry import se3
-from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.result import RunnerUp
 from sph_reg_ros.registration.search import distinct
-from sph_reg_ros.solvers import LMConfig, LMResult, RobustKernel, levenberg_marquardt
+from sph_reg_ros.registration.solve import Report, Solver
+from sph_reg_ros.solvers import LMResult
 
-ROUGH_PROMISE, COARSE_PROMISE, FINE_PROMISE = 1e-3, 1e-4, 3e-5
-"""Share of the cost that a step has to promise: rivals only have to be told apart, a coarse level
-has to bring the next one near, the last one has to end at the optimum."""
-SCOUT_ITERATIONS = 8
-"""Steps of a pose that has rivals: what is not near a good optimum by then hardly will be."""
+COARSE_PROMISE, FINE_PROMISE = 1e-4, 3e-5
+"""Share of the cost that a step has to promise: a coarse level has to bring the next one near, the
+last one has to end at the optimum."""
 SURVIVORS = (2, 1)
 """Distinct optima that go on after the first and after the second level."""
-
-Report = Callable[[Level, int, float], None]
 
 
 @dataclass(frozen=True)
@@ -66,7 +61,7 @@ def refine(
     Raises:
         SolverError: the CT is in view from no start, or the problem is degenerate.
     """
-    solve, runner_up, poses = _Solver(config, report), None, list(starts)
+    solve, runner_up, poses = Solver(config, report), None, list(starts)
     for index, level in enumerate(levels):
         last = level is levels[-1]
         rivals = len(poses) > 1
@@ -82,50 +77,6 @@ def refine(
                 best = solve(level.reweighted(poses[0]), poses[0], promise)
                 poses = [best.pose]
     return Refined(best, levels[-1].score(best.pose), solve.steps, runner_up)
-
-
-class _Solver:
-    """The solver with a count of its steps."""
-
-    def __init__(self, config: RegistrationConfig, report: Report) -> None:
-        self._config, self._report = config, report
-        self.steps = 0
-
-    def __call__(
-        self, level: Level, pose: Tensor, promise: float, max_iterations: int | None = None
-    ) -> LMResult:
-        config, before = self._config, self.steps
-        limit = max_iterations or config.max_iterations
-        settings = LMConfig(
-            min_promise=promise,
-            max_iterations=min(limit, config.max_iterations),
-            max_rotation=config.max_rotation_step_rad,
-            max_translation=config.max_translation_step_mm / TWIST_LENGTH_MM,
-            kernel=RobustKernel(config.robust_kernel),
-        )
-
-        def observe(iteration: int, cost: float) -> None:
-            self.steps = before + iteration
-            self._report(level, self.steps, cost)
-
-        return levenberg_marquardt(level.linearise, level.move, pose, settings, observe)
-
-    def each(self, level: Level, poses: Sequence[Tensor]) -> list[LMResult]:
-        """Return the results, lowest cost first, without those that see nothing of the CT.
-
-        Raises:
-            SolverError: of the first start, if none has a result.
-        """
-        results, failures = [], []
-        limit = SCOUT_ITERATIONS if len(poses) > 1 else None
-        for pose in poses:
-            try:
-                results.append(self(level, pose, ROUGH_PROMISE, limit))
-            except SolverError as error:
-                failures.append(error)
-        if not results:
-            raise failures[0]
-        return sorted(results, key=lambda result: result.cost)
 
 
 def _distinct_optima(results: list[LMResult], volume: AttenuationVolume) -> list[LMResult]:

@@ -1,6 +1,7 @@
 """What a registration is asked."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float32, Float64
@@ -11,6 +12,9 @@ from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.prior import PosePrior
+
+if TYPE_CHECKING:
+    from sph_reg_ros.registration.networks import Networks
 
 
 @dataclass(frozen=True)
@@ -58,16 +62,19 @@ class RegistrationRequest:
     Attributes:
         volume: attenuation of the CT.
         views: at least one; several need `fixed_from_camera` each.
-        initial_camera_from_ct: first guess [4, 4] (mm) for the first view.
+        initial_camera_from_ct: first guess [4, 4] (mm) for the first view; None: the networks find
+            one.
         config: settings.
         prior: what is known of the first view's pose beside the X-rays; None: nothing.
+        networks: trained on this CT (`networks.find_networks`); None: there are none.
     """
 
     volume: AttenuationVolume
     views: tuple[View, ...]
-    initial_camera_from_ct: Float64[Tensor, '4 4']
+    initial_camera_from_ct: Float64[Tensor, '4 4'] | None
     config: RegistrationConfig = field(default_factory=RegistrationConfig)
     prior: PosePrior | None = None
+    networks: 'Networks | None' = None
 
     def __post_init__(self) -> None:
         """Check that the views belong together; raises ImageError or PoseError."""
@@ -77,4 +84,16 @@ class RegistrationRequest:
             raise PoseError(
                 ErrorCode.IMAGER_POSE_MISSING, 'several views need fixed_from_camera for each'
             )
-        se3.require_rigid(self.initial_camera_from_ct, 'initial_camera_from_ct')
+        if self.initial_camera_from_ct is not None:
+            se3.require_rigid(self.initial_camera_from_ct, 'initial_camera_from_ct')
+
+    @property
+    def start(self) -> Float64[Tensor, '4 4']:
+        """Return the initial pose; raises PoseError INITIAL_POSE_MISSING if there is none."""
+        if self.initial_camera_from_ct is None:
+            raise PoseError(
+                ErrorCode.INITIAL_POSE_MISSING,
+                'no initial pose, and no networks that do without for this CT and this imager: '
+                'give one, or train networks (sph-reg train)',
+            )
+        return self.initial_camera_from_ct.double()

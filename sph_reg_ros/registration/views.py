@@ -3,7 +3,7 @@
 from weakref import WeakKeyDictionary
 
 import torch
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float32, Float64
 from torch import Tensor
 
 from sph_reg_ros.geometry import Camera, se3
@@ -25,11 +25,7 @@ def build_level(request: RegistrationRequest, height: int, backend: str) -> Leve
     similarities = tuple(
         prepare_similarity(name, view.line_integrals.cpu(), view.mask) for view in views
     )
-    distance = se3.transform_points(
-        request.initial_camera_from_ct, request.volume.centre[None]
-    ).norm()
-    pixel_mm = float(distance) / max(view.camera.focal_length for view in views)
-    volume = _coarsened(request.volume, pixel_mm)
+    volume = coarsened(request, max((view.camera for view in views), key=_focal_length))
     return Level(volume, views, similarities, poses, backend, request.prior)
 
 
@@ -53,16 +49,53 @@ def shrink(view: View, height: int) -> View:
     return View(total / weight.clamp(min=1e-6), camera, mask, view.fixed_from_camera)
 
 
+def seen_by(view: View, camera: Camera) -> View:
+    """Return a view as another camera in the same place sees it; what only that one sees is masked.
+
+    Args:
+        view: at any resolution; averaged to about that of the camera first.
+        camera: the other one.
+    """
+    ratio = camera.focal_length / view.camera.focal_length
+    view = shrink(view, min(view.camera.height, max(1, round(view.camera.height * ratio))))
+    usable = torch.ones_like(view.line_integrals) if view.mask is None else view.mask.float()
+    # Values behind the mask may be anything.
+    inside = torch.where(usable > 0, view.line_integrals, 0.0)
+    grid = _where_sampled(camera, view.camera)
+    image, weight = torch.nn.functional.grid_sample(
+        torch.stack([inside, usable])[None], grid[None], align_corners=False
+    )[0]
+    return View(image / weight.clamp(min=1e-6), camera, weight > 0.5, view.fixed_from_camera)
+
+
+def _where_sampled(camera: Camera, seen: Camera) -> Float32[Tensor, 'H W 2']:
+    """Return where each pixel of a camera lies in the image of another, as grid_sample counts."""
+    v, u = torch.meshgrid(
+        torch.arange(camera.height, dtype=torch.float64),
+        torch.arange(camera.width, dtype=torch.float64),
+        indexing='ij',
+    )
+    pixels = torch.stack([u, v, torch.ones_like(u)], -1)
+    at = (pixels @ torch.linalg.inv(camera.K).T @ seen.K.T)[..., :2]
+    return ((2 * at + 1) / torch.tensor([seen.width, seen.height]) - 1).float()
+
+
 def _mean_over_blocks(image: Tensor, height: int, width: int) -> Tensor:
     return torch.nn.functional.interpolate(image[None, None], (height, width), mode='area')[0, 0]
 
 
-def _coarsened(volume: AttenuationVolume, pixel_mm: float) -> AttenuationVolume:
+def coarsened(request: RegistrationRequest, camera: Camera) -> AttenuationVolume:
     """Return the CT averaged to voxels of about a pixel's size at the anatomy, cached."""
-    block = volume.block_of(pixel_mm)
+    volume = request.volume
+    distance = se3.transform_points(request.start, volume.centre[None]).norm()
+    block = volume.block_of(float(distance) / camera.focal_length)
     if max(block) == 1:
         return volume
     known = _SMALLER.setdefault(volume, {})
     if block not in known:
         known[block] = volume.downsampled(block)
     return known[block]
+
+
+def _focal_length(camera: Camera) -> float:
+    return camera.focal_length

@@ -49,27 +49,35 @@ class SimilarityLoss:
 
     Attributes:
         value: that the learned distance be that of the poses.
+        all_pairs: that it be so between all X-rays and renderings of a batch, by logarithms.
         direction: that its gradient point the same way.
+        pose: that each pair of quaternions be the pose itself; for the head so4 only.
         vector: that its residuals be those of the poses; for the head so4 only.
         conditioning: that no motion be harder to see than another, at equal poses.
         shortness: that quaternions be of some length before they are scaled to one.
         unit_mm: errors beyond it count linearly.
+        direction_share: of the pairs, whose gradients are looked at; they take most of the time.
     """
 
     value: float = 1.0
+    all_pairs: float = 0.0
     direction: float = 0.1
+    pose: float = 0.0
     vector: float = 0.0
     conditioning: float = 0.0
     shortness: float = 1.0
     unit_mm: float = 40.0
+    direction_share: float = 1.0
 
     def __post_init__(self) -> None:
         """Check ranges; raises ConfigError."""
         for entry in fields(self):
             require_setting(getattr(self, entry.name) >= 0, f'{entry.name} must not be negative')
         require_setting(self.unit_mm > 0, 'unit_mm must be positive')
+        require_setting(self.direction_share <= 1, 'direction_share must not exceed 1')
         require_setting(
-            self.value + self.direction + self.vector > 0, 'value, direction or vector must count'
+            self.value + self.all_pairs + self.direction + self.pose + self.vector > 0,
+            'one of value, all_pairs, direction, pose and vector must count',
         )
 
 
@@ -95,8 +103,8 @@ class SimilaritySettings:
     def __post_init__(self) -> None:
         """Check that head and loss fit; raises ConfigError."""
         require_setting(
-            self.loss.vector == 0 or self.network.head == 'so4',
-            'the loss vector is for the head so4',
+            self.loss.vector == self.loss.pose == 0 or self.network.head == 'so4',
+            'the losses vector and pose are for the head so4',
         )
 
 

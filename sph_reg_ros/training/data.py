@@ -7,12 +7,12 @@ import torch
 from jaxtyping import Bool, Float32, Float64
 from torch import Tensor
 
-from sph_reg_ros.geometry import Camera, se3
+from sph_reg_ros.geometry import Camera, se3, so4
 from sph_reg_ros.imaging.randomise import Randomisation, randomise
 from sph_reg_ros.networks.normalise import normalise
 from sph_reg_ros.rendering.render import render, render_with_jacobian
 from sph_reg_ros.training.chance import generator_of, seed_of
-from sph_reg_ros.training.losses import true_gradient, true_residual
+from sph_reg_ros.training.losses import true_gradient
 from sph_reg_ros.training.poses import Displacements, PosePrior
 from sph_reg_ros.training.stopwatch import Stopwatch
 from sph_reg_ros.training.subjects import Subject
@@ -47,7 +47,9 @@ class Pairs(NamedTuple):
         masks: pixels that count.
         renderings: line integrals.
         jacobians: their derivative by a twist xi of the pose.
-        true_residual: r* of the poses (`losses.true_residual`).
+        fixed_poses: poses of the X-rays in SO(4) (`so4.pose_embedding`).
+        moving_poses: of the renderings.
+        true_residual: r* of both (`so4.residual`).
         true_gradient: derivative of |r*|^2 / 2 by xi.
     """
 
@@ -55,6 +57,8 @@ class Pairs(NamedTuple):
     masks: Bool[Tensor, 'B H W']
     renderings: Float32[Tensor, 'B H W']
     jacobians: Float32[Tensor, 'B H W 6']
+    fixed_poses: Float32[Tensor, 'B 2 4']
+    moving_poses: Float32[Tensor, 'B 2 4']
     true_residual: Float32[Tensor, 'B 6']
     true_gradient: Float32[Tensor, 'B 6']
 
@@ -69,6 +73,7 @@ class Studio:
         prior: of poses.
         randomisation: of X-rays.
         stopwatch: measures rendering and randomising.
+        step_mm: distance of samples on a ray; the size of a voxel if None.
     """
 
     subjects: tuple[Subject, ...]
@@ -76,6 +81,7 @@ class Studio:
     prior: PosePrior
     randomisation: Randomisation
     stopwatch: Stopwatch
+    step_mm: float | None = None
 
     @property
     def device(self) -> torch.device:
@@ -96,7 +102,13 @@ class Studio:
         poses = self.prior.draw(count, subject.centre_mm, chance)
         energy = int(torch.randint(len(subject.volumes), (1,), generator=chance))
         with self.stopwatch.part(RENDERING, wait):
-            clean = render(subject.volumes[energy], poses, self.camera.K, self.camera.size)
+            clean = render(
+                subject.volumes[energy],
+                poses,
+                self.camera.K,
+                self.camera.size,
+                step_mm=self.step_mm,
+            )
         with self.stopwatch.part(RANDOMISING, wait):
             disturbing = generator_of(self.device, 'randomisation', *words)
             images, masks = randomise(clean, self.randomisation, disturbing)
@@ -121,13 +133,22 @@ class Studio:
         poses = se3.apply_twist(twists, xrays.camera_from_ct, centre_mm)
         with self.stopwatch.part(RENDERING, wait):
             renderings, jacobians = render_with_jacobian(
-                subject.volumes[0], poses, self.camera.K, self.camera.size
+                subject.volumes[0], poses, self.camera.K, self.camera.size, step_mm=self.step_mm
             )
-        apart = (poses, xrays.camera_from_ct, self.prior.nominal(centre_mm), centre_mm)
-        residual, gradient = (
-            of(*apart).to(self.device, torch.float32) for of in (true_residual, true_gradient)
+        nominal = self.prior.nominal(centre_mm)
+        fixed, moving = (
+            so4.pose_embedding(placed, nominal, centre_mm)
+            for placed in (xrays.camera_from_ct, poses)
         )
-        return Pairs(xrays.images, xrays.masks, renderings, jacobians, residual, gradient)
+        gradient = true_gradient(poses, fixed, nominal, centre_mm)
+        truth = (fixed, moving, so4.residual(moving, fixed), gradient)
+        return Pairs(
+            xrays.images,
+            xrays.masks,
+            renderings,
+            jacobians,
+            *(value.to(self.device, torch.float32) for value in truth),
+        )
 
 
 def step_words(seed: int, rank: int, step: int) -> Words:

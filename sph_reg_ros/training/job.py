@@ -1,5 +1,6 @@
 """One training from CTs and settings: what learns, where, and what to say of its weights."""
 
+import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +21,7 @@ from sph_reg_ros.training.data import Studio, seed_networks
 from sph_reg_ros.training.regressor_task import RegressorTask
 from sph_reg_ros.training.similarity_task import SimilarityTask
 from sph_reg_ros.training.stopwatch import Stopwatch
-from sph_reg_ros.training.subjects import Subject, data_hash, subjects_from
+from sph_reg_ros.training.subjects import Subject, subjects_from
 from sph_reg_ros.training.task import Task
 
 KINDS = ('regressor', 'similarity')
@@ -66,8 +67,8 @@ class Job:
 
     @cached_property
     def data_hash(self) -> str:
-        """Return the SHA-256 of all that the training reads."""
-        return data_hash(self.cts)
+        """Return the SHA-256 of all CTs, in hex digits."""
+        return hashlib.sha256(''.join(ct.content_hash for ct in self.cts).encode()).hexdigest()
 
     def task(self, device: torch.device | str) -> Task:
         """Return what learns, with CTs on a device and random weights; takes seconds."""
@@ -101,7 +102,7 @@ class Job:
         return Card(
             kind=self.kind,
             network={},
-            ct_hashes=tuple(ct.series_uid_hash for ct in self.cts),
+            ct_hashes=tuple(ct.content_hash for ct in self.cts),
             K=tuple(map(tuple, camera.K.tolist())),
             image_size=camera.size,
             training={**training, 'software': _software()},
@@ -129,7 +130,14 @@ class Job:
         subjects = subjects_from(self.cts, config.anatomy, pixel_mm, device, self.seed)
         if self.kind == 'regressor' and not self._is_single:
             subjects = self._with_cubes(subjects)
-        return Studio(subjects, camera, config.poses, config.randomisation, Stopwatch(device))
+        return Studio(
+            subjects,
+            camera,
+            config.poses,
+            config.randomisation,
+            Stopwatch(device),
+            config.anatomy.step_mm or None,
+        )
 
     def _with_cubes(self, subjects: Sequence[Subject]) -> tuple[Subject, ...]:
         voxels = self.config.anatomy.cube_voxels

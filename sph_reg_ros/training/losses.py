@@ -38,6 +38,25 @@ def value_loss(
     return huber_loss(learned_mm / unit_mm, true_mm / unit_mm, reduction='none')
 
 
+def ratio_loss(
+    learned_sq: Float[Tensor, 'B C'], true_sq: Float[Tensor, 'B C'], unit_mm: float = 40.0
+) -> Float[Tensor, 'B']:
+    """Return the mean of Huber's loss of log(1 + d) - log(1 + D), distances in units of `unit_mm`.
+
+    For distances far and near alike, where errors in mm would count the far ones only.
+
+    Args:
+        learned_sq: d^2 of the learned distances from each image to C others.
+        true_sq: those of the poses in SO(4).
+        unit_mm: errors of smaller distances count by their size, those of larger ones by its share.
+    """
+    learned, true = (
+        (MM_PER_DISTANCE / unit_mm * (sq + _SMALLEST_DISTANCE**2).sqrt()).log1p()
+        for sq in (learned_sq, true_sq)
+    )
+    return huber_loss(learned, true, reduction='none').mean(-1)
+
+
 def direction_loss(
     gradient: Float[Tensor, 'B 6'], true_gradient: Float[Tensor, 'B 6'], least: float = 1e-6
 ) -> Float[Tensor, 'B']:
@@ -103,37 +122,26 @@ def pose_gradient(
     return values, torch.einsum('bhw,bhwk->bk', slope, jacobians)
 
 
-def true_residual(
+def true_gradient(
     moving: Float64[Tensor, 'B 4 4'],
-    fixed: Float64[Tensor, 'B 4 4'],
+    fixed: Float64[Tensor, 'B 2 4'],
     reference: Float64[Tensor, '4 4'],
     centre_mm: Float64[Tensor, '3'],
 ) -> Float64[Tensor, 'B 6']:
-    """Return the residual r* of poses in SO(4); D = MM_PER_DISTANCE |r*|.
+    """Return the derivative of |r*|^2 / 2 by a twist xi of the moving poses; D = L |r*| / sqrt 2.
 
     Args:
-        moving: poses of the renderings.
-        fixed: poses of the X-rays.
+        moving: camera_from_ct of the renderings.
+        fixed: poses of the X-rays in SO(4).
         reference: camera_from_ct near all of them.
         centre_mm: middle of the CT.
     """
-    pairs = (so4.pose_embedding(poses, reference, centre_mm) for poses in (moving, fixed))
-    return so4.residual(*pairs)
-
-
-def true_gradient(
-    moving: Float64[Tensor, 'B 4 4'],
-    fixed: Float64[Tensor, 'B 4 4'],
-    reference: Float64[Tensor, '4 4'],
-    centre_mm: Float64[Tensor, '3'],
-) -> Float64[Tensor, 'B 6']:
-    """Return the derivative of |r*|^2 / 2 by a twist xi of the moving poses."""
     with torch.enable_grad():
         xi = moving.new_zeros(len(moving), 6).requires_grad_()
         twist = torch.cat([xi[:, :3], TWIST_LENGTH_MM * xi[:, 3:]], -1)
         moved = se3.apply_twist(twist, moving, centre_mm)
-        residual = true_residual(moved, fixed, reference, centre_mm)
-        (slope,) = torch.autograd.grad(residual.square().sum() / 2, xi)
+        apart = so4.residual(so4.pose_embedding(moved, reference, centre_mm), fixed)
+        (slope,) = torch.autograd.grad(apart.square().sum() / 2, xi)
     return slope
 
 

@@ -1,5 +1,6 @@
 """The encoder learns that distances of images be distances of poses."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,14 +30,14 @@ class Compared(NamedTuple):
         moving: features of the renderings.
         shortness: of all quaternions (`heads.Head.shortness`).
         half_squares: S.
-        gradient: dS / dxi.
+        gradient: dS / dxi of the first n.
     """
 
     fixed: Float[Tensor, 'B *features']
     moving: Float[Tensor, 'B *features']
     shortness: Float[Tensor, 'B']
     half_squares: Float[Tensor, 'B']
-    gradient: Float[Tensor, 'B 6']
+    gradient: Float[Tensor, 'n 6']
 
 
 class SimilarityModule(nn.Module):
@@ -50,7 +51,8 @@ class SimilarityModule(nn.Module):
 
     def forward(self, batch: Pairs) -> Losses:
         """Return the mean losses of a batch."""
-        compared = compare(self.network, batch)
+        sloped = math.ceil(self._loss.direction_share * len(batch.images))
+        compared = compare(self.network, batch, sloped=sloped)
         weights = {name: weight for name, weight in vars(self._loss).items() if name in self._parts}
         parts = {
             name: self._parts[name](self, compared, batch).mean()
@@ -64,8 +66,21 @@ class SimilarityModule(nn.Module):
         true_mm = losses.MM_PER_DISTANCE * batch.true_residual.norm(dim=-1)
         return losses.value_loss(2 * compared.half_squares, true_mm, self._loss.unit_mm)
 
+    def _all_pairs(self, compared: Compared, batch: Pairs) -> Tensor:
+        # Each rendering with all X-rays of its batch.
+        learned_sq = self.network.head.squared_distance(compared.moving[:, None], compared.fixed)
+        true_sq = so4.squared_distance(batch.moving_poses[:, None], batch.fixed_poses)
+        return losses.ratio_loss(learned_sq, true_sq, self._loss.unit_mm)
+
+    def _pose(self, compared: Compared, batch: Pairs) -> Tensor:
+        features = torch.cat([compared.fixed, compared.moving])
+        poses = torch.cat([batch.fixed_poses, batch.moving_poses])
+        apart = so4.residual(features, poses[:, None])
+        return losses.vector_loss(apart, torch.zeros_like(apart[:, 0]), self._loss.unit_mm)
+
     def _direction(self, compared: Compared, batch: Pairs) -> Tensor:
-        return losses.direction_loss(compared.gradient, batch.true_gradient)
+        true = batch.true_gradient[: len(compared.gradient)]
+        return losses.direction_loss(compared.gradient, true)
 
     def _vector(self, compared: Compared, batch: Pairs) -> Tensor:
         residual = so4.residual(compared.moving, compared.fixed)
@@ -84,6 +99,8 @@ class SimilarityModule(nn.Module):
 
     _parts = {
         'value': _value,
+        'all_pairs': _all_pairs,
+        'pose': _pose,
         'direction': _direction,
         'vector': _vector,
         'conditioning': _conditioning,
@@ -145,29 +162,37 @@ class SimilarityTask:
         }
 
 
-def compare(network: SphericalEncoder, batch: Pairs, for_training: bool = True) -> Compared:
+def compare(
+    network: SphericalEncoder, batch: Pairs, for_training: bool = True, sloped: int | None = None
+) -> Compared:
     """Encode X-rays and renderings, and derive S = d^2 / 2 by the poses of the renderings.
 
     Args:
         network: the encoder.
         batch: what it shall compare.
         for_training: keep what is needed to back-propagate.
+        sloped: for how many pairs S is derived, the first ones; all if None.
     """
     with torch.set_grad_enabled(for_training):
         raw_fixed = network.raw(batch.images)
         fixed = network.head.project(raw_fixed)
+        count = len(batch.images) if sloped is None else sloped
+        raw_rest = network.raw(normalise(batch.renderings[count:], batch.masks[count:]))
     kept: list[Tensor] = []
 
     def half_squares(renderings: Tensor) -> Tensor:
-        raw = network.raw(normalise(renderings, batch.masks))
-        kept.extend((raw, network.head.project(raw)))
-        return network.head.squared_distance(kept[1], fixed) / 2
+        kept.append(network.raw(normalise(renderings, batch.masks[:count])))
+        found = network.head.project(kept[0])
+        return network.head.squared_distance(found, fixed[:count]) / 2
 
     values, gradient = losses.pose_gradient(
-        half_squares, batch.renderings, batch.jacobians, for_training
+        half_squares, batch.renderings[:count], batch.jacobians[:count], for_training
     )
-    shortness = network.head.shortness(raw_fixed) + network.head.shortness(kept[0])
-    found = Compared(fixed, kept[1], shortness, values, gradient)
+    raw_moving = torch.cat([kept[0], raw_rest])
+    moving = network.head.project(raw_moving)
+    rest = network.head.squared_distance(moving[count:], fixed[count:]) / 2
+    shortness = network.head.shortness(raw_fixed) + network.head.shortness(raw_moving)
+    found = Compared(fixed, moving, shortness, torch.cat([values, rest]), gradient)
     return found if for_training else Compared(*(value.detach() for value in found))
 
 

@@ -1,10 +1,8 @@
 """The CTs that a training looks at, as its renderer takes them."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from jaxtyping import Float32, Float64
 from torch import Tensor
@@ -52,16 +50,6 @@ def subjects_from(
         for number, ct in enumerate(cts)
         for volumes in _variants(ct, anatomy, generator_of('cpu', 'crops', seed, number))
     )
-
-
-def data_hash(cts: Sequence[CT]) -> str:
-    """Return the SHA-256 of voxels and geometry of all CTs, in hex digits."""
-    digest = hashlib.sha256()
-    for ct in cts:
-        digest.update(repr((ct.hounsfield.shape, ct.hounsfield.dtype.str)).encode())
-        digest.update(np.ascontiguousarray(ct.hounsfield).data)
-        digest.update(np.ascontiguousarray(ct.ct_from_index).data)
-    return digest.hexdigest()
 
 
 def _variants(

@@ -1,5 +1,6 @@
 """What both networks are trained with: machine, imager and CTs."""
 
+import math
 from dataclasses import dataclass
 
 from sph_reg_ros.errors import require_setting
@@ -72,15 +73,18 @@ class Anatomy:
         flips: take each CT mirrored left to right as well, as one more.
         crops: random parts of each CT to take as well.
         cube_voxels: edge of the cube that a regressor for several CTs sees of each.
+        step_mm: distance of samples on a ray; 0: the size of a voxel.
     """
 
     energies_kev: tuple[float, ...] = (60.0, 50.0, 75.0)
     flips: bool = False
     crops: int = 0
     cube_voxels: int = 64
+    step_mm: float = 0.0
 
     def __post_init__(self) -> None:
         """Check ranges; raises ConfigError."""
         require_setting(len(self.energies_kev) > 0, 'energies_kev must name an energy')
         require_setting(0 <= self.crops <= 100, 'crops must lie in [0, 100]')
         require_setting(16 <= self.cube_voxels <= 256, 'cube_voxels must lie in [16, 256]')
+        require_setting(0 <= self.step_mm < math.inf, 'step_mm must not be negative')

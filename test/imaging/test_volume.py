@@ -56,3 +56,15 @@ def test_orientation_names_the_nearest_patient_directions(columns, letters):
     grid = np.eye(4)
     grid[:3, :3] = np.array(columns).T
     assert orientation_letters(grid) == letters
+
+
+def test_the_content_hash_tells_voxels_and_geometry_but_not_the_type_of_numbers():
+    ct = CT(VOXELS, GRID, 'name')
+    assert len(ct.content_hash) == 64
+    same = CT(VOXELS.astype(np.float32) + np.float32(0.3), affine(a03=1e-5), 'another name')
+    assert ct.content_hash == same.content_hash
+    changed = VOXELS.copy()
+    changed[1, 2, 3] = 1
+    others = [CT(changed, GRID, 'name'), CT(VOXELS, affine(a03=0.01), 'name')]
+    others.append(CT(VOXELS.swapaxes(1, 2), GRID, 'name'))
+    assert len({each.content_hash for each in (ct, *others)}) == 4

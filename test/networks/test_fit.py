@@ -5,41 +5,44 @@ import torch
 from cards import CARD
 
 from sph_reg_ros.geometry import Camera
-from sph_reg_ros.networks.fit import camera_of, misfit
+from sph_reg_ros.networks.fit import camera_of, covered_share, fits_ct
 
 CT = CARD.ct_hashes[0]
+TRAINED = camera_of(CARD)
 
 
-def scaled(focal: float = 1.0, shift: float = 0.0) -> Camera:
-    K = torch.tensor(CARD.K, dtype=torch.float64)
-    K[:2, :2] *= focal
-    K[0, 2] += shift
-    return Camera(K, *CARD.image_size)
-
-
-def test_the_camera_on_the_card_fits_at_every_resolution():
-    camera = camera_of(CARD)
-    assert camera.size == CARD.image_size and camera.K.tolist() == [list(row) for row in CARD.K]
-    for size in ((32, 32), (1024, 1024), (16, 16)):
-        assert misfit(CARD, CT, camera.rescale(*size)) == ''
-
-
-def test_a_camera_that_hardly_differs_fits():
-    assert misfit(CARD, CT, scaled(focal=1.01)) == ''
-    assert misfit(CARD, CT, scaled(shift=0.2)) == ''
+def test_the_camera_on_the_card_is_that_of_the_images():
+    assert TRAINED.size == CARD.image_size and TRAINED.K.tolist() == [list(row) for row in CARD.K]
 
 
 @pytest.mark.parametrize(
-    'camera', [scaled(focal=1.05), scaled(shift=2.0), scaled().flip(horizontal=True)]
+    'camera',
+    [
+        TRAINED,
+        TRAINED.rescale(1024, 1024),
+        TRAINED.flip(horizontal=True),
+        TRAINED.rotate90(1),
+        TRAINED.crop(-8, -8, TRAINED.height + 16, TRAINED.width + 16),
+    ],
 )
-def test_a_camera_with_another_view_does_not_fit(camera):
-    assert 'another camera' in misfit(CARD, CT, camera)
+def test_the_same_or_a_larger_field_of_view_covers_all(camera):
+    assert covered_share(TRAINED, camera) == 1.0
+
+
+def test_a_smaller_field_of_view_covers_its_share():
+    height, width = TRAINED.size
+    half = TRAINED.crop(0, 0, height // 2, width)
+    assert covered_share(TRAINED, half) == pytest.approx(0.5, abs=1 / height)
+    quarter = TRAINED.crop(height // 4, width // 4, height // 2, width // 2)
+    assert covered_share(TRAINED, quarter) == pytest.approx(0.25, abs=2 / height)
+    beside = Camera(TRAINED.K - torch.tensor([[0.0, 0, 2 * width], [0, 0, 0], [0, 0, 0]]), 16, 16)
+    assert covered_share(TRAINED, beside) == 0.0
 
 
 def test_weights_for_one_ct_fit_no_other():
-    assert 'another CT' in misfit(CARD, 'ffff', camera_of(CARD))
-    assert misfit(replace(CARD, ct_hashes=(CT, 'ffff')), 'ffff', camera_of(CARD)) == ''
+    assert fits_ct(CARD, CT) and not fits_ct(CARD, 'ffff')
+    assert fits_ct(replace(CARD, ct_hashes=(CT, 'ffff')), 'ffff')
 
 
 def test_weights_that_look_at_the_ct_fit_any():
-    assert misfit(replace(CARD, kind='agnostic_regressor'), 'ffff', camera_of(CARD)) == ''
+    assert fits_ct(replace(CARD, kind='agnostic_regressor'), 'ffff')

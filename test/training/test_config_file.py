@@ -78,7 +78,7 @@ def test_a_group_may_name_only_some_of_its_settings():
         ({'similarity': {'loss': {'value': 0.0, 'direction': 0.0}}}, 'must count'),
         (
             {'similarity': {'network': {'head': 'sphere'}, 'loss': {'vector': 1.0}}},
-            'similarity: the loss vector',
+            'similarity: the losses vector',
         ),
         ([1], 'the file must hold names'),
     ],

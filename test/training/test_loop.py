@@ -55,7 +55,7 @@ def test_a_training_ends_with_weights_that_can_be_used(kind, tmp_path):
     trained = train(job, tmp_path)
     assert trained.is_complete and trained.steps == 20
     network, card = weights.load(tmp_path / WEIGHTS_FOLDER)
-    assert (card.kind, card.ct_hashes) == (kind, ('ct0',))
+    assert (card.kind, card.ct_hashes) == (kind, (job.cts[0].content_hash,))
     assert card.accuracy == trained.accuracy and len(card.accuracy) == 4
     assert card.training['step'] == 20 and card.training['seed'] == 0
     assert card.training[kind]['schedule']['images'] == 40

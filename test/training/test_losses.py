@@ -5,7 +5,7 @@ import torch
 from phantoms import pose_in_front, smooth_phantom
 from render_scenes import CAMERA
 
-from sph_reg_ros.geometry import se3
+from sph_reg_ros.geometry import se3, so4
 from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
 from sph_reg_ros.rendering.render import render, render_with_jacobian
 from sph_reg_ros.training import losses
@@ -26,6 +26,16 @@ def moved(xi: torch.Tensor, poses: torch.Tensor) -> torch.Tensor:
     return se3.apply_twist(twist, poses, VOLUME.centre)
 
 
+def in_so4(poses: torch.Tensor, reference: torch.Tensor = POSE) -> torch.Tensor:
+    return so4.pose_embedding(poses, reference, VOLUME.centre)
+
+
+def true_residual(
+    moving: torch.Tensor, fixed: torch.Tensor, reference: torch.Tensor = POSE
+) -> torch.Tensor:
+    return so4.residual(in_so4(moving, reference), in_so4(fixed, reference))
+
+
 def test_the_value_loss_is_0_where_distances_agree_and_grows_linearly_far_away():
     true_mm = torch.tensor([5.0, 50.0, 50.0, 50.0])
     learned_mm = torch.tensor([5.0, 50.0, 130.0, 170.0])
@@ -39,6 +49,18 @@ def test_the_value_loss_has_a_slope_where_images_are_encoded_alike():
     learned_sq = torch.zeros(1, requires_grad=True)
     losses.value_loss(learned_sq, torch.tensor([10.0])).sum().backward()
     assert torch.isfinite(learned_sq.grad).all() and learned_sq.grad < 0
+
+
+def test_the_ratio_loss_is_0_where_distances_agree_and_weighs_far_and_near_errors_by_their_share():
+    true_sq = (torch.tensor([[4.0, 400.0, 4000.0]]) / losses.MM_PER_DISTANCE).square()
+    assert losses.ratio_loss(true_sq, true_sq).abs().max() < 1e-10
+    tenth_more = (true_sq * 1.1**2).split(1, -1)
+    near, far, farther = (
+        float(losses.ratio_loss(found, true, 40.0))
+        for found, true in zip(tenth_more, true_sq.split(1, -1), strict=True)
+    )
+    assert near < 0.05 * far
+    assert farther == pytest.approx(far, rel=0.2)
 
 
 def test_the_direction_loss_ignores_lengths_and_is_4_for_each_opposite_part():
@@ -60,7 +82,7 @@ def test_a_part_without_a_true_direction_does_not_count():
 
 
 def test_the_vector_loss_is_0_where_every_pair_has_the_residual_of_the_poses():
-    true = losses.true_residual(small_poses(4), small_poses(4, seed=1), POSE, VOLUME.centre)
+    true = true_residual(small_poses(4), small_poses(4, seed=1))
     same = true[:, None].expand(4, 3, 6)
     assert losses.vector_loss(same, true).abs().max() == 0
     assert (losses.vector_loss(same.roll(1, -1), true) > 1e-4).all()
@@ -68,7 +90,7 @@ def test_the_vector_loss_is_0_where_every_pair_has_the_residual_of_the_poses():
 
 def test_the_true_distance_of_small_displacements_is_that_of_the_twist():
     xi = 0.01 * torch.randn(9, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    residual = losses.true_residual(moved(xi, POSE), POSE.expand(9, 4, 4), POSE, VOLUME.centre)
+    residual = true_residual(moved(xi, POSE), POSE.expand(9, 4, 4))
     mm = losses.MM_PER_DISTANCE * residual.norm(dim=-1)
     assert torch.allclose(mm, TWIST_LENGTH_MM * xi.norm(dim=-1), rtol=1e-3)
 
@@ -77,12 +99,12 @@ def test_the_true_gradient_is_the_derivative_of_half_the_squared_distance():
     moving, fixed = small_poses(3), small_poses(3, seed=1)
 
     def energy(xi: torch.Tensor) -> torch.Tensor:
-        residual = losses.true_residual(moved(xi, moving), fixed, POSE, VOLUME.centre)
+        residual = true_residual(moved(xi, moving), fixed)
         return residual.square().sum(-1) / 2
 
     h = 1e-5
     slopes = [(energy(h * e) - energy(-h * e)) / (2 * h) for e in torch.eye(6).double()]
-    found = losses.true_gradient(moving, fixed, POSE, VOLUME.centre)
+    found = losses.true_gradient(moving, in_so4(fixed), POSE, VOLUME.centre)
     assert torch.allclose(found, torch.stack(slopes, -1), rtol=1e-5, atol=1e-7)
 
 
@@ -90,7 +112,7 @@ def test_the_conditioning_loss_of_the_poses_own_residual_is_0_at_equal_poses():
     pose = small_poses(1)
 
     def residual(xi: torch.Tensor) -> torch.Tensor:
-        return losses.true_residual(moved(xi, pose[0])[None], pose, pose[0], VOLUME.centre)[0]
+        return true_residual(moved(xi, pose[0])[None], pose, pose[0])[0]
 
     J = torch.func.jacrev(residual)(torch.zeros(6, dtype=torch.float64))
     assert losses.conditioning_loss(J[None]) < 1e-12

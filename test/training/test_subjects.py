@@ -7,7 +7,7 @@ from training_jobs import small_ct
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.attenuation import attenuation_from_hounsfield
 from sph_reg_ros.rendering.render import render
-from sph_reg_ros.training.subjects import data_hash, subjects_from
+from sph_reg_ros.training.subjects import subjects_from
 from sph_reg_ros.training.surroundings import Anatomy
 
 ONE_ENERGY = Anatomy(energies_kev=(60.0,))
@@ -60,13 +60,3 @@ def test_a_random_part_of_a_ct_stays_where_it_is():
         i, j, k = shift[:3, 3].round().int().tolist()
         depth, height, width = volume.shape
         assert torch.equal(full.mu[k : k + depth, j : j + height, i : i + width], volume.mu)
-
-
-def test_the_data_hash_tells_voxels_and_geometry():
-    ct = small_ct()
-    shifted = replace(ct, ct_from_index=ct.ct_from_index + np.eye(4) * [[0], [0], [0], [0]])
-    assert data_hash([ct]) == data_hash([shifted])
-    moved = ct.ct_from_index.copy()
-    moved[0, 3] += 1
-    others = [[replace(ct, ct_from_index=moved)], [small_ct(1)], [ct, ct]]
-    assert len({data_hash(cts) for cts in [[ct], *others]}) == 4

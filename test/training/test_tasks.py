@@ -13,7 +13,7 @@ from sph_reg_ros.networks.agnostic import AgnosticRegressor
 from sph_reg_ros.networks.regressor import PoseRegressor
 from sph_reg_ros.training.config_file import config_from
 from sph_reg_ros.training.job import Job
-from sph_reg_ros.training.similarity_task import SimilarityModule, compare
+from sph_reg_ros.training.similarity_task import Compared, SimilarityModule, compare
 from sph_reg_ros.training.task import LOSS
 
 
@@ -107,7 +107,9 @@ def test_the_gradient_of_the_similarity_is_its_derivative_by_the_pose():
         assert torch.allclose(compared.gradient[:, axis], slope, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize('name', ['value', 'direction', 'vector', 'conditioning'])
+@pytest.mark.parametrize(
+    'name', ['value', 'all_pairs', 'direction', 'pose', 'vector', 'conditioning']
+)
 def test_every_loss_of_the_similarity_reaches_the_weights(name):
     weights = {'value': 0.0, 'direction': 0.0, 'shortness': 0.0, name: 1.0}
     if name == 'conditioning':
@@ -118,6 +120,30 @@ def test_every_loss_of_the_similarity_reaches_the_weights(name):
     parts[LOSS].backward()
     first = next(task.network.body.parameters())
     assert torch.isfinite(first.grad).all() and first.grad.abs().max() > 0
+
+
+def test_gradients_of_a_share_of_the_pairs_change_nothing_but_the_direction_loss():
+    tasks = [with_loss('similarity', direction_share=share).task('cpu') for share in (1.0, 0.5)]
+    tasks[1].network.load_state_dict(tasks[0].network.state_dict())
+    batch = tasks[0].batch(4, ('test',))
+    whole, half = (task.module(batch) for task in tasks)
+    assert torch.isclose(whole['value'], half['value'])
+    assert not torch.isclose(whole['direction'], half['direction'])
+    compared = compare(tasks[0].network, batch, sloped=2)
+    assert compared.gradient.shape == (2, 6) and compared.half_squares.shape == (4,)
+
+
+def test_poses_themselves_as_features_have_no_pose_loss_and_all_distances_agree():
+    module = with_loss('similarity', pose=1.0, all_pairs=1.0).task('cpu').module
+    batch = small_job('similarity').task('cpu').batch(4, ('test',))
+    fixed, moving = (p[:, None].expand(4, 5, 2, 4) for p in (batch.fixed_poses, batch.moving_poses))
+    exact = Compared(fixed, moving, *(torch.zeros(4) for _ in range(3)))
+    assert module._pose(exact, batch).max() < 1e-10
+    module.network.head.log_weights = nn.Parameter(torch.zeros(5))
+    assert module._all_pairs(exact, batch).max() < 1e-8
+    swapped = exact._replace(moving=moving.roll(1, 0))
+    assert module._pose(swapped, batch)[4:].min() > 1e-4
+    assert module._all_pairs(swapped, batch).min() > 1e-4
 
 
 def test_the_whole_loss_is_the_weighted_sum_of_its_parts():

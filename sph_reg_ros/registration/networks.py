@@ -1,0 +1,110 @@
+"""The two networks of a registration: one gives a start, one compares."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxtyping import Float64
+from torch import Tensor
+
+from sph_reg_ros.geometry import Camera
+from sph_reg_ros.imaging.volume import CT
+from sph_reg_ros.networks import weights
+from sph_reg_ros.networks.build import Network
+from sph_reg_ros.networks.card import Card
+from sph_reg_ros.networks.encoder import SphericalEncoder
+from sph_reg_ros.networks.fit import LEAST_COVERED, camera_of, covered_share, fits_ct
+from sph_reg_ros.networks.normalise import normalise
+from sph_reg_ros.networks.regressor import PoseRegressor
+from sph_reg_ros.registration.request import View
+from sph_reg_ros.registration.views import seen_by
+
+REGRESSOR, SIMILARITY = 'regressor', 'similarity'
+
+
+@dataclass(frozen=True, eq=False)
+class Networks:
+    """Pose regressor and encoder of one CT.
+
+    Attributes:
+        regressor: an X-ray to its pose.
+        regressor_camera: of the X-rays that it takes.
+        encoder: of the learned similarity.
+        encoder_camera: of the images that it takes.
+        name: of their folder, for messages.
+    """
+
+    regressor: PoseRegressor
+    regressor_camera: Camera
+    encoder: SphericalEncoder
+    encoder_camera: Camera
+    name: str = ''
+
+    def misfit(self, camera: Camera) -> str:
+        """Return why X-rays of a camera are not for these networks, or '' if they are."""
+        share = min(
+            covered_share(trained, camera)
+            for trained in (self.regressor_camera, self.encoder_camera)
+        )
+        if share >= LEAST_COVERED:
+            return ''
+        return (
+            f'the networks expect a larger field of view: the X-ray shows {share:.0%} of it, '
+            f'{LEAST_COVERED:.0%} are needed'
+        )
+
+    def regress(self, view: View) -> Float64[Tensor, '4 4']:
+        """Return camera_from_ct of an X-ray without any initial guess."""
+        seen = seen_by(view, self.regressor_camera)
+        assert seen.mask is not None
+        image = normalise(seen.line_integrals[None], seen.mask[None])
+        place = next(self.regressor.parameters())
+        pose: Tensor = self.regressor(image.to(place))[0].cpu().double()
+        return pose
+
+
+def find_networks(ct: CT, folders: Sequence[Path]) -> Networks | None:
+    """Return the first networks that know a CT, or None.
+
+    Args:
+        ct: the CT.
+        folders: each holds `regressor` and `similarity`, as `sph-reg train` writes weights, or
+            holds folders that do.
+
+    Raises:
+        WeightsError: WEIGHTS_INVALID if weights for this CT cannot be used.
+    """
+    for folder in _candidates(folders):
+        regressor, similarity = folder / REGRESSOR, folder / SIMILARITY
+        cards = [weights.read_weights(path).card for path in (regressor, similarity)]
+        if all(fits_ct(card, ct.content_hash) for card in cards):
+            return load_networks(folder)
+    return None
+
+
+def load_networks(folder: Path) -> Networks:
+    """Return the networks in a folder with `regressor` and `similarity`.
+
+    Raises:
+        WeightsError: WEIGHTS_MISSING, or WEIGHTS_INVALID if they are not what they should be.
+    """
+    regressor, regressor_card = _load(folder / REGRESSOR, PoseRegressor)
+    encoder, encoder_card = _load(folder / SIMILARITY, SphericalEncoder)
+    assert isinstance(regressor, PoseRegressor) and isinstance(encoder, SphericalEncoder)
+    return Networks(
+        regressor, camera_of(regressor_card), encoder, camera_of(encoder_card), folder.name
+    )
+
+
+def _candidates(folders: Sequence[Path]) -> Iterator[Path]:
+    for folder in folders:
+        for path in (folder, *(sorted(folder.iterdir()) if folder.is_dir() else ())):
+            if all((path / name).is_dir() for name in (REGRESSOR, SIMILARITY)):
+                yield path
+
+
+def _load(folder: Path, expected: type) -> tuple[Network, Card]:
+    network, card = weights.load(folder)
+    if not isinstance(network, expected):
+        raise weights.invalid(folder, f'it is a {card.kind}, where another network is needed')
+    return network, card

@@ -1,0 +1,145 @@
+"""Registration that starts from networks, with fresh ones whose answers are known.
+
+A fresh regressor answers with its nominal view, and fresh random features already compare images.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from cards import CARD
+from network_sizes import TINY_ENCODER, TINY_REGRESSOR
+from phantoms import pose_in_front, smooth_phantom
+from registration_scenes import CAMERA, CONFIG, assert_close, moved, xray
+from training_jobs import small_ct
+
+from sph_reg_ros.errors import ErrorCode, PoseError, WeightsError
+from sph_reg_ros.geometry import Camera, se3
+from sph_reg_ros.networks import weights
+from sph_reg_ros.networks.encoder import SphericalEncoder
+from sph_reg_ros.networks.regressor import PoseRegressor
+from sph_reg_ros.registration.networks import Networks, find_networks
+from sph_reg_ros.registration.pipeline import register
+from sph_reg_ros.registration.request import RegistrationRequest, View
+
+VOLUME = smooth_phantom()
+TRUTH = pose_in_front(VOLUME)
+CT = small_ct()
+
+
+def networks(nominal: torch.Tensor, camera: Camera = CAMERA) -> Networks:
+    """Return networks whose regressor always answers `nominal`."""
+    torch.manual_seed(0)
+    regressor = PoseRegressor(TINY_REGRESSOR, nominal, VOLUME.centre)
+    encoder = SphericalEncoder(replace(TINY_ENCODER, image_size=(48, 48)))
+    return Networks(
+        regressor.eval().requires_grad_(False),
+        camera.rescale(32, 32),
+        encoder.eval().requires_grad_(False),
+        camera.rescale(48, 48),
+        'phantom',
+    )
+
+
+def request(found: Networks | None, initial=None, truth=TRUTH, **config) -> RegistrationRequest:
+    view = View(xray(VOLUME, truth), CAMERA)
+    return RegistrationRequest(VOLUME, (view,), initial, replace(CONFIG, **config), networks=found)
+
+
+def test_networks_find_the_start_where_there_is_no_initial_pose():
+    result = register(request(networks(moved(VOLUME, TRUTH, seed=1))))
+    assert (result.method, len(result.warnings)) == ('spherical', 1)
+    assert_close(VOLUME, result.camera_from_ct[0], TRUTH)
+    assert result.similarity_before < result.similarity_after
+    assert {'regress', 'networks', 'refine'} < set(result.timings_s)
+
+
+def test_a_good_initial_pose_saves_what_a_regressor_has_wrong():
+    lost = moved(VOLUME, TRUTH, seed=2, degrees=170.0)
+    result = register(request(networks(lost), moved(VOLUME, TRUTH, seed=1)))
+    assert result.method == 'spherical'
+    assert_close(VOLUME, result.camera_from_ct[0], TRUTH)
+
+
+def test_two_views_are_registered_without_an_initial_pose():
+    side = se3.exp(torch.tensor([0.0, 0.9, 0.0, 0, 0, 0], dtype=torch.float64))
+    second_from_first = se3.from_parts(side[:3, :3], torch.tensor([-560.0, 0, 250]).double())
+    views = (
+        View(xray(VOLUME, TRUTH), CAMERA, None, torch.eye(4, dtype=torch.float64)),
+        View(
+            xray(VOLUME, second_from_first @ TRUTH),
+            CAMERA,
+            None,
+            se3.inverse(second_from_first),
+        ),
+    )
+    found = networks(moved(VOLUME, TRUTH, seed=1))
+    result = register(replace(request(found), views=views))
+    assert result.method == 'spherical' and len(result.camera_from_ct) == 2
+    assert_close(VOLUME, result.camera_from_ct[0], TRUTH)
+
+
+def test_without_networks_an_initial_pose_is_needed():
+    for absent in (request(None), request(networks(TRUTH), method='image')):
+        with pytest.raises(PoseError) as error:
+            register(absent)
+        assert error.value.code == ErrorCode.INITIAL_POSE_MISSING
+
+
+@pytest.mark.parametrize(
+    'found, reason',
+    [
+        (None, 'no networks for this CT'),
+        (networks(TRUTH, CAMERA.crop(-48, -48, 192, 192)), 'larger field of view: .* 25%'),
+    ],
+)
+def test_where_networks_do_not_serve_images_do_and_the_result_says_so(found, reason):
+    result = register(request(found, moved(VOLUME, TRUTH, seed=1)))
+    assert result.method == 'image'
+    with pytest.raises(AssertionError, match=f'method image instead of spherical: .*{reason}'):
+        raise AssertionError(' '.join(result.warnings))
+    assert_close(VOLUME, result.camera_from_ct[0], TRUTH)
+
+
+def test_method_image_uses_no_networks_and_has_nothing_to_say_about_it():
+    lost = networks(moved(VOLUME, TRUTH, seed=2, degrees=170.0))
+    result = register(request(lost, moved(VOLUME, TRUTH, seed=1), method='image'))
+    assert result.method == 'image' and not any('networks' in text for text in result.warnings)
+
+
+def saved(folder: Path, ct_hash: str) -> Path:
+    made = networks(TRUTH)
+    card = replace(CARD, ct_hashes=(ct_hash,))
+    for name, network in (('regressor', made.regressor), ('similarity', made.encoder)):
+        size = tuple(network.config.image_size)
+        weights.save(network, folder / name, replace(card, image_size=size))
+    return folder
+
+
+def test_networks_are_found_by_the_voxels_of_the_ct_below_any_folder(tmp_path):
+    saved(tmp_path / 'a' / 'other', 'ffff')
+    saved(tmp_path / 'b' / 'mine', CT.content_hash)
+    found = find_networks(CT, [tmp_path / 'absent', tmp_path / 'a', tmp_path / 'b'])
+    assert found is not None and found.name == 'mine'
+    assert torch.equal(found.regressor.head.nominal, TRUTH)
+    assert find_networks(CT, [tmp_path / 'b' / 'mine']) is not None
+    assert find_networks(CT, [tmp_path / 'a']) is None
+
+
+def test_broken_weights_are_refused_and_not_passed_over(tmp_path):
+    folder = saved(tmp_path, CT.content_hash)
+    path = folder / 'similarity' / 'model.safetensors'
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(WeightsError) as error:
+        find_networks(CT, [tmp_path])
+    assert error.value.code == ErrorCode.WEIGHTS_INVALID
+
+
+def test_networks_in_each_others_place_are_refused(tmp_path):
+    folder = saved(tmp_path, CT.content_hash)
+    (folder / 'regressor').rename(folder / 'x')
+    (folder / 'similarity').rename(folder / 'regressor')
+    (folder / 'x').rename(folder / 'similarity')
+    with pytest.raises(WeightsError):
+        find_networks(CT, [tmp_path])
