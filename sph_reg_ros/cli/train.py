@@ -26,6 +26,13 @@ def train_command(
     output: Annotated[
         Path, typer.Option(help='Folder for checkpoint, log and weights of this network.')
     ],
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            help='Folder with weights of a regressor, whose filters a similarity begins with; '
+            'its settings must ask for the trunk resnet.'
+        ),
+    ] = None,
     licence: Annotated[
         str, typer.Option(help='Of the weights, for their card; the settings have it otherwise.')
     ] = '',
@@ -45,7 +52,7 @@ def train_command(
     from sph_reg_ros.imaging.ct import load_ct
     from sph_reg_ros.training.config_file import read_config
     from sph_reg_ros.training.devices import launched
-    from sph_reg_ros.training.job import Job
+    from sph_reg_ros.training.job import Job, regressor_from
     from sph_reg_ros.training.loop import Training
 
     with reported_errors():
@@ -55,7 +62,8 @@ def train_command(
             licence=licence or settings.licence,
             description=description or settings.description,
         )
-        job = Job(network, tuple(load_ct(path) for path in ct), settings)
+        begun = (None, '') if start is None else regressor_from(start)
+        job = Job(network, tuple(load_ct(path) for path in ct), settings, *begun)
         fabric = launched(settings.run)
         with training_bar(shown=fabric.is_global_zero) as report:
             trained = Training(fabric, job, output, report, resume).run()

@@ -1,7 +1,7 @@
 """The encoder whose features are compared: convolutions, then a transformer, then a head."""
 
 from collections.abc import Iterator
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from jaxtyping import Float
@@ -19,6 +19,10 @@ from sph_reg_ros.networks.layers import (
     Residual,
     TokenNorm,
 )
+from sph_reg_ros.networks.trunk import begin_with, resnet
+
+if TYPE_CHECKING:
+    from sph_reg_ros.networks.regressor import PoseRegressor
 
 _FLAT_WIDTH = 16
 
@@ -26,10 +30,10 @@ _FLAT_WIDTH = 16
 class SphericalEncoder(nn.Module):
     """Images to points on spheres, the same network for X-rays and renderings.
 
-    A shallow network of PoolFormer's blocks (Yu et al., arXiv 2111.11418; mixing by a depthwise
-    filter, which can learn to be the pooling) and transformer blocks over its last pixels. Norms
-    never look across a batch, which may be one image. What 2509.06890 uses is not known; this is
-    a reconstruction.
+    A ResNet that may begin with what the pose regressor has learned, or a shallow network of
+    PoolFormer's blocks (Yu et al., arXiv 2111.11418; mixing by a depthwise filter, which can learn
+    to be the pooling), then transformer blocks over its last pixels. Norms never look across a
+    batch, which may be one image. What 2509.06890 uses is not known; this is a reconstruction.
 
     Attributes:
         config: sizes.
@@ -45,6 +49,10 @@ class SphericalEncoder(nn.Module):
         last = cast(Linear, self.body[-1])
         with torch.no_grad():
             last.bias.copy_(self.head.start(torch.randn_like(last.bias)))
+
+    def begin_with(self, regressor: 'PoseRegressor') -> None:
+        """Take over the filters of a regressor; raises ConfigError if their sizes differ."""
+        begin_with(self.body[0], regressor)
 
     def forward(self, images: Float[Tensor, 'B 1 H W']) -> Float[Tensor, 'B *features']:
         """Return pairs [B, K, 2, 4], unit vectors [B, 8 K] or vectors [B, 8 K] of the head.
@@ -109,6 +117,17 @@ class AllTokens(MeanOfTokens):
 
 
 def _body(config: EncoderConfig) -> Iterator[nn.Module]:
+    trunk = resnet(config.widths, config.depths) if config.trunk == 'resnet' else _pool(config)
+    width = config.widths[-1]
+    yield Chain(*trunk)
+    yield Tokens(config.tokens, width)
+    for _ in range(config.transformer_blocks):
+        yield from _token_block(width, config)
+    yield TokenNorm(width)
+    yield from _readout(width, config)
+
+
+def _pool(config: EncoderConfig) -> Iterator[nn.Module]:
     width = config.widths[0]
     padding = config.stem_kernel // 2
     yield Convolution(1, width, config.stem_kernel, config.stem_stride, padding)
@@ -118,11 +137,6 @@ def _body(config: EncoderConfig) -> Iterator[nn.Module]:
             yield Convolution(before, width, 2, 2)
         for _ in range(depth):
             yield from _image_block(width, config.expansion)
-    yield Tokens(config.tokens, width)
-    for _ in range(config.transformer_blocks):
-        yield from _token_block(width, config)
-    yield TokenNorm(width)
-    yield from _readout(width, config)
 
 
 def _image_block(width: int, expansion: int) -> Iterator[nn.Module]:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from sph_reg_ros.errors import require_setting
 
 HEADS = ('so4', 'sphere', 'euclidean')
+TRUNKS = ('pool', 'resnet')
 POOLINGS = ('mean', 'flatten')
+RESNET_STEM_STRIDE = 4
 MAX_WIDTH, MAX_DEPTH, MAX_IMAGE, MAX_PAIRS = 1024, 16, 1024, 256
 
 
@@ -16,6 +18,8 @@ class EncoderConfig:
     Attributes:
         image_size: rows and columns of the images; the strides of all stages divide them.
         head: so4: pairs of unit quaternions; sphere: one unit vector; euclidean: a plain vector.
+        trunk: pool: blocks that pool or filter each channel by itself; resnet: those of the pose
+            regressor, which the encoder can begin with; it has its own stem.
         pairs: quaternion pairs K; the other heads have as many numbers, 8 K.
         stem_kernel: rows and columns of the first filters, odd.
         stem_stride: pixels between them.
@@ -29,6 +33,7 @@ class EncoderConfig:
 
     image_size: tuple[int, int] = (256, 256)
     head: str = 'so4'
+    trunk: str = 'pool'
     pairs: int = 16
     stem_kernel: int = 3
     stem_stride: int = 1
@@ -42,6 +47,7 @@ class EncoderConfig:
     def __post_init__(self) -> None:
         """Check ranges; raises ConfigError."""
         require_setting(self.head in HEADS, f'head must be one of {", ".join(HEADS)}')
+        require_setting(self.trunk in TRUNKS, f'trunk must be one of {", ".join(TRUNKS)}')
         require_setting(self.pooling in POOLINGS, f'pooling must be one of {", ".join(POOLINGS)}')
         require_setting(1 <= self.pairs <= MAX_PAIRS, f'pairs must lie in [1, {MAX_PAIRS}]')
         require_setting(
@@ -74,7 +80,8 @@ class EncoderConfig:
     @property
     def stride(self) -> int:
         """Return the pixels between tokens."""
-        return int(self.stem_stride * 2 ** (len(self.widths) - 1))
+        stem = self.stem_stride if self.trunk == 'pool' else RESNET_STEM_STRIDE
+        return int(stem * 2 ** (len(self.widths) - 1))
 
     @property
     def tokens(self) -> int:
@@ -86,6 +93,6 @@ class EncoderConfig:
 PAPER = EncoderConfig()
 """The widths and the 16 x 16 tokens of the paper's predecessor (arXiv 2402.02498)."""
 QUICK = EncoderConfig(
-    image_size=(128, 128), stem_kernel=7, stem_stride=4, widths=(32, 64, 128), depths=(1, 1, 1)
+    image_size=(128, 128), trunk='resnet', widths=(32, 64, 128, 256), depths=(2, 2, 2, 2)
 )
-"""For a CPU: the strided first filters of PoolFormer (arXiv 2111.11418), 8 x 8 tokens."""
+"""For a CPU: begins with the regressor of `regressor.QUICK_REGRESSOR`; 4 x 4 tokens."""

@@ -82,7 +82,7 @@ class ImageNorm(nn.GroupNorm):
 
     def push(self, value: Value, tangents: Tangents) -> tuple[Value, Tangents]:
         """Return the normalised images and tangents."""
-        slope = _slope_of_norm(value, tangents, (-3, -2, -1), self.eps)
+        slope = slope_of_norm(value, tangents, (-3, -2, -1), self.eps)
         return self(value), slope * self.weight[:, None, None]
 
 
@@ -91,7 +91,7 @@ class TokenNorm(nn.LayerNorm):
 
     def push(self, value: Value, tangents: Tangents) -> tuple[Value, Tangents]:
         """Return the normalised tokens and tangents."""
-        return self(value), _slope_of_norm(value, tangents, (-1,), self.eps) * self.weight
+        return self(value), slope_of_norm(value, tangents, (-1,), self.eps) * self.weight
 
 
 class Attention(nn.Module):
@@ -134,7 +134,7 @@ def _joined(heads: Float[Tensor, '*b h n d']) -> Float[Tensor, '*b n h*d']:
     return heads.transpose(-3, -2).flatten(-2)
 
 
-def _slope_of_norm(value: Tensor, tangents: Tensor, dims: tuple[int, ...], eps: float) -> Tensor:
+def slope_of_norm(value: Tensor, tangents: Tensor, dims: tuple[int, ...], eps: float) -> Tensor:
     """Return d(x / |x|) for centred x: what is left of dx without its mean and its part along x."""
     centred = value - value.mean(dims, keepdim=True)
     scale = (centred.square().mean(dims, keepdim=True) + eps).rsqrt()

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +16,9 @@ from sph_reg_ros.errors import require_setting
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.cube import cube_of
 from sph_reg_ros.imaging.volume import CT
+from sph_reg_ros.networks import weights
 from sph_reg_ros.networks.card import Card
+from sph_reg_ros.networks.regressor import PoseRegressor
 from sph_reg_ros.training.config import TrainingConfig
 from sph_reg_ros.training.data import Studio, seed_networks
 from sph_reg_ros.training.regressor_task import RegressorTask
@@ -36,16 +39,24 @@ class Job:
         kind: one of KINDS.
         cts: the CTs; one for weights that serve a single patient.
         config: all settings.
+        start: a trained regressor, for a similarity whose encoder begins with its filters.
+        start_hash: of the regressor's weights, on their card.
     """
 
     kind: str
     cts: tuple[CT, ...]
     config: TrainingConfig
+    start: PoseRegressor | None = None
+    start_hash: str = ''
 
     def __post_init__(self) -> None:
         """Check the kind, and that it has CTs that it can learn; raises ConfigError."""
         require_setting(self.kind in KINDS, f'network {self.kind!r} is none of {", ".join(KINDS)}')
         require_setting(len(self.cts) > 0, 'there is no CT to train on')
+        require_setting(
+            self.start is None or self.kind == 'similarity',
+            'only a similarity begins with a regressor',
+        )
         anatomy = self.config.anatomy
         require_setting(
             self.kind == 'similarity'
@@ -75,7 +86,7 @@ class Job:
         seed_networks(self.seed, 0, -1)
         studio = self._studio(device)
         if self.kind == 'similarity':
-            return SimilarityTask(self.config.similarity, studio)
+            return SimilarityTask(self.config.similarity, studio, self.start)
         return RegressorTask(self.config.regressor, studio, self.config.imager.sdd_mm)
 
     def identity(self, devices: int) -> dict[str, Any]:
@@ -87,6 +98,7 @@ class Job:
             'seed': self.seed,
             'devices': devices,
             'data_hash': self.data_hash,
+            'start': self.start_hash,
             **{name: described[name] for name in ('imager', 'anatomy', 'poses', 'randomisation')},
             **own,
         }
@@ -144,6 +156,18 @@ class Job:
         return tuple(
             replace(subject, cube=cube_of(subject.volumes[0], voxels)) for subject in subjects
         )
+
+
+def regressor_from(folder: Path) -> tuple[PoseRegressor, str]:
+    """Return a trained regressor for `Job.start`, and the hash of its weights.
+
+    Raises:
+        WeightsError: WEIGHTS_MISSING, or WEIGHTS_INVALID if they are not those of a regressor.
+    """
+    network, card = weights.load(folder)
+    if not isinstance(network, PoseRegressor):
+        raise weights.invalid(folder, f'it is a {card.kind}, where a regressor is needed')
+    return network, card.sha256
 
 
 def _software() -> dict[str, str]:

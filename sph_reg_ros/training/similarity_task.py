@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sph_reg_ros.geometry import so4
 from sph_reg_ros.networks.encoder import SphericalEncoder
 from sph_reg_ros.networks.normalise import normalise
+from sph_reg_ros.networks.regressor import PoseRegressor
 from sph_reg_ros.similarity.encoded import encoded_residual
 from sph_reg_ros.training import losses
 from sph_reg_ros.training.config import SimilarityLoss, SimilaritySettings
@@ -115,10 +116,12 @@ class SimilarityTask:
     Attributes:
         settings: network, pairs, loss and schedule.
         studio: where X-rays and renderings are from.
+        start: whose filters the encoder begins with; None: random ones.
     """
 
     settings: SimilaritySettings
     studio: Studio
+    start: PoseRegressor | None = None
 
     @property
     def schedule(self) -> Schedule:
@@ -133,7 +136,10 @@ class SimilarityTask:
     @cached_property
     def network(self) -> SphericalEncoder:
         """Return the network."""
-        return SphericalEncoder(self.settings.network)
+        network = SphericalEncoder(self.settings.network)
+        if self.start is not None:
+            network.begin_with(self.start)
+        return network
 
     @cached_property
     def module(self) -> SimilarityModule:

@@ -47,6 +47,19 @@ def test_a_finished_training_is_only_gone_on_with_if_asked_to(files, tmp_path):
     assert train(files, *options, '--resume').exit_code == 0
 
 
+def test_a_similarity_begins_with_the_filters_of_a_regressor(files, tmp_path):
+    first, second = tmp_path / 'regressor', tmp_path / 'similarity'
+    assert train(files, 'regressor', '--config', CI_FILE, '--output', first).exit_code == 0
+    options = ('similarity', '--config', CI_FILE, '--output', second, '--licence', 'CC0-1.0')
+    done = train(files, *options, '--start', first / 'weights')
+    assert done.exit_code == 0, done.output
+    card = weights.load(second / 'weights')[1]
+    assert card.training['start'] == weights.load(first / 'weights')[1].sha256
+    assert card.licence == 'CC0-1.0'
+    other = train(files, *options, '--start', second / 'weights')
+    assert other.exit_code == 2 and 'a regressor is needed' in other.stderr
+
+
 def test_two_cts_train_a_network_for_any(files, tmp_path):
     content = yaml.safe_load(CI_FILE.read_text())
     content['regressor']['schedule'] |= {'images': 8}

@@ -2,13 +2,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from network_sizes import TINY_ENCODER, random_encoder
+from network_sizes import TINY_ENCODER, TINY_REGRESSOR, random_encoder
 from torch import nn
 from torch.func import jvp, vmap
 
 from sph_reg_ros.errors import ConfigError
 from sph_reg_ros.networks.encoder import SphericalEncoder
 from sph_reg_ros.networks.encoder_config import PAPER, QUICK, EncoderConfig
+from sph_reg_ros.networks.regressor import PoseRegressor
 
 VARIANTS = {
     'so4': {},
@@ -16,6 +17,7 @@ VARIANTS = {
     'euclidean': {'head': 'euclidean'},
     'flatten': {'pooling': 'flatten'},
     'no_transformer': {'transformer_blocks': 0},
+    'resnet': {'trunk': 'resnet', 'image_size': (32, 24)},
 }
 SHAPES = {'so4': (2, 3, 2, 4), 'sphere': (2, 24), 'euclidean': (2, 24)}
 
@@ -78,7 +80,7 @@ def test_double_backward_gives_the_gradient_of_an_image_gradient():
         (slope,) = torch.autograd.grad(distance, x, create_graph=True)
         return slope.square().sum()
 
-    weight = encoder.body[0].weight
+    weight = encoder.body[0][0].weight
     (gradient,) = torch.autograd.grad(squared_slope(), weight)
     values = []
     for change in (1e-5, -2e-5):
@@ -94,8 +96,8 @@ def test_the_sizes_that_ship_can_be_built(config):
     with torch.device('meta'):
         encoder = SphericalEncoder(config)
     weights = sum(parameter.numel() for parameter in encoder.parameters())
-    assert 50_000 < weights < 1_000_000
-    assert config.tokens == {(256, 256): 256, (128, 128): 64}[config.image_size]
+    assert 50_000 < weights < 4_000_000
+    assert config.tokens == {(256, 256): 256, (128, 128): 16}[config.image_size]
     assert not [
         part for part in encoder.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)
     ]
@@ -106,6 +108,7 @@ def test_the_sizes_that_ship_can_be_built(config):
     [
         {'head': 'so3'},
         {'pooling': 'max'},
+        {'trunk': 'vgg'},
         {'pairs': 0},
         {'pairs': 10**9},
         {'stem_kernel': 4},
@@ -130,3 +133,37 @@ def test_sizes_that_cannot_be_built_are_refused(change):
 
 def test_the_default_is_the_size_of_the_paper():
     assert EncoderConfig() == PAPER
+
+
+def test_an_encoder_begins_with_the_filters_of_a_regressor():
+    """Its trunk maps images to what the regressor's backbone makes of them."""
+    config = EncoderConfig(
+        image_size=(32, 32),
+        trunk='resnet',
+        pairs=3,
+        widths=TINY_REGRESSOR.widths,
+        depths=TINY_REGRESSOR.depths,
+        attention_heads=2,
+    )
+    encoder = SphericalEncoder(config)
+    torch.manual_seed(1)
+    regressor = PoseRegressor(TINY_REGRESSOR)
+    with torch.no_grad():
+        for parameter in regressor.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    encoder.begin_with(regressor)
+    kept = {}
+    regressor.backbone.layer4.register_forward_hook(
+        lambda part, given, found: kept.update(found=found)
+    )
+    x = torch.randn(3, 1, 32, 32)
+    regressor(x)
+    torch.testing.assert_close(encoder.body[0](x), kept['found'])
+
+
+def test_an_encoder_of_other_sizes_does_not_begin_with_a_regressor():
+    encoder = SphericalEncoder(replace(TINY_ENCODER, trunk='resnet'))
+    with pytest.raises(ConfigError, match='trunk must be a resnet of the same widths'):
+        encoder.begin_with(PoseRegressor(TINY_REGRESSOR))
+    with pytest.raises(ConfigError):
+        SphericalEncoder(TINY_ENCODER).begin_with(PoseRegressor(TINY_REGRESSOR))

@@ -1,0 +1,135 @@
+"""A ResNet (He et al., arXiv 1512.03385) that carries derivatives along, up to its last stage.
+
+Built like the pose regressor's, so that an encoder can begin with what a regressor has learned.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from sph_reg_ros.errors import require_setting
+from sph_reg_ros.networks.group_norm import group_norm
+from sph_reg_ros.networks.layers import (
+    Chain,
+    Convolution,
+    Tangents,
+    Value,
+    slope_of_norm,
+)
+
+if TYPE_CHECKING:
+    from sph_reg_ros.networks.regressor import PoseRegressor
+
+_LEARNED = ('conv1', 'bn1', 'layer1', 'layer2', 'layer3', 'layer4')
+"""Parts of a regressor's backbone that have their like in a trunk."""
+
+
+class GroupNorm(nn.GroupNorm):
+    """Zero mean and unit deviation over the channels of a group and all pixels."""
+
+    def push(self, value: Value, tangents: Tangents) -> tuple[Value, Tangents]:
+        """Return the normalised images and tangents."""
+        grouped = value.unflatten(1, (self.num_groups, -1))
+        slope = slope_of_norm(
+            grouped, tangents.unflatten(2, (self.num_groups, -1)), (-3, -2, -1), self.eps
+        )
+        return self(value), slope.flatten(2, 3) * self.weight[:, None, None]
+
+
+class ReLU(nn.ReLU):
+    """max(x, 0)."""
+
+    def push(self, value: Value, tangents: Tangents) -> tuple[Value, Tangents]:
+        """Return the activation and its tangents."""
+        return self(value), tangents * (value > 0)[:, None]
+
+
+class MaxPool(nn.MaxPool2d):
+    """The largest value around every second pixel."""
+
+    def __init__(self) -> None:
+        """Look at 3 x 3 pixels, as a ResNet does."""
+        super().__init__(3, stride=2, padding=1)
+
+    def push(self, value: Value, tangents: Tangents) -> tuple[Value, Tangents]:
+        """Return the largest values and their tangents."""
+        largest, places = nn.functional.max_pool2d(value, 3, 2, 1, return_indices=True)
+        flat = places.flatten(-2)[:, None].expand(-1, tangents.shape[1], -1, -1)
+        slope = tangents.flatten(-2).gather(-1, flat)
+        return largest, slope.unflatten(-1, tuple(largest.shape[-2:]))
+
+
+class Block(nn.Module):
+    """Two filters beside a short cut, which is filtered too where sizes differ."""
+
+    def __init__(self, before: int, width: int, stride: int) -> None:
+        """Take images of `before` channels."""
+        super().__init__()
+        self.main = Chain(
+            Convolution(before, width, 3, stride, 1, bias=False),
+            _norm(width),
+            ReLU(),
+            Convolution(width, width, 3, 1, 1, bias=False),
+            _norm(width),
+        )
+        same = stride == 1 and before == width
+        self.shortcut = (
+            Chain() if same else Chain(Convolution(before, width, 1, stride), _norm(width))
+        )
+        self.end = ReLU()
+
+    def forward(self, value: Value) -> Value:
+        """Return the activation of the sum."""
+        total: Value = self.end(self.main(value) + self.shortcut(value))
+        return total
+
+    def push(self, value: Value, tangents: Tangents) -> tuple[Value, Tangents]:
+        """Return the activation and its tangents."""
+        found, slope = self.main.push(value, tangents)
+        kept, kept_slope = self.shortcut.push(value, tangents)
+        return self.end.push(found + kept, slope + kept_slope)
+
+
+def resnet(widths: Sequence[int], depths: Sequence[int]) -> Iterator[nn.Module]:
+    """Yield the layers from images of one channel to `widths[-1]` channels.
+
+    Args:
+        widths: channels of each stage; each after the first halves the resolution.
+        depths: blocks of each stage.
+    """
+    before = widths[0]
+    yield Convolution(1, before, 7, 2, 3, bias=False)
+    yield _norm(before)
+    yield ReLU()
+    yield MaxPool()
+    for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
+        for block in range(depth):
+            yield Block(before, width, 2 if stage > 0 and block == 0 else 1)
+            before = width
+
+
+@torch.no_grad()
+def begin_with(trunk: nn.Module, regressor: 'PoseRegressor') -> None:
+    """Copy the filters of a regressor into a trunk of the same sizes, or its first layers.
+
+    Raises:
+        ConfigError: their sizes differ.
+    """
+    learned: list[Tensor] = []
+    for name in _LEARNED:
+        learned.extend(getattr(regressor.backbone, name).parameters())
+    own = list(trunk.parameters())
+    require_setting(
+        [p.shape for p in own] == [p.shape for p in learned],
+        'the encoder cannot begin with this regressor: its trunk must be a resnet of the same '
+        'widths and depths',
+    )
+    for mine, theirs in zip(own, learned, strict=True):
+        mine.copy_(theirs)
+
+
+def _norm(channels: int) -> GroupNorm:
+    like = group_norm(channels)
+    return GroupNorm(like.num_groups, channels)
