@@ -1,3 +1,10 @@
+from pathlib import Path
+
 from setuptools import setup
 
-setup()
+# `pip install` puts the networks where the ROS build puts them, too.
+files: dict[str, list[str]] = {}
+for path in sorted(Path('models').rglob('*')):
+    if path.is_file():
+        files.setdefault(f'share/sph_reg_ros/{path.parent}', []).append(str(path))
+setup(data_files=list(files.items()))

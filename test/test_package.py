@@ -1,6 +1,9 @@
 import re
+import runpy
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+
+import pytest
 
 import sph_reg_ros
 
@@ -42,3 +45,16 @@ def test_the_environment_installs_the_torch_that_the_package_allows():
     pinned = (REPOSITORY / 'tools/requirements.txt').read_text()
     assert 'torch==2.13.0' in pinned.splitlines()
     assert "'torch>=2.1'" in pyproject()
+
+
+def test_pip_puts_the_networks_where_the_ros_build_puts_them(tmp_path, monkeypatch):
+    setuptools = pytest.importorskip('setuptools')
+    card = Path('models/chest/regressor/card.json')
+    (tmp_path / card).parent.mkdir(parents=True)
+    (tmp_path / card).touch()
+    arguments = {}
+    monkeypatch.setattr(setuptools, 'setup', arguments.update)
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(REPOSITORY / 'setup.py'))
+    assert arguments['data_files'] == [(f'share/sph_reg_ros/{card.parent}', [str(card)])]
+    assert ' models)' in (REPOSITORY / 'CMakeLists.txt').read_text()

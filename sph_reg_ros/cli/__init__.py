@@ -1,4 +1,4 @@
-"""The command line: sph-reg check, ct-info, register."""
+"""The command line: sph-reg check, ct-info, register, train."""
 
 from sph_reg_ros.cli.app import app, main
 

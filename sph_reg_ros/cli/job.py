@@ -5,12 +5,14 @@ from pathlib import Path
 
 from sph_reg_ros.cli.outcome import Outcome
 from sph_reg_ros.cli.progress import Report
-from sph_reg_ros.cli.start import StartOptions
+from sph_reg_ros.cli.start import StartOptions, require_start
 from sph_reg_ros.cli.xray_views import BeamOptions, XRayFile, read_xrays
 from sph_reg_ros.errors import ErrorCode, ImageError
 from sph_reg_ros.imaging.attenuation import attenuation_from_hounsfield
 from sph_reg_ros.imaging.ct import CT, load_ct
+from sph_reg_ros.networks.shipped import weights_folders
 from sph_reg_ros.registration.config import RegistrationConfig
+from sph_reg_ros.registration.networks import find_networks
 from sph_reg_ros.registration.pipeline import register
 from sph_reg_ros.registration.request import RegistrationRequest
 
@@ -27,12 +29,14 @@ class Job:
     intensity: str | None = None
     beam: BeamOptions = field(default_factory=BeamOptions)
     start: StartOptions = field(default_factory=StartOptions)
+    weights: Path | None = None
     accept_other_patient: bool = False
     config: RegistrationConfig = field(default_factory=RegistrationConfig)
 
 
 def run_job(job: Job, report: Report = lambda state: None) -> Outcome:
     """Read CT and X-rays, and register them; raises RegistrationError."""
+    folders = weights_folders(job.weights)
     # The X-rays first: they are small, and most mistakes are made there.
     report('reading the X-rays')
     xrays = read_xrays(job.xray_paths, job.beam, job.frame)
@@ -44,8 +48,10 @@ def run_job(job: Job, report: Report = lambda state: None) -> Outcome:
             require_same_patient(ct, xray)
     volume = attenuation_from_hounsfield(ct, job.energy_kev)
     start = job.start.camera_from_ct(xrays, volume)
-    request = RegistrationRequest(volume, views, start, job.config)
     report('preparing')
+    networks = None if job.config.method == 'image' else find_networks(ct.content_hash, folders)
+    request = RegistrationRequest(volume, views, start, job.config, networks=networks)
+    require_start(request)
     result = register(request, report)
     warnings = tuple(text for xray in xrays for text in xray.warnings(job.intensity))
     return Outcome(request, result, ct, job.energy_kev, warnings)

@@ -31,6 +31,7 @@ CONVENTIONS = {
     'covariance': 'of (omega in rad, v in mm), a twist on the left of camera_from_ct in the axes '
     'of the first camera about centre_lps_mm',
     'similarity': 'before and after: mean over the views, 1 is perfect',
+    'initial_camera_from_ct': 'of the first view; null: networks found the start',
 }
 
 
@@ -51,6 +52,12 @@ class Outcome:
         if fixed_from_camera is None:
             return None
         return fixed_from_camera.double() @ self.result.camera_from_ct[0]
+
+    @property
+    def networks_name(self) -> str | None:
+        """Return which networks the pose is from; None if they had no part in it."""
+        networks = self.request.networks
+        return networks.name if networks and self.result.method == 'spherical' else None
 
     def write(self, folder: Path) -> tuple[Path, ...]:
         """Write registration.json and overlays, readable by the owner only; raises OSError."""
@@ -80,7 +87,7 @@ class Outcome:
         return buffer.getvalue()
 
     def _content(self) -> dict[str, Any]:
-        result = self.result
+        result, initial = self.result, self.request.initial_camera_from_ct
         return {
             'notice': 'Research use only, not a medical device.',
             'verdict': result.verdict.name,
@@ -97,10 +104,11 @@ class Outcome:
             'checks': [vars(check) for check in result.checks],
             'warnings': [*self.xray_warnings, *result.warnings],
             'method': result.method,
+            'networks': self.networks_name,
             'similarity': result.similarity,
             'runner_up': None if result.runner_up is None else vars(result.runner_up),
             'backend': result.backend,
-            'initial_camera_from_ct': self.request.initial_camera_from_ct.tolist(),
+            'initial_camera_from_ct': None if initial is None else initial.tolist(),
             'cameras': [self._camera_content(n) for n in range(len(self.request.views))],
             'ct': self._ct_content(),
             'conventions': CONVENTIONS,

@@ -36,10 +36,25 @@ def register_command(
             '--initial',
             '--initial-pose',
             help='YAML or JSON with camera_from_ct (of the first view) or fixed_from_ct (4 x 4, '
-            'mm, CT in LPS), such as registration.json; the C-arm angles if absent.',
+            'mm, CT in LPS), such as registration.json; the C-arm angles if absent, and without '
+            'them the networks.',
         ),
     ] = None,
-    method: Annotated[str, typer.Option(help=f'{", ".join(METHODS)}.')] = RegistrationConfig.method,
+    method: Annotated[
+        str,
+        typer.Option(
+            help=f'{", ".join(METHODS)}. spherical: networks give the start; without any for this '
+            'CT and this imager it is image: a search around the initial pose.'
+        ),
+    ] = RegistrationConfig.method,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar='FOLDER',
+            help='Networks of your own: NAME/regressor and NAME/similarity with the weights that '
+            'sph-reg train writes. Those that come with the software are found without it.',
+        ),
+    ] = None,
     similarity: Annotated[
         str, typer.Option(help=f'What is compared: {", ".join(SIMILARITIES)}.')
     ] = RegistrationConfig.similarity,
@@ -120,6 +135,7 @@ def register_command(
             intensity=intensity,
             beam=BeamOptions(tuple(camera or ()), sdd, pixel_pitch, principal_point),
             start=StartOptions(initial, angles, sod, isocentre),
+            weights=weights,
             accept_other_patient=other_patient,
             config=RegistrationConfig(method=method, similarity=similarity, backend=backend),
         )

@@ -14,6 +14,8 @@ from sph_reg_ros.errors import ErrorCode, PoseError
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
+from sph_reg_ros.registration.pipeline import why_no_networks
+from sph_reg_ros.registration.request import RegistrationRequest
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,13 @@ class StartOptions:
 
     def camera_from_ct(
         self, xrays: tuple[XRayFile, ...], volume: AttenuationVolume
-    ) -> Float64[Tensor, '4 4']:
+    ) -> Float64[Tensor, '4 4'] | None:
         """Return the pose in the first camera: the file's, the angles', or the X-ray's own.
 
+        None if there is none of them.
+
         Raises:
-            PoseError: none of them is there, or the file's is no pose.
+            PoseError: the angles lack their distance, or the file's is no pose.
         """
         first = xrays[0]
         if self.pose_path is not None:
@@ -52,10 +56,24 @@ class StartOptions:
             primary, secondary = map(math.radians, self.angles_deg)
             return camera_from_ct_for_angles(primary, secondary, self.sod_mm, isocentre)
         nominal = first.xray.camera_from_ct
-        if self.angles_deg is not None or self.sod_mm is not None or nominal is None:
+        if self.angles_deg is not None or self.sod_mm is not None:
             raise PoseError(
-                ErrorCode.INITIAL_POSE_MISSING,
-                'no start: give --initial FILE, or --angles PRIMARY SECONDARY with --sod MM',
+                ErrorCode.INITIAL_POSE_MISSING, '--angles and --sod are needed together'
             )
+        if nominal is None:
+            return None
         # The file's pose has the isocentre at the origin of LPS.
         return nominal @ se3.from_parts(torch.eye(3, dtype=torch.float64), -isocentre)
+
+
+def require_start(request: RegistrationRequest) -> None:
+    """Raise PoseError INITIAL_POSE_MISSING if there is no start, and no networks to find one."""
+    if request.initial_camera_from_ct is not None:
+        return
+    obstacle = why_no_networks(request)
+    if obstacle:
+        raise PoseError(
+            ErrorCode.INITIAL_POSE_MISSING,
+            'no start: give --initial FILE, or --angles PRIMARY SECONDARY with --sod MM; '
+            f'networks would need none (--weights, sph-reg train), but {obstacle}',
+        )

@@ -19,7 +19,7 @@ from sph_reg_ros.networks.layers import (
     Residual,
     TokenNorm,
 )
-from sph_reg_ros.networks.trunk import begin_with, resnet
+from sph_reg_ros.networks.trunk import begin_with, readout_from, resnet
 
 if TYPE_CHECKING:
     from sph_reg_ros.networks.regressor import PoseRegressor
@@ -44,15 +44,24 @@ class SphericalEncoder(nn.Module):
         """Build the network with random weights."""
         super().__init__()
         self.config = config
-        self.body = Chain(*_body(config))
         self.head = head_for(config)
-        last = cast(Linear, self.body[-1])
-        with torch.no_grad():
-            last.bias.copy_(self.head.start(torch.randn_like(last.bias)))
+        self.body = Chain(*_body(config, self.head.numbers * config.pairs))
+        nn.init.zeros_(cast(Linear, self.body[-1]).bias)
+
+    @property
+    def trunk(self) -> Chain:
+        """Return the convolutions before the transformer."""
+        return cast(Chain, self.body[0])
 
     def begin_with(self, regressor: 'PoseRegressor') -> None:
-        """Take over the filters of a regressor; raises ConfigError if their sizes differ."""
-        begin_with(self.body[0], regressor)
+        """Take over the filters of a regressor, and with the head so4 the pose that it finds.
+
+        Raises:
+            ConfigError: the sizes of the filters differ.
+        """
+        begin_with(self.trunk, regressor)
+        if self.config.head == 'so4' and self.config.pooling == 'mean':
+            readout_from(cast(Linear, self.body[-1]), regressor)
 
     def forward(self, images: Float[Tensor, 'B 1 H W']) -> Float[Tensor, 'B *features']:
         """Return pairs [B, K, 2, 4], unit vectors [B, 8 K] or vectors [B, 8 K] of the head.
@@ -62,14 +71,14 @@ class SphericalEncoder(nn.Module):
         """
         return self.head.project(self.raw(images))
 
-    def raw(self, images: Float[Tensor, 'B 1 H W']) -> Float[Tensor, 'B 8*K']:
+    def raw(self, images: Float[Tensor, 'B 1 H W']) -> Float[Tensor, 'B n']:
         """Return the features before the head scales them to unit length."""
         raw: Tensor = self.body(images)
         return raw
 
     def push(
         self, images: Float[Tensor, 'B 1 H W'], tangents: Float[Tensor, 'B T 1 H W']
-    ) -> tuple[Float[Tensor, 'B 8*K'], Float[Tensor, 'B T 8*K']]:
+    ) -> tuple[Float[Tensor, 'B n'], Float[Tensor, 'B T n']]:
         """Return `raw` and its derivative along each of T changes of every image."""
         return self.body.push(images, tangents)
 
@@ -116,15 +125,16 @@ class AllTokens(MeanOfTokens):
         return tokens.flatten(-2)
 
 
-def _body(config: EncoderConfig) -> Iterator[nn.Module]:
+def _body(config: EncoderConfig, outputs: int) -> Iterator[nn.Module]:
     trunk = resnet(config.widths, config.depths) if config.trunk == 'resnet' else _pool(config)
     width = config.widths[-1]
     yield Chain(*trunk)
     yield Tokens(config.tokens, width)
     for _ in range(config.transformer_blocks):
         yield from _token_block(width, config)
-    yield TokenNorm(width)
-    yield from _readout(width, config)
+    if config.trunk == 'pool':
+        yield TokenNorm(width)
+    yield from _readout(width, config, outputs)
 
 
 def _pool(config: EncoderConfig) -> Iterator[nn.Module]:
@@ -149,16 +159,21 @@ def _image_block(width: int, expansion: int) -> Iterator[nn.Module]:
 
 def _token_block(width: int, config: EncoderConfig) -> Iterator[nn.Module]:
     inner = width * config.expansion
-    yield Residual(TokenNorm(width), Attention(width, config.attention_heads))
-    yield Residual(TokenNorm(width), Linear(width, inner), GELU(), Linear(inner, width))
+    attention, last = Attention(width, config.attention_heads), Linear(inner, width)
+    # A block starts out changing nothing, so that what the trunk has learned is not lost.
+    for layer in (attention.out, last):
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    yield Residual(TokenNorm(width), attention)
+    yield Residual(TokenNorm(width), Linear(width, inner), GELU(), last)
 
 
-def _readout(width: int, config: EncoderConfig) -> Iterator[nn.Module]:
+def _readout(width: int, config: EncoderConfig, outputs: int) -> Iterator[nn.Module]:
     if config.pooling == 'mean':
         yield MeanOfTokens()
-        yield Linear(width, 8 * config.pairs)
+        yield Linear(width, outputs)
     else:
         # Few channels a token, or the last layer would hold most of all weights.
         yield Linear(width, _FLAT_WIDTH)
         yield AllTokens()
-        yield Linear(_FLAT_WIDTH * config.tokens, 8 * config.pairs)
+        yield Linear(_FLAT_WIDTH * config.tokens, outputs)

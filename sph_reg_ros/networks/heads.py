@@ -9,30 +9,32 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sph_reg_ros.geometry import so4
+from sph_reg_ros.geometry import quaternion, so4
 from sph_reg_ros.networks.encoder_config import EncoderConfig
 
 SHORT = 0.1
-"""Quaternions shorter than this before scaling cost something in training (`shortness`)."""
+"""Vectors shorter than this before scaling cost something in training (`shortness`)."""
 _SMALLEST_LENGTH = 1e-8
 _SERIES_TERMS = 12
 _SMALLEST_SINE = 1e-3
 
 
 class Head(nn.Module):
-    """A plain vector space, the Euclidean head; the others change what they need to."""
+    """A plain vector space, the Euclidean head; the others change what they need to.
 
-    def project(self, raw: Float[Tensor, 'B 8*K']) -> Float[Tensor, 'B *features']:
+    Attributes:
+        numbers: that the encoder's last layer gives for each of K pairs.
+    """
+
+    numbers = 8
+
+    def project(self, raw: Float[Tensor, 'B n']) -> Float[Tensor, 'B *features']:
         """Return features from the encoder's last layer."""
         return raw
 
-    def start(self, raw: Float[Tensor, '8*K']) -> Float[Tensor, '8*K']:
-        """Return the offset that the encoder's last layer starts with, from random numbers."""
-        return torch.zeros_like(raw)
-
     def residual(
         self, moving: Float[Tensor, 'B *features'], fixed: Float[Tensor, 'B *features']
-    ) -> Float[Tensor, 'B n']:
+    ) -> Float[Tensor, 'B m']:
         """Return a vector of length d, zero where the features are the same."""
         return moving - fixed
 
@@ -42,33 +44,30 @@ class Head(nn.Module):
         """Return d^2, which unlike d is smooth at 0."""
         return self.residual(moving, fixed).square().sum(-1)
 
-    def shortness(self, raw: Float[Tensor, 'B 8*K']) -> Float[Tensor, 'B']:
+    def shortness(self, raw: Float[Tensor, 'B n']) -> Float[Tensor, 'B']:
         """Return the sum of relu(SHORT - length)^2 over what `project` scales to unit length."""
         return torch.zeros_like(raw[..., 0])
 
 
 class SO4Head(Head):
-    """K pairs of unit quaternions; d^2 is the weighted mean of their squared distances in SO(4)."""
+    """K pairs of unit quaternions; d^2 is the weighted mean of their squared distances in SO(4).
+
+    A quaternion is the exponential of three numbers, not four numbers scaled to unit length: no
+    number is lost, none is too short, and a displacement from the nominal pose by (omega rad, v mm)
+    is nearly linear in them: omega / 2 +- v / 2L (`so4.pose_embedding`), which is what the last
+    layer of a pose regressor computes.
+    """
+
+    numbers = 6
 
     def __init__(self, pairs: int) -> None:
         """Start with equal weights."""
         super().__init__()
         self.log_weights = nn.Parameter(torch.zeros(pairs))
 
-    def project(self, raw: Float[Tensor, 'B 8*K']) -> Float[Tensor, 'B K 2 4']:
+    def project(self, raw: Float[Tensor, 'B 6*K']) -> Float[Tensor, 'B K 2 4']:
         """Return pairs (p, q), scalar first."""
-        return _unit(raw.unflatten(-1, (-1, 2, 4)))
-
-    def start(self, raw: Float[Tensor, '8*K']) -> Float[Tensor, '8*K']:
-        """Return the rotation that changes nothing, which stands for the nominal pose.
-
-        Unit quaternions are much longer than what images add to them at first, so that all images
-        start near each other: short vectors turn too much with every image, which slows training
-        (measured).
-        """
-        scalar = torch.zeros_like(raw).unflatten(0, (-1, 4))
-        scalar[:, 0] = 1.0
-        return scalar.flatten()
+        return quaternion.exp(raw.unflatten(-1, (-1, 2, 3)))
 
     def residual(
         self, moving: Float[Tensor, 'B K 2 4'], fixed: Float[Tensor, 'B K 2 4']
@@ -76,10 +75,6 @@ class SO4Head(Head):
         """Return the logarithms of the differences, by the roots of the pairs' weights."""
         roots = self.log_weights.softmax(0).sqrt()[:, None]
         return (roots * so4.residual(moving, fixed)).flatten(-2)
-
-    def shortness(self, raw: Float[Tensor, 'B 8*K']) -> Float[Tensor, 'B']:
-        """Return the sum over all quaternions."""
-        return _shortness(raw.unflatten(-1, (-1, 4)))
 
 
 class SphereHead(Head):
@@ -100,7 +95,7 @@ class SphereHead(Head):
 
     def shortness(self, raw: Float[Tensor, 'B n']) -> Float[Tensor, 'B']:
         """Return it for the one vector."""
-        return _shortness(raw[..., None, :])
+        return (SHORT - raw.norm(dim=-1)).relu().square()
 
 
 def head_for(config: EncoderConfig) -> Head:
@@ -112,10 +107,6 @@ def head_for(config: EncoderConfig) -> Head:
 
 def _unit(vectors: Float[Tensor, 'B n']) -> Float[Tensor, 'B n']:
     return vectors / vectors.norm(dim=-1, keepdim=True).clamp(min=_SMALLEST_LENGTH)
-
-
-def _shortness(vectors: Float[Tensor, 'B k n']) -> Float[Tensor, 'B']:
-    return (SHORT - vectors.norm(dim=-1)).relu().square().sum(-1)
 
 
 def _angle_by_sine(chord_sq: Float[Tensor, 'B 1']) -> Float[Tensor, 'B 1']:

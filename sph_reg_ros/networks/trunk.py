@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sph_reg_ros.errors import require_setting
+from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
 from sph_reg_ros.networks.group_norm import group_norm
 from sph_reg_ros.networks.layers import (
     Chain,
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _LEARNED = ('conv1', 'bn1', 'layer1', 'layer2', 'layer3', 'layer4')
 """Parts of a regressor's backbone that have their like in a trunk."""
+
+_OWN_SHARE = 0.03
 
 
 class GroupNorm(nn.GroupNorm):
@@ -128,6 +131,25 @@ def begin_with(trunk: nn.Module, regressor: 'PoseRegressor') -> None:
     )
     for mine, theirs in zip(own, learned, strict=True):
         mine.copy_(theirs)
+
+
+@torch.no_grad()
+def readout_from(readout: nn.Linear, regressor: 'PoseRegressor') -> None:
+    """Make a layer give omega / 2 + v / 2L, then omega / 2 - v / 2L, for each of its pairs.
+
+    The twist (omega, v) is the regressor's displacement from the nominal pose; the exponentials of
+    both are its pair in SO(4) (`so4.pose_embedding`) but for terms of third order. A little of the
+    layer's own random weights stays, so that pairs can learn to differ.
+    """
+    pairs = len(readout.bias) // 6
+    last, typical = regressor.backbone.fc, regressor.head.typical.to(readout.weight)
+    for mine, theirs in (
+        (readout.weight, last.weight),
+        (readout.bias[:, None], last.bias[:, None]),
+    ):
+        rotation, shift = (typical[:, None] * theirs).split(3)
+        both = [rotation / 2 + sign * shift / (2 * TWIST_LENGTH_MM) for sign in (1, -1)]
+        mine.mul_(_OWN_SHARE).add_(torch.cat(both).repeat(pairs, 1))
 
 
 def _norm(channels: int) -> GroupNorm:

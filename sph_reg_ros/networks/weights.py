@@ -87,6 +87,19 @@ def load(folder: Path) -> tuple['Network', Card]:
     return _filled(weights, tensors), weights.card
 
 
+def read_card(folder: Path) -> Card:
+    """Return the card in a folder, without a look at the weights.
+
+    Raises:
+        WeightsError: WEIGHTS_MISSING if there is none, WEIGHTS_INVALID if it is not what it should
+            be.
+    """
+    path = folder / CARD_NAME
+    if not path.is_file():
+        raise WeightsError(ErrorCode.WEIGHTS_MISSING, f'no such file: {path}')
+    return Card.from_json(path.read_bytes())
+
+
 def read_weights(path: Path) -> Weights:
     """Check weights and their card, without torch and without building the network.
 
@@ -108,10 +121,9 @@ def _checked(path: Path) -> tuple[Weights, bytes]:
             ErrorCode.WEIGHTS_INVALID,
             f'weights must be a folder with {TENSORS_NAME}, not {path.name}',
         )
-    for needed in (path, path.with_name(CARD_NAME)):
-        if not needed.is_file():
-            raise WeightsError(ErrorCode.WEIGHTS_MISSING, f'no such file: {needed}')
-    card = Card.from_json(path.with_name(CARD_NAME).read_bytes())
+    if not path.is_file():
+        raise WeightsError(ErrorCode.WEIGHTS_MISSING, f'no such file: {path}')
+    card = read_card(path.parent)
     if path.stat().st_size > MAX_FILE_BYTES:
         raise invalid(path, f'it has more than {MAX_FILE_BYTES} bytes')
     data = path.read_bytes()

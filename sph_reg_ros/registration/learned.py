@@ -7,12 +7,10 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from sph_reg_ros.errors import SolverError
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.networks import Networks
 from sph_reg_ros.registration.request import RegistrationRequest
-from sph_reg_ros.registration.search import distinct
 from sph_reg_ros.registration.solve import ROUGH_PROMISE, Report, Solver
 from sph_reg_ros.registration.views import camera_from_first, coarsened, seen_by
 from sph_reg_ros.similarity.spherical import SphericalSimilarity
@@ -50,21 +48,12 @@ def refined_by_networks(
     starts: Float64[Tensor, 'n 4 4'],
     request: RegistrationRequest,
     report: Report,
-) -> Float64[Tensor, 'm 4 4']:
-    """Return where the solver leads to by the learned similarity, distinct poses, best first.
+) -> Float64[Tensor, '1 4 4']:
+    """Return where the solver leads to by the learned similarity from the most similar start.
 
     Raises:
         SolverError: the CT is in view from no start.
     """
+    best = starts[level.scores(starts).argmax()]
     solve = Solver(request.config, report)
-    results, failures = [], []
-    for start in starts:
-        try:
-            results.append(solve(level, start, ROUGH_PROMISE, MAX_ITERATIONS))
-        except SolverError as error:
-            failures.append(error)
-    if not results:
-        raise failures[0]
-    results.sort(key=lambda result: result.cost)
-    poses = torch.stack([result.pose for result in results])
-    return poses[distinct(poses, level.volume.centre)]
+    return solve(level, best, ROUGH_PROMISE, MAX_ITERATIONS).pose[None]

@@ -8,7 +8,6 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from sph_reg_ros.geometry import Camera
-from sph_reg_ros.imaging.volume import CT
 from sph_reg_ros.networks import weights
 from sph_reg_ros.networks.build import Network
 from sph_reg_ros.networks.card import Card
@@ -63,21 +62,20 @@ class Networks:
         return pose
 
 
-def find_networks(ct: CT, folders: Sequence[Path]) -> Networks | None:
+def find_networks(ct_hash: str, folders: Sequence[Path]) -> Networks | None:
     """Return the first networks that know a CT, or None.
 
     Args:
-        ct: the CT.
-        folders: each holds `regressor` and `similarity`, as `sph-reg train` writes weights, or
-            holds folders that do.
+        ct_hash: `CT.content_hash`.
+        folders: each holds `regressor` and `similarity`, or folders that do. Both hold weights as
+            they are shipped, or are what `sph-reg train` made.
 
     Raises:
-        WeightsError: WEIGHTS_INVALID if weights for this CT cannot be used.
+        WeightsError: WEIGHTS_INVALID if weights for this CT, or the card of others, cannot be used.
     """
     for folder in _candidates(folders):
-        regressor, similarity = folder / REGRESSOR, folder / SIMILARITY
-        cards = [weights.read_weights(path).card for path in (regressor, similarity)]
-        if all(fits_ct(card, ct.content_hash) for card in cards):
+        cards = [weights.read_card(_place(folder, name)) for name in (REGRESSOR, SIMILARITY)]
+        if all(fits_ct(card, ct_hash) for card in cards):
             return load_networks(folder)
     return None
 
@@ -88,8 +86,8 @@ def load_networks(folder: Path) -> Networks:
     Raises:
         WeightsError: WEIGHTS_MISSING, or WEIGHTS_INVALID if they are not what they should be.
     """
-    regressor, regressor_card = _load(folder / REGRESSOR, PoseRegressor)
-    encoder, encoder_card = _load(folder / SIMILARITY, SphericalEncoder)
+    regressor, regressor_card = _load(_place(folder, REGRESSOR), PoseRegressor)
+    encoder, encoder_card = _load(_place(folder, SIMILARITY), SphericalEncoder)
     assert isinstance(regressor, PoseRegressor) and isinstance(encoder, SphericalEncoder)
     return Networks(
         regressor, camera_of(regressor_card), encoder, camera_of(encoder_card), folder.name
@@ -101,6 +99,12 @@ def _candidates(folders: Sequence[Path]) -> Iterator[Path]:
         for path in (folder, *(sorted(folder.iterdir()) if folder.is_dir() else ())):
             if all((path / name).is_dir() for name in (REGRESSOR, SIMILARITY)):
                 yield path
+
+
+def _place(folder: Path, name: str) -> Path:
+    """Return where the weights of a network are; a training has them in a folder of its own."""
+    trained = folder / name / 'weights'
+    return trained if trained.is_dir() else folder / name
 
 
 def _load(folder: Path, expected: type) -> tuple[Network, Card]:

@@ -10,7 +10,7 @@ from sph_reg_ros.errors import ErrorCode, RegistrationError, RuntimeUnavailableE
 from sph_reg_ros.msg import ErrorCode as ErrorCodeMessage
 from sph_reg_ros.msg import RegistrationStatus
 from sph_reg_ros.ros.parameters import NodeParameters
-from sph_reg_ros.ros.protocol import LoadCT, WarmUp
+from sph_reg_ros.ros.protocol import CTLoaded, LoadCT, WarmUp
 from sph_reg_ros.ros.registrar import Registrar
 from sph_reg_ros.ros.status import StatusBoard
 from sph_reg_ros.ros.worker_client import WorkerClient
@@ -18,7 +18,11 @@ from sph_reg_ros.srv import LoadCT as LoadCTService
 
 
 class CTLoader:
-    """Puts a CT into the worker; after a failure there is none, rather than the one before."""
+    """Puts a CT into the worker; after a failure there is none, rather than the one before.
+
+    Attributes:
+        has_networks: whether there are networks for the CT.
+    """
 
     def __init__(
         self,
@@ -32,6 +36,7 @@ class CTLoader:
         self._node, self._worker = node, worker
         self._registrar, self._status, self._parameters = registrar, status, parameters
         self._busy = threading.Lock()
+        self.has_networks = False
 
     def serve(
         self, phase: Callable[[], str], on_loaded: Callable[[], None], group: CallbackGroup
@@ -43,26 +48,30 @@ class CTLoader:
         )
 
     def load(self, path: str, series_uid: str) -> None:
-        """Load a CT and compile, after a registration that runs; raises RegistrationError."""
+        """Load a CT with its networks and compile, after what runs; raises RegistrationError."""
         if not self._busy.acquire(blocking=False):
             raise RuntimeUnavailableError(ErrorCode.BUSY, 'another CT is being loaded')
         try:
             self.forget()
             parameters = self._parameters()
-            loaded = self._worker.load_ct(LoadCT(path, series_uid, parameters.ct.energy_kev))
-            self._worker.warm_up(WarmUp(parameters.registration.config.backend))
-            self._set(loaded.series_uid_hash)
-            shape = ' x '.join(str(n) for n in reversed(loaded.shape))
-            self._node.get_logger().info(f'CT {loaded.series_uid_hash} loaded, {shape} voxels')
+            config = parameters.registration.config
+            weights = None if config.method == 'image' else parameters.weights.path
+            loaded = self._worker.load_ct(
+                LoadCT(path, series_uid, parameters.ct.energy_kev, weights)
+            )
+            self._worker.warm_up(WarmUp(config.backend))
+            self._set(loaded.series_uid_hash, bool(loaded.networks))
+            self._node.get_logger().info(loaded_text(loaded))
         finally:
             self._busy.release()
 
     def forget(self) -> None:
         """Note that there is no CT."""
-        self._set('')
+        self._set('', False)
 
-    def _set(self, series_uid_hash: str) -> None:
+    def _set(self, series_uid_hash: str, has_networks: bool) -> None:
         self._registrar.ct_hash = series_uid_hash
+        self.has_networks = has_networks
         self._status.set_ct(series_uid_hash)
 
     def _on_request(
@@ -98,3 +107,10 @@ class CTLoader:
             raise RuntimeUnavailableError(
                 ErrorCode.NOT_ACTIVE, 'the node is not configured: configure it first'
             )
+
+
+def loaded_text(loaded: CTLoaded) -> str:
+    """Return a line for the log."""
+    shape = ' x '.join(str(n) for n in reversed(loaded.shape))
+    networks = f'networks {loaded.networks}' if loaded.networks else 'no networks'
+    return f'CT {loaded.series_uid_hash} loaded, {shape} voxels, {networks}'

@@ -60,6 +60,7 @@ def main(args: Sequence[str] | None = None) -> int:
     save_contact_sheet(_tiles(ct, outcomes, rows), sheet)
     print(f'pictures: {sheet}    logs: {options.output / "log"}')
     print(f'the demo took {time.monotonic() - start_s:.0f} s')
+    print(f'method: {", ".join(sorted({o.result.method or "none" for o in outcomes}))}')
     print('median error: mm perpendicular to the beam (in plane), degrees of rotation')
     print(summary(rows))
     return 0 if passed(rows, IMAGES) else 1

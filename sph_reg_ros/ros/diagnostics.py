@@ -33,30 +33,42 @@ class Diagnostics:
         self._node = node
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
 
-    def publish(self, status: RegistrationStatus, worker_alive: bool, restarts: int) -> None:
-        """Send the state of the node."""
+    def publish(
+        self,
+        status: RegistrationStatus,
+        worker_alive: bool,
+        restarts: int,
+        *,
+        has_networks: bool,
+        method: str,
+    ) -> None:
+        """Send the state of the node; `method` is that of the last registration."""
         array = DiagnosticArray()
         array.header.stamp = self._node.get_clock().now().to_msg()
         array.status = [
-            self._registration(status),
-            self._ct(status),
+            self._registration(status, method),
+            self._ct(status, has_networks),
             self._images(status),
             self._worker(status, worker_alive, restarts),
         ]
         self._publisher.publish(array)
 
-    def _registration(self, status: RegistrationStatus) -> DiagnosticStatus:
+    def _registration(self, status: RegistrationStatus, method: str) -> DiagnosticStatus:
         text, level = STATES[status.state]
-        values = {check.name: f'{check.value:.6g}' for check in status.checks}
+        values = {'method': method}
+        values |= {check.name: f'{check.value:.6g}' for check in status.checks}
         # Not the error's text: it may hold a path, and a path may hold a patient's name.
         error = ErrorCode(status.error.code)
         message = f'{text}: {error.name}' if error else text
         return self._status('registration', level, message, values)
 
-    def _ct(self, status: RegistrationStatus) -> DiagnosticStatus:
+    def _ct(self, status: RegistrationStatus, has_networks: bool) -> DiagnosticStatus:
         series = status.ct_series_uid_hash
         level, message = (OK, 'loaded') if series else (WARN, 'no CT is loaded')
-        return self._status('CT', level, message, {'series UID hash': series})
+        # Not the name of their folder, which may be a patient's.
+        networks = 'loaded' if has_networks else 'none'
+        values = {'series UID hash': series, 'networks': networks}
+        return self._status('CT', level, message, values)
 
     def _images(self, status: RegistrationStatus) -> DiagnosticStatus:
         counters = {

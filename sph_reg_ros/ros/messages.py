@@ -15,8 +15,6 @@ from sph_reg_ros.ros.conversions import (
 from sph_reg_ros.ros.protocol import CheckReport, Registered
 from sph_reg_ros.ros.views import XRayView
 
-METHOD = 'image'
-
 _CODE_OF_CHECK = {
     'convergence': ErrorCode.NOT_CONVERGED,
     'similarity': ErrorCode.SIMILARITY_TOO_LOW,
@@ -42,6 +40,7 @@ def result_message(
     message.iterations = registered.iterations
     message.compute_time = registered.compute_s
     message.views = len(views)
+    message.method = registered.method
     message.backend = registered.backend
     message.runner_up_distance = registered.runner_up_mm / MM_PER_M
     message.warnings = [*views[0].warnings, *registered.warnings]
@@ -93,7 +92,6 @@ def _new_message(header: Header, patient_frame: str, ct_hash: str) -> Registrati
         tre_rms=nan,
         tre_p95=nan,
         runner_up_distance=nan,
-        method=METHOD,
         ct_series_uid_hash=ct_hash,
         software_version=__version__,
     )

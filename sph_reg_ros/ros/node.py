@@ -17,7 +17,7 @@ from std_srvs.srv import Trigger
 
 from sph_reg_ros.errors import CancelledError, ConfigError, CTError, ErrorCode, RegistrationError
 from sph_reg_ros.msg import RegistrationStatus
-from sph_reg_ros.networks.weights import read_weights
+from sph_reg_ros.networks.shipped import weights_folders
 from sph_reg_ros.ros.ct_loader import CTLoader
 from sph_reg_ros.ros.diagnostics import Diagnostics
 from sph_reg_ros.ros.initial_pose import InitialPoseInput
@@ -80,13 +80,13 @@ class RegistrationNode(ResponsiveLifecycleNode):
 
     @transition
     def on_configure(self) -> None:
-        """Start the worker, check the weights, load the CT, compile."""
+        """Start the worker, load the CT and its networks, compile."""
         self._require_open()
         parameters = self._settings()
         self._phase = 'configured'
         try:
             if parameters.weights.path:
-                read_weights(Path(parameters.weights.path))
+                weights_folders(Path(parameters.weights.path))
             self._worker.start()
             if parameters.ct.path:
                 self._loader.load(parameters.ct.path, parameters.ct.series_uid)
@@ -206,7 +206,13 @@ class RegistrationNode(ResponsiveLifecycleNode):
 
     def _on_diagnostics(self) -> None:
         self._status.publish()
-        self._diagnostics.publish(self._status.message, self._worker.alive, self._worker.restarts)
+        self._diagnostics.publish(
+            self._status.message,
+            self._worker.alive,
+            self._worker.restarts,
+            has_networks=self._loader.has_networks,
+            method=self._status.method,
+        )
 
     def _image_counts(self) -> tuple[int, int]:
         received, dropped = self._counted

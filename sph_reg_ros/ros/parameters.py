@@ -136,10 +136,13 @@ class RegistrationParameters:
 
 @dataclass(frozen=True)
 class WeightsParameters:
-    """Weights of a learned similarity."""
+    """Weights of networks."""
 
     path: str = parameter(
-        '', 'folder with model.safetensors and card.json; empty: none', fixed_while='configured'
+        '',
+        'folder of networks: <name>/regressor and <name>/similarity, each with model.safetensors '
+        'and card.json; empty: only those that come with the software',
+        fixed_while='configured',
     )
 
 

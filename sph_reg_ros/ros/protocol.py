@@ -16,11 +16,19 @@ from sph_reg_ros.ros.parameters import ImageParameters
 
 @dataclass(frozen=True)
 class LoadCT:
-    """Load a CT in place of the present one; answered by CTLoaded."""
+    """Load a CT in place of the present one, with its networks; answered by CTLoaded.
+
+    Attributes:
+        path: see parameters.CTParameters, also for the next two.
+        series_uid: which one of a folder.
+        energy_kev: of the X-rays.
+        weights: see parameters.WeightsParameters; None: look for no networks.
+    """
 
     path: str
     series_uid: str
     energy_kev: float
+    weights: str | None = ''
 
 
 @dataclass(frozen=True)
@@ -48,10 +56,10 @@ class RegisterView:
 
 @dataclass(frozen=True)
 class Register:
-    """Register the loaded CT; answered by Registered."""
+    """Register the loaded CT, without initial pose by networks only; answered by Registered."""
 
     views: tuple[RegisterView, ...]
-    initial_camera_from_ct: Float64[np.ndarray, '4 4']
+    initial_camera_from_ct: Float64[np.ndarray, '4 4'] | None
     config: RegistrationConfig = field(default_factory=RegistrationConfig)
     image: ImageParameters = field(default_factory=ImageParameters)
     drr: bool = False
@@ -70,11 +78,16 @@ class Done:
 
 @dataclass(frozen=True)
 class CTLoaded:
-    """What was loaded; nothing in here tells whose CT it is."""
+    """What was loaded.
+
+    Nothing in here tells whose CT it is, unless the folder of the networks, '' if there are none,
+    bears a telling name.
+    """
 
     series_uid_hash: str
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
+    networks: str = ''
 
 
 @dataclass(frozen=True)
@@ -121,6 +134,7 @@ class Registered:
     compute_s: float
     checks: tuple[CheckReport, ...]
     warnings: tuple[str, ...]
+    method: str
     backend: str
     runner_up_mm: float = math.nan
     drr: Float32[np.ndarray, 'H W'] | None = None

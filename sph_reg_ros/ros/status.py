@@ -27,6 +27,7 @@ class StatusBoard:
 
     Attributes:
         image_counts: gives how many images came in, and how many gave way to newer ones.
+        method: of the last registration that was carried out; '' before.
     """
 
     def __init__(self, node: Node) -> None:
@@ -36,6 +37,7 @@ class StatusBoard:
         self._publisher = node.create_publisher(RegistrationStatus, '~/status', LATCHED)
         self._message = RegistrationStatus()
         self.image_counts: Callable[[], tuple[int, int]] = lambda: (0, 0)
+        self.method = ''
         self.set_state(RegistrationStatus.UNCONFIGURED)
 
     @property
@@ -61,6 +63,7 @@ class StatusBoard:
         with self._lock:
             self._message.ct_series_uid_hash = series_uid_hash
             self._message.result_stamp = time_message(0)
+            self.method = ''
 
     def set_result(self, result: RegistrationResult) -> None:
         """Take over verdict, checks and error of a result, and count it."""
@@ -69,6 +72,7 @@ class StatusBoard:
             message.state = _STATE_OF_VERDICT[result.verdict]
             message.header.frame_id = result.header.frame_id
             message.result_stamp = result.header.stamp
+            self.method = result.method or self.method
             self._set_error(result.error.code, result.error_message)
             message.checks = result.checks
             message.images_refused += refused

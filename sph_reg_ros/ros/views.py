@@ -44,17 +44,16 @@ class XRayView:
 
 def initial_camera_from_ct(
     initial: FramedPose | None, view: XRayView
-) -> Float64[np.ndarray, '4 4']:
+) -> Float64[np.ndarray, '4 4'] | None:
     """Return the first guess for a view, from a patient pose in the imager's or the fixed frame.
 
+    None if there is no guess: only the worker knows whether it has networks that need none.
+
     Raises:
-        PoseError: there is no guess, or its frame cannot be related to the view.
+        PoseError: the frame of the guess cannot be related to the view.
     """
     if initial is None:
-        raise PoseError(
-            ErrorCode.INITIAL_POSE_MISSING,
-            'no initial pose: publish the rough pose of the patient on initial_pose',
-        )
+        return None
     if initial.frame_id == view.frame_id:
         return initial.matrix
     if view.imager is None:

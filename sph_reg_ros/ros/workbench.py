@@ -1,6 +1,5 @@
-"""What the worker does with its requests; the only module of the node that imports torch."""
+"""What the worker does with its requests; here the node's torch begins."""
 
-import contextlib
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -8,26 +7,29 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sph_reg_ros.errors import CTError, ErrorCode, ImageError, SolverError
+from sph_reg_ros.errors import CTError, ErrorCode, PoseError
 from sph_reg_ros.evaluation.overlay import overlay
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
 from sph_reg_ros.imaging.ct import list_series, load_ct
 from sph_reg_ros.imaging.intensity import IntensityModel
 from sph_reg_ros.imaging.xray import prepare_xray
-from sph_reg_ros.registration.config import RegistrationConfig
-from sph_reg_ros.registration.pipeline import register
+from sph_reg_ros.networks.shipped import weights_folders
+from sph_reg_ros.registration.networks import Networks, find_networks
+from sph_reg_ros.registration.pipeline import register, why_no_networks
 from sph_reg_ros.registration.request import RegistrationRequest, View
 from sph_reg_ros.rendering.render import render
 from sph_reg_ros.ros import protocol
 from sph_reg_ros.ros.parameters import ImageParameters
 from sph_reg_ros.ros.protocol import ProgressReport, Reply, Request
+from sph_reg_ros.ros.warm_up import warm_up
 
 Report = Callable[[ProgressReport], None]
+NOT_LOOKED_FOR = 'method was image when the CT was loaded: load it again to look for networks'
 
 
 class Workbench:
-    """Keeps the CT between requests."""
+    """Keeps the CT and its networks between requests."""
 
     def __init__(self) -> None:
         """Start without a CT."""
@@ -35,6 +37,8 @@ class Workbench:
         # one, but take three times as long when another process needs that core.
         torch.set_num_threads(1)
         self._volume: AttenuationVolume | None = None
+        self._networks: Networks | None = None
+        self._looked_for_networks = False
         self._series_uid_hash = ''
 
     def handle(self, request: Request, report: Report) -> Reply:
@@ -46,45 +50,31 @@ class Workbench:
                 series = list_series(Path(request.path))
                 return protocol.SeriesListed(tuple(str(entry) for entry in series))
             case protocol.WarmUp():
-                return self._warm_up(request)
+                warm_up(self._require_volume(), self._networks, request.backend)
+                return protocol.Done()
             case protocol.Register():
                 return self._register(request, report)
 
     def _load_ct(self, request: protocol.LoadCT) -> protocol.CTLoaded:
         # Forgotten first: if loading fails, nobody must go on with the CT of another patient.
-        self._volume = None
+        self._volume = self._networks = None
         ct = load_ct(Path(request.path), series_uid=request.series_uid or None)
-        self._volume = attenuation_from_hounsfield(ct, request.energy_kev)
+        self._looked_for_networks = request.weights is not None
+        if request.weights is not None:
+            own = Path(request.weights) if request.weights else None
+            self._networks = find_networks(ct.content_hash, weights_folders(own))
+        self._volume = volume = attenuation_from_hounsfield(ct, request.energy_kev)
         self._series_uid_hash = ct.series_uid_hash
-        return protocol.CTLoaded(ct.series_uid_hash, self._volume.shape, self._volume.spacing_mm)
-
-    def _warm_up(self, request: protocol.WarmUp) -> protocol.Done:
-        volume = self._require_volume()
-        # About what a C-arm sees: the coarser CTs that such images ask for are made here, too.
-        camera = Camera.from_geometry(1020.0, (1.2, 1.2), (256, 256))
-        camera_from_ct = torch.eye(4, dtype=torch.float64)
-        camera_from_ct[:3, 3] = torch.tensor([0.0, 0.0, 700.0]) - volume.centre
-        image = render(volume, camera_from_ct, camera.K, camera.size, backend=request.backend)
-        config = RegistrationConfig(backend=request.backend, starts=1)
-        # A CT that shows nothing here is no reason to fail: it only leaves something to compile.
-        with contextlib.suppress(ImageError, SolverError):
-            view = View(image.cpu(), camera)
-            register(RegistrationRequest(volume, (view,), camera_from_ct, config))
-        return protocol.Done()
+        name = self._networks.name if self._networks else ''
+        return protocol.CTLoaded(ct.series_uid_hash, volume.shape, volume.spacing_mm, name)
 
     def _register(self, request: protocol.Register, report: Report) -> protocol.Registered:
-        volume = self._require_volume()
-        views = tuple(prepare_view(view, request.image) for view in request.views)
-        start = torch.from_numpy(request.initial_camera_from_ct)
-        result = register(
-            RegistrationRequest(volume, views, start, request.config),
-            lambda progress: report(ProgressReport(**vars(progress))),
-        )
-        drr = None
+        asked = self._asked(request)
+        result = register(asked, lambda progress: report(ProgressReport(**vars(progress))))
+        view, drr = asked.views[0], None
         if request.drr or request.overlay:
-            camera = views[0].camera
-            pose = result.camera_from_ct[0]
-            drr = render(volume, pose, camera.K, camera.size, backend=result.backend)
+            camera, pose = view.camera, result.camera_from_ct[0]
+            drr = render(asked.volume, pose, camera.K, camera.size, backend=result.backend)
         return protocol.Registered(
             ct_series_uid_hash=self._series_uid_hash,
             camera_from_ct=tuple(pose.numpy() for pose in result.camera_from_ct),
@@ -97,17 +87,47 @@ class Workbench:
             iterations=result.iterations,
             compute_s=math.fsum(result.timings_s.values()),
             checks=tuple(protocol.CheckReport(**vars(check)) for check in result.checks),
-            warnings=result.warnings,
+            warnings=(*result.warnings, *self._warnings(request)),
+            method=result.method,
             backend=result.backend,
             runner_up_mm=result.runner_up.distance_mm if result.runner_up else math.nan,
             drr=drr.float().numpy() if drr is not None and request.drr else None,
-            overlay=_overlay(views[0], drr) if drr is not None and request.overlay else None,
+            overlay=_overlay(view, drr) if drr is not None and request.overlay else None,
         )
+
+    def _asked(self, request: protocol.Register) -> RegistrationRequest:
+        volume, start = self._require_volume(), request.initial_camera_from_ct
+        asked = RegistrationRequest(
+            volume,
+            tuple(prepare_view(view, request.image) for view in request.views),
+            None if start is None else torch.from_numpy(start),
+            request.config,
+            networks=self._networks,
+        )
+        require_start(asked)
+        return asked
+
+    def _warnings(self, request: protocol.Register) -> tuple[str, ...]:
+        late = request.config.method != 'image' and not self._looked_for_networks
+        return (NOT_LOOKED_FOR,) if late else ()
 
     def _require_volume(self) -> AttenuationVolume:
         if self._volume is None:
             raise CTError(ErrorCode.CT_NOT_LOADED, 'no CT is loaded: set ct.path or call ~/load_ct')
         return self._volume
+
+
+def require_start(request: RegistrationRequest) -> None:
+    """Raise PoseError INITIAL_POSE_MISSING if there is none, and no networks that need none."""
+    if request.initial_camera_from_ct is not None:
+        return
+    obstacle = why_no_networks(request)
+    if obstacle:
+        raise PoseError(
+            ErrorCode.INITIAL_POSE_MISSING,
+            'no initial pose: publish the rough pose of the patient on initial_pose; networks '
+            f'(weights.path) would need none, but {obstacle}',
+        )
 
 
 def prepare_view(view: protocol.RegisterView, image: ImageParameters) -> View:

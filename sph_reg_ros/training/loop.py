@@ -60,7 +60,7 @@ class Training:
         self._state, found = begun(folder, self._identity, resume)
         self._task = task = job.task(fabric.device)
         self._steps = task.schedule.steps(fabric.world_size)
-        self._optimiser = optimiser_of(task.module, task.schedule)
+        self._optimiser = optimiser_of(task.module, task.schedule, task.begun)
         self._module, self._wrapped = fabric.setup(task.module, self._optimiser)
         if found is not None:
             # Now that weights are on their device: moments go where they are.

@@ -1,5 +1,6 @@
 """One step of learning."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,14 +17,24 @@ MOST_BAD_STEPS = 20
 """Steps without a usable gradient, one after the other, after which a training gives up."""
 
 
-def optimiser_of(module: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
-    """Return the optimiser that a schedule names."""
-    parameters = [value for value in module.parameters() if value.requires_grad]
+def optimiser_of(
+    module: nn.Module, schedule: Schedule, begun: Sequence[nn.Parameter] = ()
+) -> torch.optim.Optimizer:
+    """Return the optimiser that a schedule names.
+
+    Args:
+        module: what learns.
+        schedule: settings.
+        begun: weights of the module that were trained before, and learn by `begun_share`.
+    """
+    known = {id(parameter) for parameter in begun}
+    rest = [p for p in module.parameters() if p.requires_grad and id(p) not in known]
+    groups: list[dict[str, Any]] = [{'params': rest, 'share': 1.0}]
+    if begun and schedule.begun_share > 0:
+        groups.append({'params': list(begun), 'share': schedule.begun_share})
     if schedule.optimiser == 'adamw':
-        return torch.optim.AdamW(
-            parameters, schedule.learning_rate, weight_decay=schedule.weight_decay
-        )
-    return torch.optim.Adam(parameters, schedule.learning_rate)
+        return torch.optim.AdamW(groups, schedule.learning_rate, weight_decay=schedule.weight_decay)
+    return torch.optim.Adam(groups, schedule.learning_rate)
 
 
 class Learner:
@@ -44,7 +55,7 @@ class Learner:
         """
         rate = self._schedule.learning_rate_at(step, self._steps)
         for group in self._optimiser.param_groups:
-            group['lr'] = rate
+            group['lr'] = rate * group['share']
         self._optimiser.zero_grad()
         losses: Losses = self._module(batch)
         self._fabric.backward(losses[LOSS])

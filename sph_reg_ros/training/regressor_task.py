@@ -104,6 +104,11 @@ class RegressorTask:
         """Return what makes losses of batches."""
         return RegressorModule(self.network, self.settings.loss, self.sdd_mm, self.studio)
 
+    @property
+    def begun(self) -> Sequence[nn.Parameter]:
+        """Return nothing: all weights begin at random."""
+        return ()
+
     def batch(self, count: int, words: Words, wait: bool = False) -> XRays:
         """Return X-rays."""
         return self.studio.xrays(count, words, wait)

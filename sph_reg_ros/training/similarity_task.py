@@ -139,12 +139,18 @@ class SimilarityTask:
         network = SphericalEncoder(self.settings.network)
         if self.start is not None:
             network.begin_with(self.start)
+            network.trunk.requires_grad_(self.schedule.begun_share > 0)
         return network
 
     @cached_property
     def module(self) -> SimilarityModule:
         """Return what makes losses of batches."""
         return SimilarityModule(self.network, self.settings.loss)
+
+    @property
+    def begun(self) -> Sequence[nn.Parameter]:
+        """Return the filters that the encoder has from a regressor."""
+        return () if self.start is None else tuple(self.network.trunk.parameters())
 
     def batch(self, count: int, words: Words, wait: bool = False) -> Pairs:
         """Return X-rays and renderings near them."""

@@ -35,6 +35,10 @@ class Task(Protocol):
     def module(self) -> nn.Module:
         """Return a module that makes Losses of a batch, and has the network inside."""
 
+    @property
+    def begun(self) -> Sequence[nn.Parameter]:
+        """Return the weights that were trained before and shall change less than the others."""
+
     def batch(self, count: int, words: Words, wait: bool = False) -> Any:
         """Return `count` examples, drawn by `words`; `wait` measures time on a GPU too."""
 

@@ -206,7 +206,7 @@ def test_fewer_cameras_than_xrays_are_refused_with_both_numbers(files):
 
 
 def test_an_unknown_method_is_refused_with_the_choices(register):
-    refuse(register('--method', 'magic'), 'CONFIG_INVALID', "'magic'", 'one of image')
+    refuse(register('--method', 'magic'), 'CONFIG_INVALID', "'magic'", 'one of spherical, image')
 
 
 BAD_OPTIONS = {

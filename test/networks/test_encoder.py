@@ -7,6 +7,7 @@ from torch import nn
 from torch.func import jvp, vmap
 
 from sph_reg_ros.errors import ConfigError
+from sph_reg_ros.geometry import se3, so4
 from sph_reg_ros.networks.encoder import SphericalEncoder
 from sph_reg_ros.networks.encoder_config import PAPER, QUICK, EncoderConfig
 from sph_reg_ros.networks.regressor import PoseRegressor
@@ -167,3 +168,24 @@ def test_an_encoder_of_other_sizes_does_not_begin_with_a_regressor():
         encoder.begin_with(PoseRegressor(TINY_REGRESSOR))
     with pytest.raises(ConfigError):
         SphericalEncoder(TINY_ENCODER).begin_with(PoseRegressor(TINY_REGRESSOR))
+
+
+def test_an_encoder_that_begins_with_a_regressor_encodes_the_pose_that_it_finds():
+    config = EncoderConfig(
+        image_size=(32, 32), trunk='resnet', widths=TINY_REGRESSOR.widths, depths=(1, 1, 1, 1)
+    )
+    torch.manual_seed(2)
+    centre = torch.tensor([3.0, -20.0, 100.0], dtype=torch.float64)
+    nominal = se3.exp(torch.tensor([0.4, 1.0, -0.2, 30.0, 5.0, 600.0], dtype=torch.float64))
+    regressor = PoseRegressor(TINY_REGRESSOR, nominal, centre)
+    torch.nn.init.normal_(regressor.backbone.fc.weight, std=0.5)
+    encoder = SphericalEncoder(config)
+    encoder.begin_with(regressor)
+    images = torch.randn(8, 1, 32, 32)
+    with torch.no_grad():
+        poses, features = regressor(images), encoder(images).double()
+    expected = so4.pose_embedding(poses, nominal, centre)[:, None]
+    reach = so4.distance(expected, so4.pose_embedding(nominal, nominal, centre))
+    apart = so4.distance(features, expected)
+    assert reach.min() > 0.05
+    assert (apart / reach).median() < 0.1

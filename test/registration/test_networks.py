@@ -120,11 +120,27 @@ def saved(folder: Path, ct_hash: str) -> Path:
 def test_networks_are_found_by_the_voxels_of_the_ct_below_any_folder(tmp_path):
     saved(tmp_path / 'a' / 'other', 'ffff')
     saved(tmp_path / 'b' / 'mine', CT.content_hash)
-    found = find_networks(CT, [tmp_path / 'absent', tmp_path / 'a', tmp_path / 'b'])
+    found = find_networks(CT.content_hash, [tmp_path / 'absent', tmp_path / 'a', tmp_path / 'b'])
     assert found is not None and found.name == 'mine'
     assert torch.equal(found.regressor.head.nominal, TRUTH)
-    assert find_networks(CT, [tmp_path / 'b' / 'mine']) is not None
-    assert find_networks(CT, [tmp_path / 'a']) is None
+    assert find_networks(CT.content_hash, [tmp_path / 'b' / 'mine']) is not None
+    assert find_networks(CT.content_hash, [tmp_path / 'a']) is None
+
+
+def test_what_a_training_leaves_is_found_as_it_is(tmp_path):
+    folder = saved(tmp_path / 'mine', CT.content_hash)
+    for name in ('regressor', 'similarity'):
+        (folder / name).rename(folder / 'weights')
+        (folder / name).mkdir()
+        (folder / 'weights').rename(folder / name / 'weights')
+    assert find_networks(CT.content_hash, [tmp_path]) is not None
+
+
+def test_broken_weights_of_another_ct_stand_in_nobodys_way(tmp_path):
+    other = saved(tmp_path / 'a', 'ffff') / 'regressor' / 'model.safetensors'
+    other.write_bytes(b'broken')
+    saved(tmp_path / 'b', CT.content_hash)
+    assert find_networks(CT.content_hash, [tmp_path]) is not None
 
 
 def test_broken_weights_are_refused_and_not_passed_over(tmp_path):
@@ -132,7 +148,7 @@ def test_broken_weights_are_refused_and_not_passed_over(tmp_path):
     path = folder / 'similarity' / 'model.safetensors'
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(WeightsError) as error:
-        find_networks(CT, [tmp_path])
+        find_networks(CT.content_hash, [tmp_path])
     assert error.value.code == ErrorCode.WEIGHTS_INVALID
 
 
@@ -142,4 +158,4 @@ def test_networks_in_each_others_place_are_refused(tmp_path):
     (folder / 'similarity').rename(folder / 'regressor')
     (folder / 'x').rename(folder / 'similarity')
     with pytest.raises(WeightsError):
-        find_networks(CT, [tmp_path])
+        find_networks(CT.content_hash, [tmp_path])

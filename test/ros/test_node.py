@@ -99,6 +99,7 @@ def test_a_result_carries_all_that_is_needed_to_judge_it(client, scene):
     assert np.isfinite(covariance).all() and np.allclose(covariance, covariance.T)
     assert np.linalg.eigvalsh(covariance).min() > 0
     assert len(result.ct_series_uid_hash) == 16 and result.software_version and result.backend
+    assert result.method == 'image'  # there are no networks for the phantom
 
 
 def test_the_patient_stays_where_it_is_when_the_c_arm_turns(client, scene):
@@ -249,6 +250,8 @@ def test_diagnostics_name_every_part_and_no_path(client, scene, ct_path):
     assert set(parts) == {'registration', 'CT', 'images', 'worker'}
     assert all(status.level == b'\0' for status in array.status), array
     assert str(ct_path.parent) not in str(array)
+    values = {pair.key: pair.value for status in array.status for pair in status.values}
+    assert (values['networks'], values['method']) == ('none', 'image')
 
 
 def worker_pid(node: NodeProcess) -> int:

@@ -5,11 +5,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 from diagnostic_msgs.msg import DiagnosticArray
 from ros.harness import (
+    FIXED,
     IMAGER,
     Client,
     NodeProcess,
@@ -21,8 +23,10 @@ from ros.harness import (
 )
 from sph_reg_ros.msg import RegistrationStatus
 from sph_reg_ros.srv import LoadCT
+from tiny_networks import write_networks
 
 from sph_reg_ros.errors import ErrorCode
+from sph_reg_ros.imaging.ct import load_ct
 
 pytestmark = pytest.mark.ros
 OFFSET = (0.03, -0.02, 0.04, 4.0, -3.0, 6.0)
@@ -118,8 +122,8 @@ def test_the_whole_cycle_can_be_repeated(tmp_path, ct_path):
         assert_clean_stop(node, signal.SIGINT)
 
 
-def test_missing_weights_are_found_before_anything_is_loaded(tmp_path, ct_path):
-    path = tmp_path / 'net.safetensors'
+def test_a_missing_folder_of_networks_is_found_before_anything_is_loaded(tmp_path, ct_path):
+    path = tmp_path / 'networks'
     with (
         NodeProcess(tmp_path / 'log', ct__path=ct_path, weights__path=path) as node,
         Client() as client,
@@ -127,6 +131,24 @@ def test_missing_weights_are_found_before_anything_is_loaded(tmp_path, ct_path):
         assert not client.change_state('configure')
         assert client.status(RegistrationStatus.ERROR).error.code == ErrorCode.WEIGHTS_MISSING
         assert 'loaded' not in node.log
+
+
+def test_with_networks_an_xray_is_registered_without_initial_pose(tmp_path, ct_path):
+    scene = make_scene(ct_path)
+    near = torch.from_numpy(moved(scene.camera_from_ct, *OFFSET))
+    write_networks(tmp_path / 'networks/phantom', load_ct(ct_path), scene.camera, near)
+    settings = {'ct__path': ct_path, 'autostart': True, 'weights__path': tmp_path / 'networks'}
+    with NodeProcess(tmp_path / 'log', **settings) as node, Client() as client:
+        node.wait_for_log('activate: done', 180)  # MONAI takes long to import on a busy machine
+        assert 'networks phantom' in node.log
+        client.wait_until_heard()
+        client.spin(0.5)  # the other topics, too
+        stamp = client.publish_xray(scene)
+        result = client.result_of(stamp)
+        assert result.error.code == ErrorCode.NONE, result.error_message
+        assert result.method == 'spherical'
+        patient = client.lookup(FIXED, 'patient', stamp)
+        assert error_mm(patient, scene.fixed_from_patient, scene) < 1.0
 
 
 def test_without_a_ct_the_node_stays_inactive_until_one_is_loaded(tmp_path, ct_path):

@@ -188,7 +188,7 @@ def test_the_residual_of_a_batch_is_that_of_each_image_and_can_be_back_propagate
 
 def test_the_solver_finds_the_pose_by_the_learned_residual_in_a_few_steps():
     """Even an encoder that has learned nothing tells poses apart; it is exact at the truth."""
-    similarity = SphericalSimilarity.prepare(random_encoder(seed=1), XRAY)
+    similarity = SphericalSimilarity.prepare(random_encoder(), XRAY)
 
     def move(pose: torch.Tensor, xi: torch.Tensor) -> torch.Tensor:
         twist = torch.cat([xi[:3], xi[3:] * TWIST_LENGTH_MM])
