@@ -4,7 +4,7 @@ Built like the pose regressor's, so that an encoder can begin with what a regres
 """
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -141,13 +141,13 @@ def readout_from(readout: nn.Linear, regressor: 'PoseRegressor') -> None:
     both are its pair in SO(4) (`so4.pose_embedding`) but for terms of third order. A little of the
     layer's own random weights stays, so that pairs can learn to differ.
     """
-    pairs = len(readout.bias) // 6
-    last, typical = regressor.backbone.fc, regressor.head.typical.to(readout.weight)
+    pairs, last = len(readout.bias) // 6, cast(nn.Linear, regressor.backbone.fc)
+    typical = regressor.head.typical.to(readout.weight)[:, None]
     for mine, theirs in (
         (readout.weight, last.weight),
         (readout.bias[:, None], last.bias[:, None]),
     ):
-        rotation, shift = (typical[:, None] * theirs).split(3)
+        rotation, shift = (typical * theirs).split(3)
         both = [rotation / 2 + sign * shift / (2 * TWIST_LENGTH_MM) for sign in (1, -1)]
         mine.mul_(_OWN_SHARE).add_(torch.cat(both).repeat(pairs, 1))
 
