@@ -37,7 +37,7 @@ def variants(config: TrainingConfig, images: int) -> dict[str, TrainingConfig]:
         # By itself it looks at the gradients of all pairs, so that all images count.
         'direction': _with(
             config,
-            replace(loss, value=0.0, all_pairs=0.0, direction=1.0, direction_share=1.0),
+            replace(loss, value=0.0, all_pairs=0.0, direction=1.0, slope_share=1.0),
         ),
         'euclidean': _with_head(both, 'euclidean'),
         'sphere': _with_head(both, 'sphere'),

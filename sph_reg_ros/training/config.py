@@ -56,7 +56,7 @@ class SimilarityLoss:
         conditioning: that no motion be harder to see than another, at equal poses.
         shortness: that quaternions be of some length before they are scaled to one.
         unit_mm: errors beyond it count linearly.
-        direction_share: of the pairs, whose gradients are looked at; they take most of the time.
+        slope_share: of the pairs, which `direction` and `conditioning` look at, as they take long.
     """
 
     value: float = 1.0
@@ -67,14 +67,14 @@ class SimilarityLoss:
     conditioning: float = 0.0
     shortness: float = 1.0
     unit_mm: float = 40.0
-    direction_share: float = 1.0
+    slope_share: float = 1.0
 
     def __post_init__(self) -> None:
         """Check ranges; raises ConfigError."""
         for entry in fields(self):
             require_setting(getattr(self, entry.name) >= 0, f'{entry.name} must not be negative')
         require_setting(self.unit_mm > 0, 'unit_mm must be positive')
-        require_setting(self.direction_share <= 1, 'direction_share must not exceed 1')
+        require_setting(self.slope_share <= 1, 'slope_share must not exceed 1')
         require_setting(
             self.value + self.all_pairs + self.direction + self.pose + self.vector > 0,
             'one of value, all_pairs, direction, pose and vector must count',

@@ -93,9 +93,13 @@ def vector_loss(
 
 
 def conditioning_loss(jacobian: Float[Tensor, 'B n 6']) -> Float[Tensor, 'B']:
-    """Return |J^T J - 2 I|^2 of residuals by xi, at equal poses; 0 if all directions are alike."""
+    """Return log(1 + |J^T J - 2 I|^2) of residuals by xi, at equal poses.
+
+    0 if all directions are alike. The logarithm, because a few images have slopes so steep that
+    they would drown all others.
+    """
     wanted = CURVATURE * torch.eye(6, dtype=jacobian.dtype, device=jacobian.device)
-    return (jacobian.mT @ jacobian - wanted).square().sum((-2, -1))
+    return (jacobian.mT @ jacobian - wanted).square().sum((-2, -1)).log1p()
 
 
 def pose_gradient(

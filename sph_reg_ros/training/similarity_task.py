@@ -52,8 +52,7 @@ class SimilarityModule(nn.Module):
 
     def forward(self, batch: Pairs) -> Losses:
         """Return the mean losses of a batch."""
-        sloped = math.ceil(self._loss.direction_share * len(batch.images))
-        compared = compare(self.network, batch, sloped=sloped)
+        compared = compare(self.network, batch, sloped=self._sloped(batch))
         weights = {name: weight for name, weight in vars(self._loss).items() if name in self._parts}
         parts = {
             name: self._parts[name](self, compared, batch).mean()
@@ -62,6 +61,9 @@ class SimilarityModule(nn.Module):
         }
         total = torch.stack([weights[name] * value for name, value in parts.items()]).sum()
         return {LOSS: total, **parts}
+
+    def _sloped(self, batch: Pairs) -> int:
+        return math.ceil(self._loss.slope_share * len(batch.images))
 
     def _value(self, compared: Compared, batch: Pairs) -> Tensor:
         true_mm = losses.MM_PER_DISTANCE * batch.true_residual.norm(dim=-1)
@@ -88,10 +90,12 @@ class SimilarityModule(nn.Module):
         return losses.vector_loss(residual, batch.true_residual, self._loss.unit_mm)
 
     def _conditioning(self, compared: Compared, batch: Pairs) -> Tensor:
-        # Each rendering beside itself: the poses are equal.
-        same = self.network(normalise(batch.renderings, batch.masks))
+        # Some renderings beside themselves: the poses are equal.
+        some = slice(self._sloped(batch))
+        renderings, masks = batch.renderings[some], batch.masks[some]
+        same = self.network(normalise(renderings, masks))
         jacobian = encoded_residual(
-            self.network, batch.renderings, batch.jacobians, same, batch.masks
+            self.network, renderings, batch.jacobians[some], same, masks
         )[1]
         return losses.conditioning_loss(jacobian)
 

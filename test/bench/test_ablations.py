@@ -48,7 +48,7 @@ def test_nothing_is_random_without_randomisation():
 def test_the_direction_alone_counts_for_all_images():
     loss = variants(ci_config(), 48)['direction'].similarity.loss
     assert loss.value == loss.all_pairs == loss.pose == 0.0
-    assert loss.direction_share == 1.0
+    assert loss.slope_share == 1.0
 
 
 def test_trainings_from_scratch_begin_with_no_regressor():

@@ -123,7 +123,7 @@ def test_every_loss_of_the_similarity_reaches_the_weights(name):
 
 
 def test_gradients_of_a_share_of_the_pairs_change_nothing_but_the_direction_loss():
-    tasks = [with_loss('similarity', direction_share=share).task('cpu') for share in (1.0, 0.5)]
+    tasks = [with_loss('similarity', slope_share=share).task('cpu') for share in (1.0, 0.5)]
     tasks[1].network.load_state_dict(tasks[0].network.state_dict())
     batch = tasks[0].batch(4, ('test',))
     whole, half = (task.module(batch) for task in tasks)
