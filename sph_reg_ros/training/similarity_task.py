@@ -94,9 +94,7 @@ class SimilarityModule(nn.Module):
         some = slice(self._sloped(batch))
         renderings, masks = batch.renderings[some], batch.masks[some]
         same = self.network(normalise(renderings, masks))
-        jacobian = encoded_residual(
-            self.network, renderings, batch.jacobians[some], same, masks
-        )[1]
+        jacobian = encoded_residual(self.network, renderings, batch.jacobians[some], same, masks)[1]
         return losses.conditioning_loss(jacobian)
 
     def _shortness(self, compared: Compared, batch: Pairs) -> Tensor:
