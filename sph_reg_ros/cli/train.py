@@ -29,8 +29,8 @@ def train_command(
     start: Annotated[
         Path | None,
         typer.Option(
-            help='Folder with weights of a regressor, whose filters a similarity begins with; '
-            'its settings must ask for the trunk resnet.'
+            help='Folder with weights of a regressor of this CT to begin with: a similarity takes '
+            'its filters (with the trunk resnet in its settings), a regressor all of it.'
         ),
     ] = None,
     licence: Annotated[

@@ -94,6 +94,21 @@ class PoseRegressor(nn.Module):
         pose: Tensor = self.head(self.backbone(images))
         return pose
 
+    def begin_with(self, trained: 'PoseRegressor') -> None:
+        """Take over the weights of another one.
+
+        Raises:
+            ConfigError: it has other sizes, or another nominal view, or is of another CT.
+        """
+        heads = self.head.state_dict(), trained.head.state_dict()
+        alike = all(torch.allclose(heads[0][name], heads[1][name]) for name in heads[0])
+        if self.config != trained.config or not alike:
+            raise ConfigError(
+                ErrorCode.CONFIG_INVALID,
+                'the regressor cannot begin with these weights: sizes, nominal view or CT differ',
+            )
+        self.load_state_dict(trained.state_dict())
+
 
 def _resnet(config: RegressorConfig) -> nn.Module:
     # Imported by need: MONAI takes seconds.

@@ -39,7 +39,8 @@ class Job:
         kind: one of KINDS.
         cts: the CTs; one for weights that serve a single patient.
         config: all settings.
-        start: a trained regressor, for a similarity whose encoder begins with its filters.
+        start: a trained regressor of the CT: a similarity begins with its filters, another
+            regressor, for other poses or X-rays, with all of it.
         start_hash: of the regressor's weights, on their card.
     """
 
@@ -54,8 +55,8 @@ class Job:
         require_setting(self.kind in KINDS, f'network {self.kind!r} is none of {", ".join(KINDS)}')
         require_setting(len(self.cts) > 0, 'there is no CT to train on')
         require_setting(
-            self.start is None or self.kind == 'similarity',
-            'only a similarity begins with a regressor',
+            self.start is None or self.kind == 'similarity' or self._is_single,
+            'a regressor for several CTs cannot begin with one that knows a single CT',
         )
         anatomy = self.config.anatomy
         require_setting(
@@ -87,7 +88,7 @@ class Job:
         studio = self._studio(device)
         if self.kind == 'similarity':
             return SimilarityTask(self.config.similarity, studio, self.start)
-        return RegressorTask(self.config.regressor, studio, self.config.imager.sdd_mm)
+        return RegressorTask(self.config.regressor, studio, self.config.imager.sdd_mm, self.start)
 
     def identity(self, devices: int) -> dict[str, Any]:
         """Return all that must not change while a training goes on, as JSON holds it."""

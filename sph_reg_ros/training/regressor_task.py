@@ -73,11 +73,13 @@ class RegressorTask:
         settings: network, loss and schedule.
         studio: where its X-rays are from.
         sdd_mm: from source to detector.
+        start: what the network begins with; None: random weights.
     """
 
     settings: RegressorSettings
     studio: Studio
     sdd_mm: float
+    start: PoseRegressor | None = None
 
     @property
     def schedule(self) -> Schedule:
@@ -97,7 +99,10 @@ class RegressorTask:
             origin = torch.zeros(3, dtype=torch.float64)
             return AgnosticRegressor(self.settings.agnostic_network, prior.nominal(origin))
         nominal = prior.nominal(subject.centre_mm)
-        return PoseRegressor(self.settings.network, nominal, subject.centre_mm)
+        network = PoseRegressor(self.settings.network, nominal, subject.centre_mm)
+        if self.start is not None:
+            network.begin_with(self.start)
+        return network
 
     @cached_property
     def module(self) -> RegressorModule:
@@ -106,7 +111,7 @@ class RegressorTask:
 
     @property
     def begun(self) -> Sequence[nn.Parameter]:
-        """Return nothing: all weights begin at random."""
+        """Return nothing: all weights learn alike."""
         return ()
 
     def batch(self, count: int, words: Words, wait: bool = False) -> XRays:

@@ -100,3 +100,19 @@ def test_nested_batch_norms_are_replaced_by_group_norms_of_as_many_channels():
 def test_sizes_that_cannot_be_built_are_refused(change):
     with pytest.raises(ConfigError, match=next(iter(change))):
         replace(QUICK_REGRESSOR, **change)
+
+
+def test_a_regressor_begins_with_another_one_of_the_same_ct_and_view():
+    torch.manual_seed(3)
+    centre, nominal = torch.zeros(3).double(), torch.eye(4).double()
+    first = PoseRegressor(TINY_REGRESSOR, nominal, centre)
+    torch.nn.init.normal_(first.backbone.fc.weight)
+    second = PoseRegressor(TINY_REGRESSOR, nominal, centre)
+    second.begin_with(first)
+    image = torch.randn(2, 1, 32, 32)
+    torch.testing.assert_close(second(image), first(image))
+    elsewhere = PoseRegressor(TINY_REGRESSOR, nominal, centre + 5)
+    larger = PoseRegressor(replace(TINY_REGRESSOR, widths=(8, 8, 16, 32)), nominal, centre)
+    for other in (elsewhere, larger):
+        with pytest.raises(ConfigError, match='cannot begin with these weights'):
+            other.begin_with(first)
