@@ -2,7 +2,7 @@
 
 Whatever the head, `residual` is a vector whose length is the learned distance d of two images, so
 that one solver serves all of them. Training makes d agree with the distance of the poses, measured
-in SO(4): a displacement of D mm is d = sqrt(2) D / TWIST_LENGTH_MM.
+in SO(4): a displacement of D mm is d = sqrt(2) D / EMBEDDING_LENGTH_MM (`so4.pose_embedding`).
 """
 
 import torch

@@ -14,6 +14,7 @@ from sph_reg_ros.networks.pose_head import (
     PoseHead,
     last_layer,
 )
+from sph_reg_ros.networks.smoothing import with_smoothing
 
 MAX_WIDTH, MAX_DEPTH, MAX_IMAGE = 2048, 16, 1024
 
@@ -64,7 +65,7 @@ QUICK_REGRESSOR = RegressorConfig(image_size=(128, 128), widths=(32, 64, 128, 25
 class PoseRegressor(nn.Module):
     """An image to the pose it was taken from; knows one CT by heart.
 
-    A ResNet with group norms for one channel, and six numbers for the displacement from the nominal
+    A ResNet with group norms and smoothing (`networks.smoothing`) for one channel, and six numbers for the displacement from the nominal
     view. Starts out by answering with that view.
     """
 
@@ -124,4 +125,4 @@ def _resnet(config: RegressorConfig) -> nn.Module:
     )
     network.fc = last_layer(config.widths[-1])
     # MONAI hands its `norm` to the first layer only (1.6.1), so that none is asked for.
-    return without_batch_norms(network)
+    return with_smoothing(without_batch_norms(network))

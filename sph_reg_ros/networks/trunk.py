@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sph_reg_ros.errors import require_setting
-from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
+from sph_reg_ros.geometry.so4 import EMBEDDING_LENGTH_MM
 from sph_reg_ros.networks.group_norm import group_norm
 from sph_reg_ros.networks.layers import (
     Chain,
@@ -19,6 +19,7 @@ from sph_reg_ros.networks.layers import (
     Value,
     slope_of_norm,
 )
+from sph_reg_ros.networks.smoothing import SmoothedConvolution, SmoothedPool
 
 if TYPE_CHECKING:
     from sph_reg_ros.networks.regressor import PoseRegressor
@@ -49,21 +50,6 @@ class ReLU(nn.ReLU):
         return self(value), tangents * (value > 0)[:, None]
 
 
-class MaxPool(nn.MaxPool2d):
-    """The largest value around every second pixel."""
-
-    def __init__(self) -> None:
-        """Look at 3 x 3 pixels, as a ResNet does."""
-        super().__init__(3, stride=2, padding=1)
-
-    def push(self, value: Value, tangents: Tangents) -> tuple[Value, Tangents]:
-        """Return the largest values and their tangents."""
-        largest, places = nn.functional.max_pool2d(value, 3, 2, 1, return_indices=True)
-        flat = places.flatten(-2)[:, None].expand(-1, tangents.shape[1], -1, -1)
-        slope = tangents.flatten(-2).gather(-1, flat)
-        return largest, slope.unflatten(-1, tuple(largest.shape[-2:]))
-
-
 class Block(nn.Module):
     """Two filters beside a short cut, which is filtered too where sizes differ."""
 
@@ -71,15 +57,15 @@ class Block(nn.Module):
         """Take images of `before` channels."""
         super().__init__()
         self.main = Chain(
-            Convolution(before, width, 3, stride, 1, bias=False),
+            _filter(before, width, 3, stride),
             _norm(width),
             ReLU(),
-            Convolution(width, width, 3, 1, 1, bias=False),
+            _filter(width, width, 3, 1),
             _norm(width),
         )
         same = stride == 1 and before == width
         self.shortcut = (
-            Chain() if same else Chain(Convolution(before, width, 1, stride), _norm(width))
+            Chain() if same else Chain(_filter(before, width, 1, stride, bias=True), _norm(width))
         )
         self.end = ReLU()
 
@@ -103,10 +89,10 @@ def resnet(widths: Sequence[int], depths: Sequence[int]) -> Iterator[nn.Module]:
         depths: blocks of each stage.
     """
     before = widths[0]
-    yield Convolution(1, before, 7, 2, 3, bias=False)
+    yield _filter(1, before, 7, 2)
     yield _norm(before)
     yield ReLU()
-    yield MaxPool()
+    yield SmoothedPool()
     for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
         for block in range(depth):
             yield Block(before, width, 2 if stage > 0 and block == 0 else 1)
@@ -148,8 +134,13 @@ def readout_from(readout: nn.Linear, regressor: 'PoseRegressor') -> None:
         (readout.bias[:, None], last.bias[:, None]),
     ):
         rotation, shift = (typical * theirs).split(3)
-        both = [rotation / 2 + sign * shift / (2 * TWIST_LENGTH_MM) for sign in (1, -1)]
+        both = [rotation / 2 + sign * shift / (2 * EMBEDDING_LENGTH_MM) for sign in (1, -1)]
         mine.mul_(_OWN_SHARE).add_(torch.cat(both).repeat(pairs, 1))
+
+
+def _filter(before: int, width: int, size: int, stride: int, bias: bool = False) -> Convolution:
+    kind = Convolution if stride == 1 else SmoothedConvolution
+    return kind(before, width, size, stride, size // 2, bias=bias)
 
 
 def _norm(channels: int) -> GroupNorm:

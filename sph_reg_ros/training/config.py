@@ -53,10 +53,13 @@ class SimilarityLoss:
         direction: that its gradient point the same way.
         pose: that each pair of quaternions be the pose itself; for the head so4 only.
         vector: that its residuals be those of the poses; for the head so4 only.
+        secant: that a small step of a rendering change it by that step; for the head so4 only.
         conditioning: that no motion be harder to see than another, at equal poses.
         shortness: that quaternions be of some length before they are scaled to one.
         unit_mm: errors beyond it count linearly.
         slope_share: of the pairs, which `direction` and `conditioning` look at, as they take long.
+        secant_mm: length of the small step in each direction of a shift, and of a rotation where
+            `so4.EMBEDDING_LENGTH_MM` from the middle of the CT.
     """
 
     value: float = 1.0
@@ -64,16 +67,24 @@ class SimilarityLoss:
     direction: float = 0.1
     pose: float = 0.0
     vector: float = 0.0
+    secant: float = 0.0
     conditioning: float = 0.0
     shortness: float = 1.0
     unit_mm: float = 40.0
     slope_share: float = 1.0
+    secant_mm: float = 2.5
+
+    @property
+    def looks_at_slopes(self) -> bool:
+        """Return whether derivatives by the pose are needed."""
+        return self.direction > 0 or self.conditioning > 0
 
     def __post_init__(self) -> None:
         """Check ranges; raises ConfigError."""
         for entry in fields(self):
             require_setting(getattr(self, entry.name) >= 0, f'{entry.name} must not be negative')
         require_setting(self.unit_mm > 0, 'unit_mm must be positive')
+        require_setting(self.secant_mm > 0, 'secant_mm must be positive')
         require_setting(self.slope_share <= 1, 'slope_share must not exceed 1')
         require_setting(
             self.value + self.all_pairs + self.direction + self.pose + self.vector > 0,
@@ -103,8 +114,9 @@ class SimilaritySettings:
     def __post_init__(self) -> None:
         """Check that head and loss fit; raises ConfigError."""
         require_setting(
-            self.loss.vector == self.loss.pose == 0 or self.network.head == 'so4',
-            'the losses vector and pose are for the head so4',
+            self.loss.vector == self.loss.pose == self.loss.secant == 0
+            or self.network.head == 'so4',
+            'the losses vector, pose and secant are for the head so4',
         )
 
 

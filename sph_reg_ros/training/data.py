@@ -46,21 +46,25 @@ class Pairs(NamedTuple):
         images: X-rays as networks take them.
         masks: pixels that count.
         renderings: line integrals.
-        jacobians: their derivative by a twist xi of the pose.
+        jacobians: derivative of the first n by a twist xi of the pose.
         fixed_poses: poses of the X-rays in SO(4) (`so4.pose_embedding`).
         moving_poses: of the renderings.
         true_residual: r* of both (`so4.residual`).
         true_gradient: derivative of |r*|^2 / 2 by xi.
+        beside: renderings a small step from the first m, m = 0 or B.
+        beside_poses: theirs.
     """
 
     images: Float32[Tensor, 'B 1 H W']
     masks: Bool[Tensor, 'B H W']
     renderings: Float32[Tensor, 'B H W']
-    jacobians: Float32[Tensor, 'B H W 6']
+    jacobians: Float32[Tensor, 'n H W 6']
     fixed_poses: Float32[Tensor, 'B 2 4']
     moving_poses: Float32[Tensor, 'B 2 4']
     true_residual: Float32[Tensor, 'B 6']
     true_gradient: Float32[Tensor, 'B 6']
+    beside: Float32[Tensor, 'm H W']
+    beside_poses: Float32[Tensor, 'm 2 4']
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,13 +106,7 @@ class Studio:
         poses = self.prior.draw(count, subject.centre_mm, chance)
         energy = int(torch.randint(len(subject.volumes), (1,), generator=chance))
         with self.stopwatch.part(RENDERING, wait):
-            clean = render(
-                subject.volumes[energy],
-                poses,
-                self.camera.K,
-                self.camera.size,
-                step_mm=self.step_mm,
-            )
+            clean = self._rendered(subject, poses, energy)
         with self.stopwatch.part(RANDOMISING, wait):
             disturbing = generator_of(self.device, 'randomisation', *words)
             images, masks = randomise(clean, self.randomisation, disturbing)
@@ -116,7 +114,13 @@ class Studio:
         return XRays(images, masks, clean, poses, number)
 
     def pairs(
-        self, count: int, displacements: Displacements, words: Words, wait: bool = False
+        self,
+        count: int,
+        displacements: Displacements,
+        words: Words,
+        wait: bool = False,
+        sloped: int | None = None,
+        secant_mm: float = 0.0,
     ) -> Pairs:
         """Take X-rays, and render each CT at poses near theirs.
 
@@ -125,23 +129,36 @@ class Studio:
             displacements: how near.
             words: of the batch.
             wait: measure time on a GPU too.
+            sloped: n, how many renderings have a Jacobian, which takes twice as long; all if None.
+            secant_mm: length of the small step in each of its six directions; 0: no such step.
         """
         xrays = self.xrays(count, words, wait)
         subject = self.subjects[xrays.subject]
         centre_mm = subject.centre_mm.cpu()
         twists = displacements.draw(count, generator_of('cpu', 'displacements', *words))
-        poses = se3.apply_twist(twists, xrays.camera_from_ct, centre_mm)
+        moving = se3.apply_twist(twists, xrays.camera_from_ct, centre_mm)
+        beside = moving[:0]
+        if secant_mm > 0:
+            chance = generator_of('cpu', 'secants', *words)
+            steps = secant_mm * torch.randn(count, 6, generator=chance, dtype=torch.float64)
+            steps[:, :3] /= so4.EMBEDDING_LENGTH_MM
+            beside = se3.apply_twist(steps, moving, centre_mm)
         with self.stopwatch.part(RENDERING, wait):
-            renderings, jacobians = render_with_jacobian(
-                subject.volumes[0], poses, self.camera.K, self.camera.size, step_mm=self.step_mm
-            )
+            renderings, jacobians = self._sloped(subject, moving, sloped)
+            renderings_beside = self._rendered(subject, beside)
         nominal = self.prior.nominal(centre_mm)
-        fixed, moving = (
-            so4.pose_embedding(placed, nominal, centre_mm)
-            for placed in (xrays.camera_from_ct, poses)
+        fixed, embedded, embedded_beside = (
+            so4.pose_embedding(poses, nominal, centre_mm)
+            for poses in (xrays.camera_from_ct, moving, beside)
         )
-        gradient = true_gradient(poses, fixed, nominal, centre_mm)
-        truth = (fixed, moving, so4.residual(moving, fixed), gradient)
+        truth = (
+            fixed,
+            embedded,
+            so4.residual(embedded, fixed),
+            true_gradient(moving, fixed, nominal, centre_mm),
+            renderings_beside,
+            embedded_beside,
+        )
         return Pairs(
             xrays.images,
             xrays.masks,
@@ -149,6 +166,28 @@ class Studio:
             jacobians,
             *(value.to(self.device, torch.float32) for value in truth),
         )
+
+    def _sloped(
+        self, subject: Subject, poses: Float64[Tensor, 'B 4 4'], sloped: int | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return renderings [B, H, W] and Jacobians [n, H, W, 6] of the first n."""
+        n = len(poses) if sloped is None else sloped
+        camera = self.camera
+        if n == 0:
+            return self._rendered(subject, poses), torch.zeros(0, *camera.size, 6).to(self.device)
+        first, jacobians = render_with_jacobian(
+            subject.volumes[0], poses[:n], camera.K, camera.size, step_mm=self.step_mm
+        )
+        return torch.cat([first, self._rendered(subject, poses[n:])]), jacobians
+
+    def _rendered(
+        self, subject: Subject, poses: Float64[Tensor, 'B 4 4'], energy: int = 0
+    ) -> Float32[Tensor, 'B H W']:
+        camera = self.camera
+        if len(poses) == 0:
+            return torch.zeros(0, *camera.size, device=self.device)
+        volume = subject.volumes[energy]
+        return render(volume, poses, camera.K, camera.size, step_mm=self.step_mm)
 
 
 def step_words(seed: int, rank: int, step: int) -> Words:

@@ -23,7 +23,7 @@ class HeldOut:
             wanted = self._task.schedule.validation_images
             for first in range(0, wanted, _BATCH):
                 words = validation_words(self._seed, first)
-                self._batches.append(self._task.batch(min(_BATCH, wanted - first), words))
+                self._batches.append(self._task.held_out(min(_BATCH, wanted - first), words))
         was_training = self._task.network.training
         self._task.network.eval()
         figures = self._task.measure(self._batches)

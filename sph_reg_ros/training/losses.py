@@ -1,7 +1,7 @@
 """What training makes small. Each function returns one number for each image of a batch.
 
-Distances of poses are measured in SO(4): D = L / sqrt(2) d(Psi(T1), Psi(T2)) mm, L the twist
-length and Psi `so4.pose_embedding`. The learned distance d is on the same scale: L / sqrt(2) d mm.
+Distances of poses are measured in SO(4): D = L / sqrt(2) d(Psi(T1), Psi(T2)) mm, Psi being
+`so4.pose_embedding` and L its length. The learned distance d is on the same scale: L / sqrt(2) d mm.
 """
 
 import math
@@ -14,8 +14,9 @@ from torch.nn.functional import huber_loss
 
 from sph_reg_ros.geometry import se3, so4
 from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
+from sph_reg_ros.geometry.so4 import EMBEDDING_LENGTH_MM
 
-MM_PER_DISTANCE = TWIST_LENGTH_MM / math.sqrt(2)
+MM_PER_DISTANCE = EMBEDDING_LENGTH_MM / math.sqrt(2)
 """Millimetres that a distance of 1 in SO(4) stands for."""
 CURVATURE = 2.0
 """d^2 = 2 |xi|^2 for small displacements, so that J^T J of an exact residual is 2 I."""
@@ -92,14 +93,30 @@ def vector_loss(
     return huber_loss(learned * scale, target, reduction='none').sum(-1).mean(-1)
 
 
+def secant_loss(learned: Float[Tensor, 'B K 6'], true: Float[Tensor, 'B 6']) -> Float[Tensor, 'B']:
+    """Return log(1 + |r - r*|^2 / |r*|^2), the mean over all pairs, of a small step of the pose.
+
+    What is small is the error of a slope, at a fraction of what derivatives cost.
+
+    Args:
+        learned: `so4.residual` of the features of two renderings.
+        true: `so4.residual` of their poses.
+    """
+    true = true.to(learned)[:, None]
+    error = (learned - true).square().sum(-1).mean(-1)
+    return (error / (true.square().sum((-2, -1)) + _SMALLEST_NORM)).log1p()
+
+
 def conditioning_loss(jacobian: Float[Tensor, 'B n 6']) -> Float[Tensor, 'B']:
     """Return log(1 + |J^T J - 2 I|^2) of residuals by xi, at equal poses.
 
-    0 if all directions are alike. The logarithm, because a few images have slopes so steep that
+    xi = (omega, v / L) here, L the length of the embedding: 0 if all directions are alike. The logarithm, because a few images have slopes so steep that
     they would drown all others.
     """
+    lengths = jacobian.new_tensor([1.0] * 3 + [EMBEDDING_LENGTH_MM / TWIST_LENGTH_MM] * 3)
     wanted = CURVATURE * torch.eye(6, dtype=jacobian.dtype, device=jacobian.device)
-    return (jacobian.mT @ jacobian - wanted).square().sum((-2, -1)).log1p()
+    scaled = jacobian * lengths
+    return (scaled.mT @ scaled - wanted).square().sum((-2, -1)).log1p()
 
 
 def pose_gradient(

@@ -118,6 +118,10 @@ class RegressorTask:
         """Return X-rays."""
         return self.studio.xrays(count, words, wait)
 
+    def held_out(self, count: int, words: Words) -> XRays:
+        """Return X-rays to measure with."""
+        return self.batch(count, words)
+
     @torch.no_grad()
     def measure(self, batches: Sequence[XRays]) -> dict[str, float]:
         """Return errors of found poses; mtre_mm is that of a box of points about the middle."""

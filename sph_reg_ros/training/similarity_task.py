@@ -29,6 +29,7 @@ class Compared(NamedTuple):
     Attributes:
         fixed: features of the X-rays.
         moving: features of the renderings.
+        beside: features of the renderings a small step away.
         shortness: of all quaternions (`heads.Head.shortness`).
         half_squares: S.
         gradient: dS / dxi of the first n.
@@ -36,6 +37,7 @@ class Compared(NamedTuple):
 
     fixed: Float[Tensor, 'B *features']
     moving: Float[Tensor, 'B *features']
+    beside: Float[Tensor, 'm *features']
     shortness: Float[Tensor, 'B']
     half_squares: Float[Tensor, 'B']
     gradient: Float[Tensor, 'n 6']
@@ -52,7 +54,7 @@ class SimilarityModule(nn.Module):
 
     def forward(self, batch: Pairs) -> Losses:
         """Return the mean losses of a batch."""
-        compared = compare(self.network, batch, sloped=self._sloped(batch))
+        compared = compare(self.network, batch)
         weights = {name: weight for name, weight in vars(self._loss).items() if name in self._parts}
         parts = {
             name: self._parts[name](self, compared, batch).mean()
@@ -61,9 +63,6 @@ class SimilarityModule(nn.Module):
         }
         total = torch.stack([weights[name] * value for name, value in parts.items()]).sum()
         return {LOSS: total, **parts}
-
-    def _sloped(self, batch: Pairs) -> int:
-        return math.ceil(self._loss.slope_share * len(batch.images))
 
     def _value(self, compared: Compared, batch: Pairs) -> Tensor:
         true_mm = losses.MM_PER_DISTANCE * batch.true_residual.norm(dim=-1)
@@ -89,12 +88,17 @@ class SimilarityModule(nn.Module):
         residual = so4.residual(compared.moving, compared.fixed)
         return losses.vector_loss(residual, batch.true_residual, self._loss.unit_mm)
 
+    def _secant(self, compared: Compared, batch: Pairs) -> Tensor:
+        found = so4.residual(compared.beside, compared.moving)
+        true = so4.residual(batch.beside_poses, batch.moving_poses)
+        return losses.secant_loss(found, true)
+
     def _conditioning(self, compared: Compared, batch: Pairs) -> Tensor:
         # Some renderings beside themselves: the poses are equal.
-        some = slice(self._sloped(batch))
+        some = slice(len(batch.jacobians))
         renderings, masks = batch.renderings[some], batch.masks[some]
         same = self.network(normalise(renderings, masks))
-        jacobian = encoded_residual(self.network, renderings, batch.jacobians[some], same, masks)[1]
+        jacobian = encoded_residual(self.network, renderings, batch.jacobians, same, masks)[1]
         return losses.conditioning_loss(jacobian)
 
     def _shortness(self, compared: Compared, batch: Pairs) -> Tensor:
@@ -106,6 +110,7 @@ class SimilarityModule(nn.Module):
         'pose': _pose,
         'direction': _direction,
         'vector': _vector,
+        'secant': _secant,
         'conditioning': _conditioning,
         'shortness': _shortness,
     }
@@ -155,8 +160,20 @@ class SimilarityTask:
         return () if self.start is None else tuple(self.network.trunk.parameters())
 
     def batch(self, count: int, words: Words, wait: bool = False) -> Pairs:
-        """Return X-rays and renderings near them."""
-        return self.studio.pairs(count, self.settings.displacements, words, wait)
+        """Return X-rays and renderings near them, with what the loss needs."""
+        loss = self.settings.loss
+        return self.studio.pairs(
+            count,
+            self.settings.displacements,
+            words,
+            wait,
+            math.ceil(loss.slope_share * count) if loss.looks_at_slopes else 0,
+            loss.secant_mm if loss.secant > 0 else 0.0,
+        )
+
+    def held_out(self, count: int, words: Words) -> Pairs:
+        """Return X-rays and renderings near them, all with slopes."""
+        return self.studio.pairs(count, self.settings.displacements, words)
 
     def measure(self, batches: Sequence[Pairs]) -> dict[str, float]:
         """Return how well distances agree, and the angles between learned and true gradients."""
@@ -176,38 +193,52 @@ class SimilarityTask:
         }
 
 
-def compare(
-    network: SphericalEncoder, batch: Pairs, for_training: bool = True, sloped: int | None = None
-) -> Compared:
-    """Encode X-rays and renderings, and derive S = d^2 / 2 by the poses of the renderings.
+def compare(network: SphericalEncoder, batch: Pairs, for_training: bool = True) -> Compared:
+    """Encode X-rays and renderings, and derive S = d^2 / 2 by the poses of those with Jacobians.
 
     Args:
         network: the encoder.
         batch: what it shall compare.
         for_training: keep what is needed to back-propagate.
-        sloped: for how many pairs S is derived, the first ones; all if None.
     """
+    count = len(batch.jacobians)
     with torch.set_grad_enabled(for_training):
-        raw_fixed = network.raw(batch.images)
+        images = (
+            batch.images,
+            normalise(batch.renderings[count:], batch.masks[count:]),
+            normalise(batch.beside, batch.masks[: len(batch.beside)]),
+        )
+        raw_fixed, raw_rest, raw_beside = network.raw(torch.cat(images)).split(
+            [len(some) for some in images]
+        )
         fixed = network.head.project(raw_fixed)
-        count = len(batch.images) if sloped is None else sloped
-        raw_rest = network.raw(normalise(batch.renderings[count:], batch.masks[count:]))
+    raw_sloped = raw_fixed[:0]
+    values, gradient = fixed.new_zeros(0), fixed.new_zeros(0, 6)
+    if count > 0:
+        values, gradient, raw_sloped = _derived(network, batch, fixed[:count], for_training)
+    raw_moving = torch.cat([raw_sloped, raw_rest])
+    moving, beside = network.head.project(raw_moving), network.head.project(raw_beside)
+    rest = network.head.squared_distance(moving[count:], fixed[count:]) / 2
+    shortness = network.head.shortness(raw_fixed) + network.head.shortness(raw_moving)
+    found = Compared(fixed, moving, beside, shortness, torch.cat([values, rest]), gradient)
+    return found if for_training else Compared(*(value.detach() for value in found))
+
+
+def _derived(
+    network: SphericalEncoder, batch: Pairs, fixed: Float[Tensor, 'n *features'], for_training: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return S, its derivative by the pose and the raw features of renderings with Jacobians."""
+    count = len(fixed)
     kept: list[Tensor] = []
 
     def half_squares(renderings: Tensor) -> Tensor:
         kept.append(network.raw(normalise(renderings, batch.masks[:count])))
-        found = network.head.project(kept[0])
-        return network.head.squared_distance(found, fixed[:count]) / 2
+        return network.head.squared_distance(network.head.project(kept[0]), fixed) / 2
 
     values, gradient = losses.pose_gradient(
-        half_squares, batch.renderings[:count], batch.jacobians[:count], for_training
+        half_squares, batch.renderings[:count], batch.jacobians, for_training
     )
-    raw_moving = torch.cat([kept[0], raw_rest])
-    moving = network.head.project(raw_moving)
-    rest = network.head.squared_distance(moving[count:], fixed[count:]) / 2
-    shortness = network.head.shortness(raw_fixed) + network.head.shortness(raw_moving)
-    found = Compared(fixed, moving, shortness, torch.cat([values, rest]), gradient)
-    return found if for_training else Compared(*(value.detach() for value in found))
+    return values, gradient, kept[0]
 
 
 def _angles_deg(first: Float[Tensor, 'B 6'], second: Float[Tensor, 'B 6']) -> Tensor:

@@ -42,5 +42,8 @@ class Task(Protocol):
     def batch(self, count: int, words: Words, wait: bool = False) -> Any:
         """Return `count` examples, drawn by `words`; `wait` measures time on a GPU too."""
 
+    def held_out(self, count: int, words: Words) -> Any:
+        """Return `count` examples to measure with."""
+
     def measure(self, batches: Sequence[Any]) -> dict[str, float]:
         """Return figures of how good the network is, units in their names."""

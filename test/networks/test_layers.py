@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.func import jvp, vmap
 
-from sph_reg_ros.networks import layers, trunk
+from sph_reg_ros.networks import layers, smoothing, trunk
 from sph_reg_ros.networks.encoder import AllTokens, MeanOfTokens, Tokens
 
 IMAGE, TOKENS = (6, 8, 8), (10, 6)
@@ -20,7 +20,8 @@ LAYERS = {
     'attention': (lambda: layers.Attention(6, 3), TOKENS),
     'group_norm': (lambda: trunk.GroupNorm(3, 6), IMAGE),
     'relu': (trunk.ReLU, IMAGE),
-    'max_pool': (trunk.MaxPool, IMAGE),
+    'smoothed_pool': (smoothing.SmoothedPool, IMAGE),
+    'smoothed_convolution': (lambda: smoothing.SmoothedConvolution(6, 4, 3, 2, 1), IMAGE),
     'block': (lambda: trunk.Block(6, 6, 1), IMAGE),
     'block_with_other_sizes': (lambda: trunk.Block(6, 8, 2), IMAGE),
     'mean': (MeanOfTokens, TOKENS),
