@@ -65,7 +65,8 @@ QUICK_REGRESSOR = RegressorConfig(image_size=(128, 128), widths=(32, 64, 128, 25
 class PoseRegressor(nn.Module):
     """An image to the pose it was taken from; knows one CT by heart.
 
-    A ResNet with group norms and smoothing (`networks.smoothing`) for one channel, and six numbers for the displacement from the nominal
+    A ResNet for one channel, with group norms, that smooths before it drops pixels
+    (`networks.smoothing`), and six numbers for the displacement from the nominal
     view. Starts out by answering with that view.
     """
 

@@ -12,6 +12,7 @@ from sph_reg_ros.training.schedule import Schedule
 from sph_reg_ros.training.surroundings import Anatomy, Imager, Run
 
 GEODESICS = ('double', 'centre')
+_TEACHING = ('value', 'all_pairs', 'direction', 'pose', 'vector', 'secant')
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,8 @@ class SimilarityLoss:
         require_setting(self.secant_mm > 0, 'secant_mm must be positive')
         require_setting(self.slope_share <= 1, 'slope_share must not exceed 1')
         require_setting(
-            self.value + self.all_pairs + self.direction + self.pose + self.vector > 0,
-            'one of value, all_pairs, direction, pose and vector must count',
+            any(getattr(self, name) > 0 for name in _TEACHING),
+            f'one of {", ".join(_TEACHING)} must count',
         )
 
 

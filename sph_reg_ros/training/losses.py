@@ -1,7 +1,8 @@
 """What training makes small. Each function returns one number for each image of a batch.
 
 Distances of poses are measured in SO(4): D = L / sqrt(2) d(Psi(T1), Psi(T2)) mm, Psi being
-`so4.pose_embedding` and L its length. The learned distance d is on the same scale: L / sqrt(2) d mm.
+`so4.pose_embedding` and L its length. The learned distance d is on the same scale:
+L / sqrt(2) d mm.
 """
 
 import math
@@ -110,8 +111,8 @@ def secant_loss(learned: Float[Tensor, 'B K 6'], true: Float[Tensor, 'B 6']) -> 
 def conditioning_loss(jacobian: Float[Tensor, 'B n 6']) -> Float[Tensor, 'B']:
     """Return log(1 + |J^T J - 2 I|^2) of residuals by xi, at equal poses.
 
-    xi = (omega, v / L) here, L the length of the embedding: 0 if all directions are alike. The logarithm, because a few images have slopes so steep that
-    they would drown all others.
+    0 if all directions are alike, for xi = (omega, v / L), L the length of the embedding. The
+    logarithm, because a few images have slopes so steep that they would drown all others.
     """
     lengths = jacobian.new_tensor([1.0] * 3 + [EMBEDDING_LENGTH_MM / TWIST_LENGTH_MM] * 3)
     wanted = CURVATURE * torch.eye(6, dtype=jacobian.dtype, device=jacobian.device)

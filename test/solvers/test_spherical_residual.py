@@ -32,7 +32,7 @@ class Embedded:
     """Residuals between the embeddings of a pose and of a target: six, or their norm alone."""
 
     def __init__(self, target: torch.Tensor, *, scalar: bool = False) -> None:
-        self.target = so4.pose_embedding(target, NOMINAL, CENTRE)
+        self.target = so4.pose_embedding(target, NOMINAL, CENTRE, L)
         self.scalar = scalar
 
     def __call__(self, pose: torch.Tensor) -> list[ResidualBlock]:
@@ -41,7 +41,7 @@ class Embedded:
         return [ResidualBlock(residual, jacobian, torch.zeros(len(residual), dtype=torch.int64))]
 
     def _after(self, xi: torch.Tensor, pose: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        embedded = so4.pose_embedding(move(pose, xi), NOMINAL, CENTRE)
+        embedded = so4.pose_embedding(move(pose, xi), NOMINAL, CENTRE, L)
         if self.scalar:
             residual = so4.distance(embedded, self.target)[None]
         else:

@@ -1,7 +1,8 @@
+import pytest
 import torch
 from training_jobs import ci_config, small_studio
 
-from sph_reg_ros.geometry import se3
+from sph_reg_ros.geometry import se3, so4
 from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
 from sph_reg_ros.imaging.randomise import Randomisation
 from sph_reg_ros.networks.normalise import normalise
@@ -53,11 +54,12 @@ def test_pairs_know_how_far_apart_they_are():
     studio = small_studio(randomisation=CLEAN)
     pairs, xrays = studio.pairs(4, NEAR, WORDS), studio.xrays(4, WORDS)
     centre = studio.subjects[0].centre_mm
-    distance_mm = TWIST_LENGTH_MM / 2**0.5 * pairs.true_residual.norm(dim=-1)
+    distance_mm = so4.EMBEDDING_LENGTH_MM / 2**0.5 * pairs.true_residual.norm(dim=-1)
     assert (distance_mm > 1).all() and (distance_mm < 60).all()
     # A step along the true gradient away from the target; back along it, the X-ray is found again:
-    # |r|^2 / 2 = |xi|^2 for small xi, so that its gradient is 2 xi.
+    # |r|^2 / 2 = |omega|^2 + |v / L|^2 for small displacements, L the embedding's length.
     xi = -pairs.true_gradient.double() / 2
+    xi[:, 3:] *= (so4.EMBEDDING_LENGTH_MM / TWIST_LENGTH_MM) ** 2
     start = [p for p in _moving_poses(studio, 4)]
     back = torch.cat([xi[:, :3], TWIST_LENGTH_MM * xi[:, 3:]], -1)
     found = se3.apply_twist(back, torch.stack(start), centre)
@@ -68,6 +70,25 @@ def test_pairs_know_how_far_apart_they_are():
     volume = studio.subjects[0].volumes[0]
     expected = render(volume, torch.stack(start), studio.camera.K, studio.camera.size)
     assert torch.allclose(pairs.renderings, expected, atol=1e-4)
+
+
+def test_renderings_beside_lie_a_small_step_away():
+    studio = small_studio(randomisation=CLEAN)
+    pairs = studio.pairs(40, NEAR, WORDS, sloped=0, secant_mm=2.0)
+    assert pairs.beside.shape == pairs.renderings.shape and pairs.jacobians.shape[0] == 0
+    step = so4.residual(pairs.beside_poses, pairs.moving_poses)
+    step_mm = so4.EMBEDDING_LENGTH_MM / 2**0.5 * step.norm(dim=-1)
+    assert float(step_mm.square().mean().sqrt()) == pytest.approx(2.0 * 6**0.5, rel=0.15)
+    apart = [(pairs.beside - other).abs().mean() for other in (pairs.renderings, pairs.beside * 0)]
+    assert 0 < apart[0] < 0.2 * apart[1]
+
+
+def test_renderings_do_not_depend_on_how_many_have_jacobians():
+    studio = small_studio()
+    some, every = studio.pairs(3, NEAR, WORDS, sloped=1), studio.pairs(3, NEAR, WORDS)
+    assert torch.allclose(some.renderings, every.renderings, atol=1e-5)
+    assert torch.equal(some.jacobians, every.jacobians[:1])
+    assert len(some.beside) == len(some.beside_poses) == 0
 
 
 def test_jacobians_of_pairs_are_derivatives_by_xi():

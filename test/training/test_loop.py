@@ -97,14 +97,14 @@ def test_the_curve_is_the_same_whether_batches_are_made_ahead_or_not(tmp_path):
 
 
 def test_a_training_learns(tmp_path):
-    """Poses of one view that varies in nothing but the angle."""
+    """Poses of one view that varies in nothing but where the CT lies."""
     content = ci_content(**SHORT | {'images': 1200, 'batch': 8, 'log_steps': 15})
-    content['poses'] |= {'shift_mm': [0.0] * 3, 'secondary_deg': [0.0, 0.0]}
+    content['poses'] |= {'primary_deg': [0.0, 0.0], 'secondary_deg': [0.0, 0.0]}
     content['randomisation'] = {name: 0.0 for name in vars(config_from({}).randomisation)}
     content['regressor']['schedule']['learning_rate'] = 0.003
     train(Job('regressor', (small_ct(),), config_from(content)), tmp_path)
     losses = list(curve(tmp_path).values())
-    assert losses[-1] < 0.4 * losses[0]
+    assert losses[-1] < 0.7 * losses[0]
 
 
 def test_progress_tells_speed_time_left_and_where_the_time_goes(tmp_path):

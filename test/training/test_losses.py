@@ -88,11 +88,21 @@ def test_the_vector_loss_is_0_where_every_pair_has_the_residual_of_the_poses():
     assert (losses.vector_loss(same.roll(1, -1), true) > 1e-4).all()
 
 
+def test_the_secant_loss_is_that_of_the_relative_error_of_a_step():
+    true = true_residual(small_poses(4), small_poses(4, seed=1))
+    same = true[:, None].expand(4, 3, 6)
+    assert losses.secant_loss(same, true).max() < 1e-12
+    for size in (1.0, 1e-3):
+        found = losses.secant_loss(1.5 * size * same, size * true)
+        assert found.tolist() == pytest.approx([math.log1p(0.25)] * 4, rel=1e-3)
+
+
 def test_the_true_distance_of_small_displacements_is_that_of_the_twist():
     xi = 0.01 * torch.randn(9, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     residual = true_residual(moved(xi, POSE), POSE.expand(9, 4, 4))
     mm = losses.MM_PER_DISTANCE * residual.norm(dim=-1)
-    assert torch.allclose(mm, TWIST_LENGTH_MM * xi.norm(dim=-1), rtol=1e-3)
+    lengths = torch.tensor([so4.EMBEDDING_LENGTH_MM] * 3 + [TWIST_LENGTH_MM] * 3)
+    assert torch.allclose(mm, (lengths * xi).norm(dim=-1), rtol=1e-3)
 
 
 def test_the_true_gradient_is_the_derivative_of_half_the_squared_distance():

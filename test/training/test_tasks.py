@@ -94,7 +94,7 @@ def test_the_gradient_of_the_similarity_is_its_derivative_by_the_pose():
     )
     compared = compare(task.network, pairs)
     # Along xi_k a rendering changes by its Jacobian's column k.
-    h = 1e-6
+    h = 1e-7  # farther away lie the kinks of ReLU
     for axis in range(6):
         values = [
             compare(
@@ -104,11 +104,11 @@ def test_the_gradient_of_the_similarity_is_its_derivative_by_the_pose():
             for s in (1, -1)
         ]
         slope = (values[0] - values[1]) / (2 * h)
-        assert torch.allclose(compared.gradient[:, axis], slope, rtol=1e-5, atol=1e-6)
+        assert torch.allclose(compared.gradient[:, axis], slope, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    'name', ['value', 'all_pairs', 'direction', 'pose', 'vector', 'conditioning']
+    'name', ['value', 'all_pairs', 'direction', 'pose', 'vector', 'secant', 'conditioning']
 )
 def test_every_loss_of_the_similarity_reaches_the_weights(name):
     weights = {'value': 0.0, 'direction': 0.0, 'shortness': 0.0, name: 1.0}
@@ -126,10 +126,12 @@ def test_gradients_of_a_share_of_the_pairs_change_nothing_but_the_direction_loss
     tasks = [with_loss('similarity', slope_share=share).task('cpu') for share in (1.0, 0.5)]
     tasks[1].network.load_state_dict(tasks[0].network.state_dict())
     batch = tasks[0].batch(4, ('test',))
-    whole, half = (task.module(batch) for task in tasks)
+    batches = (batch, tasks[1].batch(4, ('test',)))
+    assert [len(some.jacobians) for some in batches] == [4, 2]
+    whole, half = (task.module(some) for task, some in zip(tasks, batches, strict=True))
     assert torch.isclose(whole['value'], half['value'])
     assert not torch.isclose(whole['direction'], half['direction'])
-    compared = compare(tasks[0].network, batch, sloped=2)
+    compared = compare(tasks[0].network, batch._replace(jacobians=batch.jacobians[:2]))
     assert compared.gradient.shape == (2, 6) and compared.half_squares.shape == (4,)
 
 
@@ -137,7 +139,7 @@ def test_poses_themselves_as_features_have_no_pose_loss_and_all_distances_agree(
     module = with_loss('similarity', pose=1.0, all_pairs=1.0).task('cpu').module
     batch = small_job('similarity').task('cpu').batch(4, ('test',))
     fixed, moving = (p[:, None].expand(4, 5, 2, 4) for p in (batch.fixed_poses, batch.moving_poses))
-    exact = Compared(fixed, moving, *(torch.zeros(4) for _ in range(3)))
+    exact = Compared(fixed, moving, moving[:0], *(torch.zeros(4) for _ in range(3)))
     assert module._pose(exact, batch).max() < 1e-10
     module.network.head.log_weights = nn.Parameter(torch.zeros(5))
     assert module._all_pairs(exact, batch).max() < 1e-8
@@ -189,6 +191,7 @@ def test_a_similarity_that_is_exact_correlates_fully_and_points_the_right_way(mo
         images=images,
         masks=torch.ones(16, 4, 4, dtype=torch.bool),
         renderings=renderings,
+        beside=renderings[:0],
         jacobians=jacobians,
         true_residual=residual,
         true_gradient=2**0.5 * residual,
