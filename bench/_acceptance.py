@@ -9,7 +9,6 @@ from _learned import Learned
 from _study import Study, counted
 from _traces import slope
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
 
 from sph_reg_ros.errors import SolverError
 from sph_reg_ros.evaluation.cases import Case
@@ -17,6 +16,7 @@ from sph_reg_ros.evaluation.protocols import FAR
 from sph_reg_ros.evaluation.viewpoints import BENCH_GEOMETRY
 from sph_reg_ros.geometry import se3, so4
 from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
+from sph_reg_ros.geometry.geodesics import twist_angles_deg
 from sph_reg_ros.registration.networks import Networks
 from sph_reg_ros.similarity.spherical import SCALE
 from sph_reg_ros.training.chance import generator_of
@@ -94,14 +94,7 @@ def pairs_of(learned: Learned, cases: Sequence[Case], displaced: int) -> Pairs:
         left_out += displaced - len(kept)
         pairs += kept
     learned_mm, true_mm, found, true = (torch.stack(values) for values in zip(*pairs, strict=True))
-    return Pairs(learned_mm, true_mm, angles_deg(found, true), left_out)
-
-
-def angles_deg(first: Tensor, second: Tensor) -> Tensor:
-    """Return the angles [n, 2] between rotations and between translations of twists [n, 6]."""
-    first, second = first.unflatten(-1, (2, 3)), second.unflatten(-1, (2, 3))
-    cosine = cosine_similarity(first, second, dim=-1)
-    return torch.rad2deg(torch.acos(cosine.clamp(-1.0, 1.0)))
+    return Pairs(learned_mm, true_mm, twist_angles_deg(found, true), left_out)
 
 
 def _compared(learned: Learned, case: Case, displaced: int) -> Iterator[tuple[Tensor, ...]]:

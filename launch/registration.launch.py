@@ -18,6 +18,7 @@ ARGUMENTS = {
     'ct': ('', 'DICOM folder, NIfTI, NRRD or MetaImage; empty: as in the parameter file'),
     'params_file': (str(SHARE / 'config/registration.yaml'), 'parameters of the node'),
     'namespace': ('', 'namespace of the node and of its relative topics'),
+    'weights': ('', 'folder of trained networks; empty: as in the parameter file'),
     'patient_frame': ('', 'frame of the CT (LPS); empty: as in the parameter file'),
     'image': ('image', 'topic of the X-rays'),
     'camera_info': ('camera_info', "topic of the imager's intrinsics"),
@@ -33,6 +34,7 @@ ARGUMENTS = {
 }
 OVERRIDES = {
     'ct': ('ct.path', str),
+    'weights': ('weights.path', str),
     'patient_frame': ('frames.patient', str),
     'autostart': ('autostart', bool),
     'use_sim_time': ('use_sim_time', bool),

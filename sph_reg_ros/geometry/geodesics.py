@@ -21,6 +21,15 @@ def rotation_angle_rad(
     return smooth.norm(_turn(first, second))
 
 
+def twist_angles_deg(
+    first: Float[Tensor, '*b 6'], second: Float[Tensor, '*b 6']
+) -> Float[Tensor, '*b 2']:
+    """Return the angles between the rotations and between the translations of two twists."""
+    first, second = first.unflatten(-1, (2, 3)), second.unflatten(-1, (2, 3))
+    cosine = torch.nn.functional.cosine_similarity(first, second, dim=-1)
+    return torch.rad2deg(torch.acos(cosine.clamp(-1.0, 1.0)))
+
+
 def centre_geodesic_mm(
     first: Float[Tensor, '*b 4 4'],
     second: Float[Tensor, '*b 4 4'],
@@ -30,8 +39,8 @@ def centre_geodesic_mm(
 ) -> Float[Tensor, '*b']:
     """Return sqrt((L theta)^2 + |t1 - t2|^2) [*b], t where each camera sees the anatomy's centre.
 
-    For small displacements this is the length of the twist xi times L, and (L / sqrt 2) times the
-    distance of the `so4.pose_embedding`s.
+    For small displacements this is (L / sqrt 2) times the distance of the `so4.pose_embedding`s
+    with the same length, and with L = TWIST_LENGTH_MM the length of the twist xi times L.
 
     Args:
         first: poses.

@@ -7,7 +7,7 @@ from sph_reg_ros.imaging.randomise import Randomisation
 from sph_reg_ros.networks.agnostic import AgnosticConfig
 from sph_reg_ros.networks.encoder_config import EncoderConfig
 from sph_reg_ros.networks.regressor import RegressorConfig
-from sph_reg_ros.training.poses import Displacements, PosePrior
+from sph_reg_ros.training.poses import Displacements, PoseRanges
 from sph_reg_ros.training.schedule import Schedule
 from sph_reg_ros.training.surroundings import Anatomy, Imager, Run
 
@@ -135,7 +135,7 @@ class TrainingConfig:
     run: Run = field(default_factory=Run)
     imager: Imager = field(default_factory=Imager)
     anatomy: Anatomy = field(default_factory=Anatomy)
-    poses: PosePrior = field(default_factory=PosePrior)
+    poses: PoseRanges = field(default_factory=PoseRanges)
     randomisation: Randomisation = field(default_factory=Randomisation)
     regressor: RegressorSettings = field(default_factory=RegressorSettings)
     similarity: SimilaritySettings = field(default_factory=SimilaritySettings)

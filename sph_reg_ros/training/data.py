@@ -13,7 +13,7 @@ from sph_reg_ros.networks.normalise import normalise
 from sph_reg_ros.rendering.render import render, render_with_jacobian
 from sph_reg_ros.training.chance import generator_of, seed_of
 from sph_reg_ros.training.losses import true_gradient
-from sph_reg_ros.training.poses import Displacements, PosePrior
+from sph_reg_ros.training.poses import Displacements, PoseRanges
 from sph_reg_ros.training.stopwatch import Stopwatch
 from sph_reg_ros.training.subjects import Subject
 
@@ -82,7 +82,7 @@ class Studio:
 
     subjects: tuple[Subject, ...]
     camera: Camera
-    prior: PosePrior
+    prior: PoseRanges
     randomisation: Randomisation
     stopwatch: Stopwatch
     step_mm: float | None = None

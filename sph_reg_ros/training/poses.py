@@ -15,7 +15,7 @@ Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class PosePrior:
+class PoseRanges:
     """The views that a C-arm can have; each number is uniform in its range.
 
     The defaults are those of xvr (arXiv 2503.16309) for frontal views of pelves.

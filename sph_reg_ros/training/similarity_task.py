@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sph_reg_ros.geometry import so4
+from sph_reg_ros.geometry.geodesics import twist_angles_deg
 from sph_reg_ros.networks.encoder import SphericalEncoder
 from sph_reg_ros.networks.normalise import normalise
 from sph_reg_ros.networks.regressor import PoseRegressor
@@ -182,7 +183,7 @@ class SimilarityTask:
             compared = compare(self.network, batch, for_training=False)
             learned.append((2 * compared.half_squares).sqrt())
             true.append(batch.true_residual.norm(dim=-1))
-            angles.append(_angles_deg(compared.gradient, batch.true_gradient))
+            angles.append(twist_angles_deg(compared.gradient, batch.true_gradient))
         learned_mm, true_mm = (losses.MM_PER_DISTANCE * torch.cat(d).cpu() for d in (learned, true))
         rotation_deg, translation_deg = torch.cat(angles).cpu().T
         return {
@@ -239,10 +240,3 @@ def _derived(
         half_squares, batch.renderings[:count], batch.jacobians, for_training
     )
     return values, gradient, kept[0]
-
-
-def _angles_deg(first: Float[Tensor, 'B 6'], second: Float[Tensor, 'B 6']) -> Tensor:
-    """Return the angles [B, 2] of rotation and translation."""
-    first, second = first.unflatten(-1, (2, 3)), second.unflatten(-1, (2, 3))
-    cosine = torch.nn.functional.cosine_similarity(first, second, dim=-1)
-    return torch.rad2deg(torch.acos(cosine.clamp(-1.0, 1.0)))

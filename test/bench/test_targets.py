@@ -1,5 +1,5 @@
 import torch
-from _acceptance import Pairs, angles_deg
+from _acceptance import Pairs
 from _targets import targets_of
 
 FAR_ROW = {'protocol': 'far', 'condition': 'disturbed'}
@@ -55,12 +55,6 @@ def test_only_the_shipped_similarity_is_accepted():
     ]
     targets = targets_of({'acceptance': entries}, 'shipped')
     assert [target.met for target in targets] == [True, True, False]
-
-
-def test_angles_are_those_of_rotation_and_of_translation():
-    first = torch.tensor([[1.0, 0, 0, 0, 1, 0]])
-    second = torch.tensor([[0.0, 3, 0, 0, 1, 1]])
-    torch.testing.assert_close(angles_deg(first, second), torch.tensor([[90.0, 45.0]]))
 
 
 def test_figures_of_an_exact_similarity_are_perfect():

@@ -132,3 +132,9 @@ def test_a_small_length_rounds_the_cone_at_equal_poses():
         )(twist.detach())
         assert torch.isfinite(hessian).all()
         assert float(hessian[3:, 3:].diagonal().min()) == pytest.approx(100.0)
+
+
+def test_angles_are_those_of_rotation_and_of_translation():
+    first = torch.tensor([[1.0, 0, 0, 0, 1, 0]])
+    second = torch.tensor([[0.0, 3, 0, 0, 1, 1]])
+    torch.testing.assert_close(geodesics.twist_angles_deg(first, second), torch.tensor([[90.0, 45.0]]))

@@ -12,13 +12,13 @@ from sph_reg_ros.geometry import se3
 from sph_reg_ros.geometry.carm import angles_from_camera_from_ct, camera_from_ct_for_angles
 from sph_reg_ros.training.chance import generator_of
 from sph_reg_ros.training.config_file import read_config
-from sph_reg_ros.training.poses import Displacement, Displacements, PosePrior
+from sph_reg_ros.training.poses import Displacement, Displacements, PoseRanges
 
 CENTRE = torch.tensor([10.0, -20.0, 300.0], dtype=torch.float64)
-PRIOR = PosePrior((-100.0, 20.0), (-5.0, 30.0), (-10.0, 10.0), (650.0, 750.0), (5.0, 10.0, 20.0))
+PRIOR = PoseRanges((-100.0, 20.0), (-5.0, 30.0), (-10.0, 10.0), (650.0, 750.0), (5.0, 10.0, 20.0))
 
 
-def draw(prior: PosePrior, count: int = 300) -> torch.Tensor:
+def draw(prior: PoseRanges, count: int = 300) -> torch.Tensor:
     return prior.draw(count, CENTRE, generator_of('cpu', 'test'))
 
 
