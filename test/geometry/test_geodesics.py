@@ -12,6 +12,7 @@ from sph_reg_ros.geometry.geodesics import (
     double_geodesic_mm,
     prost_geodesic_rad,
     rotation_angle_rad,
+    twist_angles_deg,
 )
 
 SDD_MM, OBJECT_MM = 1020.0, 700.0
@@ -137,4 +138,4 @@ def test_a_small_length_rounds_the_cone_at_equal_poses():
 def test_angles_are_those_of_rotation_and_of_translation():
     first = torch.tensor([[1.0, 0, 0, 0, 1, 0]])
     second = torch.tensor([[0.0, 3, 0, 0, 1, 1]])
-    torch.testing.assert_close(geodesics.twist_angles_deg(first, second), torch.tensor([[90.0, 45.0]]))
+    torch.testing.assert_close(twist_angles_deg(first, second), torch.tensor([[90.0, 45.0]]))
