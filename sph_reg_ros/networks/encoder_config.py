@@ -93,6 +93,6 @@ class EncoderConfig:
 PAPER = EncoderConfig()
 """The widths and the 16 x 16 tokens of the paper's predecessor (arXiv 2402.02498)."""
 QUICK = EncoderConfig(
-    image_size=(128, 128), trunk='resnet', widths=(32, 64, 128, 256), depths=(2, 2, 2, 2)
+    image_size=(64, 64), trunk='resnet', widths=(32, 64, 128, 256), depths=(2, 2, 2, 2)
 )
-"""For a CPU: begins with the regressor of `regressor.QUICK_REGRESSOR`; 4 x 4 tokens."""
+"""For a CPU: begins with the regressor of `regressor.QUICK_REGRESSOR`; 2 x 2 tokens."""

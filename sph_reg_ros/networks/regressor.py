@@ -58,7 +58,7 @@ class RegressorConfig:
             )
 
 
-QUICK_REGRESSOR = RegressorConfig(image_size=(128, 128), widths=(32, 64, 128, 256))
+QUICK_REGRESSOR = RegressorConfig(image_size=(64, 64), widths=(32, 64, 128, 256))
 """For a CPU."""
 
 

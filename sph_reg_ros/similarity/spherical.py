@@ -12,18 +12,23 @@ from sph_reg_ros.networks.normalise import is_constant, normalise
 from sph_reg_ros.similarity.encoded import encoded_residual
 from sph_reg_ros.similarity.patches import no_overlap
 from sph_reg_ros.similarity.residual import ResidualBlock
+from sph_reg_ros.similarity.shifted import SHIFTS_PX, shifted
 
 SCALE = math.sqrt(2) / math.pi
 """Residuals by the learned distance: the largest distance in SO(4), sqrt(2) pi, costs 4, so that
 scores lie in [-1, 1] as those of an image similarity do."""
-_IMAGES_AT_ONCE = 32
+_RENDERINGS_AT_ONCE = 16
 
 
 class SphericalSimilarity:
     """The distance of encoded images as residuals: six for each pair of quaternions.
 
+    Both images are encoded in copies, shifted by the same few pixels, and what is compared is the
+    mean of all squared distances: the distance in SO(4) does not change when both poses are moved
+    alike, but an encoder errs differently each time, and most in its slopes.
+
     The score is 1 - (d / pi)^2 by the learned distance d, hence 1 - 2 (D / (pi L))^2 for a
-    displacement of D mm if the encoder is exact, L the twist length. The other heads
+    displacement of D mm if the encoder is exact, L = `so4.EMBEDDING_LENGTH_MM`. The other heads
     (`networks.heads`) are scaled alike.
 
     All residuals see the whole image and err together: J^T J promises too much, and the
@@ -33,11 +38,11 @@ class SphericalSimilarity:
     def __init__(
         self,
         encoder: SphericalEncoder,
-        fixed: Float[Tensor, '1 *features'],
-        mask: Bool[Tensor, '1 H W'] | None,
+        fixed: Float[Tensor, 'M *features'],
+        masks: Bool[Tensor, 'M H W'],
     ) -> None:
-        """Take the features of the X-ray; `prepare` computes them."""
-        self._encoder, self._fixed, self._mask = encoder, fixed, mask
+        """Take the features of M copies of the X-ray and their masks; `prepare` computes them."""
+        self._encoder, self._fixed, self._masks = encoder, fixed, masks
 
     @classmethod
     def prepare(
@@ -64,11 +69,11 @@ class SphericalSimilarity:
                 f'this one has {tuple(xray.shape)}: resample it',
             )
         place = next(encoder.parameters())
-        usable = None if mask is None else mask[None].to(place.device)
-        image = xray[None].to(place)
-        if bool(is_constant(image, usable)):
+        usable = torch.ones_like(xray, dtype=torch.bool) if mask is None else mask
+        images, masks = shifted(xray.to(place)), shifted(usable.to(place.device))
+        if bool(is_constant(images, masks).any()):
             raise no_overlap()
-        return cls(encoder, encoder(normalise(image, usable)), usable)
+        return cls(encoder, encoder(normalise(images, masks)), masks)
 
     def residuals(
         self, rendering: Float[Tensor, 'H W'], jacobian: Float[Tensor, 'H W 6']
@@ -78,18 +83,18 @@ class SphericalSimilarity:
         Raises:
             SolverError: NO_OVERLAP if the rendering is constant within the mask.
         """
-        image = rendering[None].to(self._fixed)
-        if bool(is_constant(image, self._mask)):
+        images = shifted(rendering.to(self._fixed))
+        if bool(is_constant(images, self._masks).any()):
             raise no_overlap()
-        residual, slope = encoded_residual(
-            self._encoder, image, jacobian[None].to(self._fixed), self._fixed, self._mask
-        )
-        residual, slope = (SCALE * found[0].to(rendering) for found in (residual, slope))
+        slopes = shifted(jacobian.to(self._fixed).movedim(-1, 0)).movedim(0, -1)
+        found = encoded_residual(self._encoder, images, slopes, self._fixed, self._masks)
+        scale = SCALE / math.sqrt(len(SHIFTS_PX))
+        residual, slope = (scale * part.flatten(0, 1).to(rendering) for part in found)
         return ResidualBlock(residual, slope, torch.arange(len(residual)) // 6)
 
     def score(self, renderings: Float[Tensor, 'B H W']) -> Float[Tensor, 'B']:
         """Return 1 - |r|^2 / 2 of each rendering in float64, which tells 0.1 mm; -1 if constant."""
-        parts = [self._score(part) for part in renderings.split(_IMAGES_AT_ONCE)]
+        parts = [self._score(part) for part in renderings.split(_RENDERINGS_AT_ONCE)]
         return torch.cat(parts).to(renderings.device)
 
     def reweighted(self, rendering: Float[Tensor, 'H W']) -> 'SphericalSimilarity':
@@ -97,7 +102,10 @@ class SphericalSimilarity:
         return self
 
     def _score(self, renderings: Float[Tensor, 'B H W']) -> Float[Tensor, 'B']:
-        images = renderings.to(self._fixed)
-        found = self._encoder(normalise(images, self._mask))
-        cost = self._encoder.head.squared_distance(found, self._fixed).double() * SCALE**2
-        return torch.where(is_constant(images, self._mask), -1.0, 1 - cost / 2)
+        images = shifted(renderings.to(self._fixed))
+        masks = self._masks.expand_as(images)
+        of_all = images.flatten(0, 1), masks.flatten(0, 1)
+        found = self._encoder(normalise(*of_all)).unflatten(0, images.shape[:2])
+        cost = self._encoder.head.squared_distance(found, self._fixed).double().mean(-1)
+        constant = is_constant(*of_all).unflatten(0, images.shape[:2]).any(-1)
+        return torch.where(constant, -1.0, 1 - SCALE**2 * cost / 2)

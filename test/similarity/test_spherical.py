@@ -12,6 +12,7 @@ from sph_reg_ros.networks.encoder_config import HEADS
 from sph_reg_ros.networks.normalise import normalise
 from sph_reg_ros.rendering.render import render, render_with_jacobian
 from sph_reg_ros.similarity.encoded import encoded_residual
+from sph_reg_ros.similarity.shifted import SHIFTS_PX, shifted
 from sph_reg_ros.similarity.spherical import SCALE, SphericalSimilarity
 from sph_reg_ros.solvers import LMConfig, levenberg_marquardt
 
@@ -19,6 +20,7 @@ SIZE = (32, 24)
 CAMERA = Camera.from_geometry(1000.0, (5.0, 5.0), SIZE)
 VOLUME = smooth_phantom()
 TRUTH = pose_in_front(VOLUME)
+COPIES = len(SHIFTS_PX)
 OFFSET = torch.tensor([0.03, 0.02, -0.04, 2.0, 1.0, 6.0], dtype=torch.float64)
 BESIDE = se3.apply_twist(OFFSET, TRUTH, VOLUME.centre)
 
@@ -112,11 +114,11 @@ def test_scores_never_leave_the_range_that_stands_for_images_and_rank_as_costs_d
 def test_pairs_give_six_residuals_each_that_are_as_long_as_their_distance():
     similarity = prepared()
     block = similarity.residuals(*rendered(BESIDE))
-    assert block.residual.shape == (18,) and block.jacobian.shape == (18, 6)
-    assert block.cluster.tolist() == [k for k in range(3) for _ in range(6)]
+    assert block.residual.shape == (COPIES * 18,) and block.jacobian.shape == (COPIES * 18, 6)
+    assert block.cluster.tolist() == [k for k in range(3 * COPIES) for _ in range(6)]
     encoder = random_encoder()
-    features = (encoder(normalise(one[None])) for one in (image(BESIDE), XRAY))
-    distance = encoder.head.squared_distance(*features).sqrt()
+    features = (encoder(normalise(shifted(one))) for one in (image(BESIDE), XRAY))
+    distance = encoder.head.squared_distance(*features).mean().sqrt()
     assert float(block.residual.norm()) == pytest.approx(SCALE * float(distance), rel=1e-9)
 
 
@@ -172,14 +174,14 @@ def test_single_precision_agrees_and_the_result_is_as_precise_as_the_rendering()
 
 def test_the_residual_of_a_batch_is_that_of_each_image_and_can_be_back_propagated():
     encoder = random_encoder().requires_grad_(True)
-    images, jacobians = (
-        torch.stack(parts) for parts in zip(rendered(BESIDE), rendered(TRUTH), strict=True)
-    )
-    fixed = encoder(normalise(XRAY.expand_as(images)))
-    residual, slope = encoded_residual(encoder, images, jacobians, fixed)
-    block = prepared().residuals(*rendered(BESIDE))
-    torch.testing.assert_close(SCALE * residual[0].detach(), block.residual)
-    torch.testing.assert_close(SCALE * slope[0].detach(), block.jacobian)
+    y, J = rendered(BESIDE)
+    images, jacobians = shifted(y), shifted(J.movedim(-1, 0)).movedim(0, -1)
+    fixed = encoder(normalise(shifted(XRAY)))
+    found = encoded_residual(encoder, images, jacobians, fixed)
+    block = prepared().residuals(y, J)
+    residual, slope = (SCALE / COPIES**0.5 * part.flatten(0, 1) for part in found)
+    torch.testing.assert_close(residual.detach(), block.residual)
+    torch.testing.assert_close(slope.detach(), block.jacobian)
     slope.square().sum().backward()
     missing = [name for name, one in encoder.named_parameters() if one.grad is None]
     # An offset of the last layers moves both images alike but not at once: all have a gradient.
