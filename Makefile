@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: bench clean demo help lint setup test
+.PHONY: bench clean demo help lint reliability setup test
 
 ENV := source .venv/ros_env.sh
 # Nothing that a test or the demo sends leaves this machine.
@@ -22,6 +22,9 @@ demo: setup  ## simulated C-arm and registration node over ROS 2; table and pict
 
 test: setup  ## all tests that this machine can run
 	@$(ENV); $(LOCAL); REQUIRE_ROS=1 .venv/bin/python -m pytest $(TEST_ARGS)
+
+reliability: setup  ## measure the promises, or those in PROMISES; writes docs/reliability.md
+	@$(ENV); $(LOCAL); REQUIRE_ROS=1 .venv/bin/python tools/reliability.py $(PROMISES)
 
 lint: setup  ## style, format and types
 	@$(ENV); ruff check .; ruff format --check .; mypy

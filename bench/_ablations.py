@@ -13,13 +13,15 @@ from sph_reg_ros.training.config import SimilarityLoss, TrainingConfig
 from sph_reg_ros.training.loop import WEIGHTS_FOLDER
 
 DEFAULT, SCRATCH = 'default', 'scratch'
+DIRECTION = 0.2
+"""Weight of the direction of gradients, beside that of values."""
 
 
 def variants(config: TrainingConfig, images: int) -> dict[str, TrainingConfig]:
     """Return settings by name, all for the same number of X-rays.
 
-    `default` is as the file has it. All others lack the loss `pose`, which only the head so4 has:
-    `both` (values and direction) is what heads and single losses are to be compared with.
+    `default` is as the file has it. All others lack the losses `pose` and `secant`, which only so4
+    has: `both` (values and direction) is what heads and single losses are to be compared with.
     What lacks randomisation is to be compared with the same training with it; a start from a
     regressor that learned with it blurs that, which the trainings from scratch are there for.
 
@@ -28,7 +30,7 @@ def variants(config: TrainingConfig, images: int) -> dict[str, TrainingConfig]:
         images: that each of them learns from.
     """
     config = _briefly(config, images)
-    loss = replace(config.similarity.loss, pose=0.0, vector=0.0)
+    loss = replace(config.similarity.loss, pose=0.0, vector=0.0, secant=0.0, direction=DIRECTION)
     both = _with(config, loss)
     return {
         DEFAULT: config,

@@ -233,7 +233,6 @@ def _config(settings: argparse.Namespace) -> RegistrationConfig:
         search_rotation_rad=math.radians(settings.degrees) / 3**0.5,
         search_in_plane_mm=settings.millimetres / 3**0.5,
         search_depth_mm=settings.millimetres / 3**0.5,
-        min_similarity=0.0,
     )
 
 

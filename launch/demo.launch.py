@@ -27,6 +27,8 @@ ARGUMENTS = {
     'images': ('', 'stop after this many images; 0: never'),
     'wait_for_subscribers': ('', 'take no image while fewer than this many listen'),
     'namespace': ('', 'namespace of both nodes'),
+    # The patient holds still, and the machine may be slow.
+    'valid_for': ('60.0', 'seconds after its X-ray that the patient stays on /tf'),
     'use_sim_time': ('', 'true: time from /clock; empty: as in the parameter files'),
     'log_level': ('info', 'debug, info, warn, error or fatal'),
     'rviz': ('false', 'show overlay and frames in RViz'),
@@ -38,7 +40,7 @@ OVERRIDES = {
     'wait_for_subscribers': ('wait_for_subscribers', int),
     'use_sim_time': ('use_sim_time', bool),
 }
-PASSED_ON = ('ct', 'namespace', 'use_sim_time', 'log_level', 'rviz')
+PASSED_ON = ('ct', 'namespace', 'valid_for', 'use_sim_time', 'log_level', 'rviz')
 
 
 def nodes(context: LaunchContext) -> list[IncludeLaunchDescription | Node]:

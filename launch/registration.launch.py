@@ -28,6 +28,10 @@ ARGUMENTS = {
         'true',
         'configure and activate by itself; false: by lifecycle services; empty: as in the file',
     ),
+    'valid_for': (
+        '',
+        'seconds after its X-ray that the patient stays on /tf; empty: as in the parameter file',
+    ),
     'use_sim_time': ('', 'true: time from /clock, for bags; empty: as in the parameter file'),
     'log_level': ('info', 'debug, info, warn, error or fatal'),
     'rviz': ('false', 'show overlay and frames in RViz'),
@@ -37,6 +41,7 @@ OVERRIDES = {
     'weights': ('weights.path', str),
     'patient_frame': ('frames.patient', str),
     'autostart': ('autostart', bool),
+    'valid_for': ('validity.tracking', float),
     'use_sim_time': ('use_sim_time', bool),
 }
 TOPICS = ('image', 'camera_info', 'imager_pose', 'initial_pose')

@@ -18,11 +18,13 @@ class ErrorCode(IntEnum):
     IMAGE_ENCODING = 21
     IMAGE_LAYOUT = 22
     IMAGE_CONTENT = 23
+    IMAGE_STAMP = 24
     # Camera
     CAMERA_MISSING = 30
     CAMERA_UNCALIBRATED = 31
     CAMERA_INVALID = 32
     CAMERA_IMAGE_MISMATCH = 33
+    CAMERA_INCONSISTENT = 34
     # Poses
     INITIAL_POSE_MISSING = 40
     POSE_INVALID = 41
@@ -33,17 +35,27 @@ class ErrorCode(IntEnum):
     # Settings
     CONFIG_INVALID = 60
     BACKEND_UNAVAILABLE = 61
+    PATH_NOT_ALLOWED = 62
     # Registration
     NO_OVERLAP = 70
     NOT_CONVERGED = 71
     SIMILARITY_TOO_LOW = 72
     NUMERICAL = 73
+    POSE_UNCERTAIN = 74
+    STARTS_DISAGREE = 75
+    SIMILARITIES_DISAGREE = 76
+    RIVAL_POSE = 77
+    FAR_FROM_PRIOR = 78
+    LITTLE_OVERLAP = 79
     # Running
     WORKER_DIED = 80
     TIMEOUT = 81
     CANCELLED = 82
     NOT_ACTIVE = 83
     BUSY = 84
+    # Bags
+    BAG_UNREADABLE = 90
+    BAG_TOPIC_MISSING = 91
 
 
 class RegistrationError(Exception):
@@ -89,6 +101,10 @@ class SolverError(RegistrationError):
 
 class RuntimeUnavailableError(RegistrationError):
     """The part that does the work is not there: not active, busy, dead or too late."""
+
+
+class BagError(RegistrationError):
+    """A bag cannot be read or written, or lacks what a registration needs."""
 
 
 class CancelledError(RegistrationError):

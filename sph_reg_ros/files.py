@@ -1,8 +1,10 @@
-"""Files that belong together: all of them are written, or none."""
+"""Files that belong together: all of them are written, or none; and what JSON can hold."""
 
+import math
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 
 def write_together(contents: dict[Path, bytes], mode: int = 0o600) -> None:
@@ -28,3 +30,14 @@ def write_together(contents: dict[Path, bytes], mode: int = 0o600) -> None:
     finally:
         for leftover in written.values():
             Path(leftover).unlink(missing_ok=True)
+
+
+def without_nan(value: Any) -> Any:
+    """Return nested containers with null for NaN and infinity, which JSON has no word for."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

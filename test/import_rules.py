@@ -15,7 +15,7 @@ FLOORS = (
     ('solvers',),
     ('registration',),
     ('training', 'evaluation'),
-    ('ros', 'cli'),
+    ('ros', 'replay', 'cli'),
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 GENERATED = ('sph_reg_ros.action', 'sph_reg_ros.msg', 'sph_reg_ros.srv')

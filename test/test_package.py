@@ -57,4 +57,4 @@ def test_pip_puts_the_networks_where_the_ros_build_puts_them(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(REPOSITORY / 'setup.py'))
     assert arguments['data_files'] == [(f'share/sph_reg_ros/{card.parent}', [str(card)])]
-    assert ' models)' in (REPOSITORY / 'CMakeLists.txt').read_text()
+    assert ' models ' in (REPOSITORY / 'CMakeLists.txt').read_text()

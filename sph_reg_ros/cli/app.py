@@ -11,6 +11,8 @@ from sph_reg_ros.cli.check import check_lines
 from sph_reg_ros.cli.ct_info import ct_info_lines
 from sph_reg_ros.cli.exits import EXIT_ERROR, EXIT_NOT_USABLE, reported_errors
 from sph_reg_ros.cli.register import register_command
+from sph_reg_ros.cli.replay import replay_command
+from sph_reg_ros.cli.simulate import simulate_command
 from sph_reg_ros.cli.train import train_command
 
 app = typer.Typer(
@@ -21,6 +23,8 @@ app = typer.Typer(
 )
 app.command('register')(register_command)
 app.command('train')(train_command)
+app.command('simulate')(simulate_command)
+app.command('replay')(replay_command)
 
 
 def main() -> None:

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sph_reg_ros.imaging.ct import CT, list_series, load_ct
+from sph_reg_ros.cli.ct_file import read_ct
+from sph_reg_ros.imaging.ct import CT
+from sph_reg_ros.imaging.isolated import list_series
 
 AIR_AND_TISSUE_HU = (-500, 0)
 
@@ -19,7 +21,7 @@ def ct_info_lines(path: Path, series_uid: str | None) -> list[str]:
     lines = [f'{info.modality:<4}{info}' for info in series]
     if series_uid is None and sum(info.modality == 'CT' for info in series) > 1:
         return [*lines, 'several CT series: choose one by --series UID']
-    return lines + geometry_lines(load_ct(path, series_uid=series_uid))
+    return lines + geometry_lines(read_ct(path, series_uid))
 
 
 def geometry_lines(ct: CT) -> list[str]:

@@ -3,13 +3,14 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sph_reg_ros.cli.ct_file import read_ct
 from sph_reg_ros.cli.outcome import Outcome
 from sph_reg_ros.cli.progress import Report
 from sph_reg_ros.cli.start import StartOptions, require_start
 from sph_reg_ros.cli.xray_views import BeamOptions, XRayFile, read_xrays
 from sph_reg_ros.errors import ErrorCode, ImageError
 from sph_reg_ros.imaging.attenuation import attenuation_from_hounsfield
-from sph_reg_ros.imaging.ct import CT, load_ct
+from sph_reg_ros.imaging.ct import CT
 from sph_reg_ros.networks.shipped import weights_folders
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.networks import find_networks
@@ -42,7 +43,7 @@ def run_job(job: Job, report: Report = lambda state: None) -> Outcome:
     xrays = read_xrays(job.xray_paths, job.beam, job.frame)
     views = tuple(xray.view(job.intensity) for xray in xrays)
     report('reading the CT')
-    ct = load_ct(job.ct_path, series_uid=job.series_uid)
+    ct = read_ct(job.ct_path, job.series_uid)
     if not job.accept_other_patient:
         for xray in xrays:
             require_same_patient(ct, xray)

@@ -2,22 +2,20 @@
 
 import io
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jaxtyping import Float64
 from PIL import Image
 from torch import Tensor
 
-from sph_reg_ros.cli.versions import versions
-from sph_reg_ros.evaluation.overlay import overlay
-from sph_reg_ros.files import write_together
+from sph_reg_ros.evaluation.overlay import levelled, overlay
+from sph_reg_ros.evaluation.versions import versions
+from sph_reg_ros.files import without_nan, write_together
 from sph_reg_ros.imaging.ct import CT
 from sph_reg_ros.registration.request import RegistrationRequest
-from sph_reg_ros.registration.result import RegistrationResult
+from sph_reg_ros.registration.result import Check, RegistrationResult
 from sph_reg_ros.rendering.render import render
 
 CONVENTIONS = {
@@ -71,16 +69,14 @@ class Outcome:
 
     def json_text(self) -> str:
         """Return the result as JSON; figures that are no numbers become null."""
-        return json.dumps(_without_nan(self._content()), indent=2, allow_nan=False)
+        return json.dumps(without_nan(self._content()), indent=2, allow_nan=False)
 
     def overlay_png(self, number: int) -> bytes:
         """Return the X-ray with the edges of the CT at the final pose, as PNG."""
         view, pose = self.request.views[number], self.result.camera_from_ct[number]
         drr = render(self.request.volume, pose, view.camera.K, view.camera.size)
-        xray = view.line_integrals.numpy()
-        if view.mask is not None:
-            # What lies outside the collimator would take all grey levels.
-            xray = xray.clip(*np.quantile(xray[view.mask.numpy()], (0.001, 0.999)))
+        mask = None if view.mask is None else view.mask.numpy()
+        xray = levelled(view.line_integrals.numpy(), mask)
         picture = overlay(xray, drr.cpu().numpy())
         buffer = io.BytesIO()
         Image.fromarray(picture).save(buffer, format='PNG')
@@ -101,7 +97,10 @@ class Outcome:
             'iterations': result.iterations,
             'seconds': sum(result.timings_s.values()),
             'timings_s': result.timings_s,
-            'checks': [vars(check) for check in result.checks],
+            'checks': [_check_content(check) for check in result.checks],
+            'reasons': [reason.name for reason in result.verification.reasons],
+            'tre_rms_mm': result.verification.tre_rms_mm,
+            'tre_p95_mm': result.verification.tre_p95_mm,
             'warnings': [*self.xray_warnings, *result.warnings],
             'method': result.method,
             'networks': self.networks_name,
@@ -134,12 +133,10 @@ class Outcome:
         }
 
 
-def _without_nan(value: Any) -> Any:
-    """Return nested containers with null for NaN and infinity, which JSON has no word for."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+def _check_content(check: Check) -> dict[str, Any]:
+    return {
+        **vars(check),
+        'passed': check.passed,
+        'verdict': check.verdict.name,
+        'reason': check.reason.name,
+    }

@@ -5,11 +5,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from sph_reg_ros.registration.result import Progress as State
 
 Report = Callable[[State | str], None]
+CountReport = Callable[[int, int], None]
 
 
 @contextmanager
@@ -30,6 +38,32 @@ def progress_bar(console: Console | None = None) -> Iterator[Report]:
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task('', total=None)
         yield lambda state: bar.update(task, description=text_of(state))
+
+
+@contextmanager
+def counted_bar(name: str, console: Console | None = None) -> Iterator[CountReport]:
+    """Show how many things are done and how long the others will take, as `progress_bar` does.
+
+    Yields a function that takes how many are done and how many there are.
+
+    Args:
+        name: of the things.
+        console: where to show it instead, terminal or not.
+    """
+    if console is None and not sys.stderr.isatty():
+        yield lambda done, of: None
+        return
+    console = console or Console(stderr=True)
+    columns = (
+        TextColumn(name),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn('left'),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task('', total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)
 
 
 def text_of(state: State | str) -> str:

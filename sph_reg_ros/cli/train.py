@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from sph_reg_ros.cli.ct_file import read_ct
 from sph_reg_ros.cli.exits import reported_errors
 from sph_reg_ros.cli.train_progress import summary_lines, training_bar
 
@@ -49,7 +50,6 @@ def train_command(
     Exit code 0 if the training is complete, 130 if it was stopped, 2 on an error.
     """
     # Imported by need: it takes seconds, and other commands need none of it.
-    from sph_reg_ros.imaging.ct import load_ct
     from sph_reg_ros.training.config_file import read_config
     from sph_reg_ros.training.devices import launched
     from sph_reg_ros.training.job import Job, regressor_from
@@ -63,7 +63,7 @@ def train_command(
             description=description or settings.description,
         )
         begun = (None, '') if start is None else regressor_from(start)
-        job = Job(network, tuple(load_ct(path) for path in ct), settings, *begun)
+        job = Job(network, tuple(read_ct(path) for path in ct), settings, *begun)
         fabric = launched(settings.run)
         with training_bar(shown=fabric.is_global_zero) as report:
             trained = Training(fabric, job, output, report, resume).run()

@@ -6,16 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-import pydicom
 from jaxtyping import Float64
 from torch import Tensor
 
 from sph_reg_ros.cli.camera_file import read_camera
-from sph_reg_ros.errors import CameraError, ErrorCode, ImageError, RegistrationError
+from sph_reg_ros.errors import CameraError, ErrorCode, RegistrationError
 from sph_reg_ros.geometry import Camera
-from sph_reg_ros.imaging.dicom_files import is_dicom
 from sph_reg_ros.imaging.intensity import IntensityKind, IntensityModel
-from sph_reg_ros.imaging.xray import XRay, load_xray, prepare_xray
+from sph_reg_ros.imaging.isolated_xray import load_xray
+from sph_reg_ros.imaging.xray import XRay, prepare_xray
 from sph_reg_ros.registration.request import View
 
 
@@ -33,20 +32,21 @@ class BeamOptions:
 
     def __post_init__(self) -> None:
         """Check that one of both was given at most; raises CameraError."""
-        if self.camera_paths and self._has_distances:
+        if self.camera_paths and self.has_distances:
             raise CameraError(
                 ErrorCode.CAMERA_INVALID,
                 'give --camera, or --sdd, --pixel-pitch and --principal-point, not both',
             )
 
     @property
-    def _has_distances(self) -> bool:
+    def has_distances(self) -> bool:
+        """Return whether distances were given."""
         given = (self.sdd_mm, self.pixel_pitch_mm, self.principal_point)
         return any(option is not None for option in given)
 
     def camera_by_distances(self, size: tuple[int, int]) -> Camera | None:
         """Return the camera of an image (height, width), None if no distance was given."""
-        if not self._has_distances:
+        if not self.has_distances:
             return None
         if self.sdd_mm is None or self.pixel_pitch_mm is None:
             raise CameraError(
@@ -110,13 +110,11 @@ def _read(path: Path, camera_path: Path | None, beam: BeamOptions, frame: int) -
     stated = None if camera_path is None else read_camera(camera_path)
     camera = None if stated is None else stated.camera
     with named(path):
-        if is_dicom(path):
-            camera = camera or beam.camera_by_distances(dicom_size(path))
-            xray = load_xray(path, frame=frame, camera=camera)
-        else:
-            pixels = load_xray(path, frame=frame)
-            height, width = pixels.pixels.shape
-            xray = replace(pixels, camera=camera or beam.camera_by_distances((height, width)))
+        given = camera is not None or beam.has_distances
+        xray = load_xray(path, frame=frame, geometry=not given)
+        if given:
+            height, width = xray.pixels.shape
+            xray = replace(xray, camera=camera or beam.camera_by_distances((height, width)))
         if xray.camera is None:
             raise CameraError(
                 ErrorCode.CAMERA_MISSING,
@@ -124,14 +122,3 @@ def _read(path: Path, camera_path: Path | None, beam: BeamOptions, frame: int) -
                 'ROW COLUMN',
             )
     return XRayFile(path, xray, None if stated is None else stated.fixed_from_camera)
-
-
-def dicom_size(path: Path) -> tuple[int, int]:
-    """Return (height, width) of a DICOM image; raises ImageError."""
-    try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=['Rows', 'Columns'])
-        return int(header.Rows), int(header.Columns)
-    except Exception:  # a damaged file makes pydicom raise nearly any type
-        raise ImageError(
-            ErrorCode.IMAGE_UNREADABLE, 'the X-ray is no readable DICOM image: export it again'
-        ) from None

@@ -6,6 +6,7 @@ Frames: `ct` (LPS mm), `camera` (optical, mm) and `fixed`, the floor of the enco
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -84,6 +85,13 @@ class Orbit:
         return math.radians(primary_deg), math.radians(self.secondary_deg)
 
 
+class Angles(Protocol):
+    """The way of a C-arm, image by image."""
+
+    def angles_rad(self, index: int) -> tuple[float, float]:
+        """Return (primary, secondary) of an image, counted from 0."""
+
+
 @dataclass(frozen=True)
 class EncoderError:
     """How wrong the encoders may be; a new error for every image.
@@ -156,7 +164,7 @@ class CArm:
     patient: Patient
     isocentre_lps_mm: Float64[Tensor, '3']
     geometry: CArmGeometry = field(default_factory=CArmGeometry)
-    orbit: Orbit = field(default_factory=Orbit)
+    orbit: Angles = field(default_factory=Orbit)
     encoder_error: EncoderError = field(default_factory=EncoderError)
     simulation: XRaySimulation = field(default_factory=XRaySimulation)
     seed: int = 0
@@ -166,9 +174,25 @@ class CArm:
         """Return where the patient really lies (mm)."""
         return patient_on_the_table(self.isocentre_lps_mm)
 
+    def poses(self, index: int) -> tuple[Float64[Tensor, '4 4'], Float64[Tensor, '4 4']]:
+        """Return true camera_from_ct and reported fixed_from_camera of an image (mm)."""
+        return self._poses(index, self._generator(index))
+
     def expose(self, index: int, observer: Callable[[], None] | None = None) -> Exposure:
         """Take the image of that number; takes seconds, see `simulate_xray` for the observer."""
-        generator = np.random.default_rng([self.seed, index])
+        generator = self._generator(index)
+        truth, fixed_from_camera = self._poses(index, generator)
+        counts = simulate_xray(
+            self.patient, truth, self.geometry.camera, self.simulation, generator, observer
+        )
+        return Exposure(index, counts, truth, fixed_from_camera)
+
+    def _generator(self, index: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, index])
+
+    def _poses(
+        self, index: int, generator: np.random.Generator
+    ) -> tuple[Float64[Tensor, '4 4'], Float64[Tensor, '4 4']]:
         primary_rad, secondary_rad = self.orbit.angles_rad(index)
         truth = camera_from_ct_for_angles(
             primary_rad,
@@ -178,11 +202,7 @@ class CArm:
         )
         isocentre_fixed_mm = se3.transform_points(self.fixed_from_ct, self.isocentre_lps_mm[None])
         wrong = self.encoder_error.sample(isocentre_fixed_mm[0], generator)
-        counts = simulate_xray(
-            self.patient, truth, self.geometry.camera, self.simulation, generator, observer
-        )
-        fixed_from_camera = wrong @ self.fixed_from_ct @ se3.inverse(truth)
-        return Exposure(index, counts, truth, fixed_from_camera)
+        return truth, wrong @ self.fixed_from_ct @ se3.inverse(truth)
 
 
 def _direction(generator: np.random.Generator) -> Float64[Tensor, '3']:

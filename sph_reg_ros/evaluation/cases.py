@@ -14,12 +14,12 @@ from torch import Tensor
 from sph_reg_ros.evaluation.carm import isocentre_of
 from sph_reg_ros.evaluation.disturbances import DISTURBANCES, Disturbances, draw_disturbances
 from sph_reg_ros.evaluation.exposure import take_xray
-from sph_reg_ros.evaluation.metrics import landmark_grid
 from sph_reg_ros.evaluation.path_cache import PathCache
 from sph_reg_ros.evaluation.protocols import Protocol, Start, any_in_view, draw_start
 from sph_reg_ros.evaluation.simulation import Patient, patient_from_ct
 from sph_reg_ros.evaluation.viewpoints import BENCH_GEOMETRY, Viewpoints
 from sph_reg_ros.geometry import Camera
+from sph_reg_ros.geometry.box import landmark_grid
 from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
 from sph_reg_ros.imaging.ct import load_ct
 from sph_reg_ros.imaging.intensity import IntensityModel

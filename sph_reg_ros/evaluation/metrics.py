@@ -7,7 +7,6 @@ Rotations and optical axes are those of the true camera unless a name says other
 import math
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float64
 from torch import Tensor
 
@@ -94,17 +93,6 @@ def mean_reprojection_distance_mm(
 def rotation_error_deg(estimate: Float64[Tensor, '4 4'], truth: Float64[Tensor, '4 4']) -> float:
     """Return the angle (degrees) between the two rotations, in [0, 180]."""
     return math.degrees(float(rotation_angle_rad(estimate, truth)))
-
-
-def landmark_grid(
-    centre_mm: Float64[Tensor, '3'], half_size_mm: tuple[float, float, float]
-) -> Float64[Tensor, '14 3']:
-    """Return the 8 corners and 6 face centres of a box around the anatomy, CT coordinates (mm)."""
-    half = torch.tensor(half_size_mm, dtype=torch.float64)
-    signs = torch.tensor([-1.0, 1.0], dtype=torch.float64)
-    corners = torch.cartesian_prod(signs, signs, signs)
-    faces = torch.cat([torch.eye(3), -torch.eye(3)]).to(torch.float64)
-    return centre_mm + half * torch.cat([corners, faces])
 
 
 def _landmark_differences(estimate: Tensor, truth: Tensor, landmarks_mm: Tensor) -> Tensor:

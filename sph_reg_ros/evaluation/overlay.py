@@ -20,12 +20,44 @@ def overlay(
         drr: line integrals of the CT at the pose to be shown; None for the X-ray alone.
         colour: RGB of the edges.
     """
-    low, high = np.quantile(xray, (0.002, 0.998))
-    grey = np.clip((xray - low) / max(float(high - low), 1e-6), 0, 1)[..., None] * _GREY_MAX
-    picture = np.repeat(grey, 3, axis=-1)
+    picture = np.repeat(_scaled(xray)[..., None] * _GREY_MAX, 3, axis=-1)
     if drr is not None:
         picture[thin_edges(drr)] = colour
     return picture.astype(np.uint8)
+
+
+def blended(
+    xray: Float32[np.ndarray, 'H W'], drr: Float32[np.ndarray, 'H W']
+) -> UInt8[np.ndarray, 'H W 3']:
+    """Return the X-ray in blue-green and the rendering in red: grey where both agree."""
+    first, second = _scaled(xray), _scaled(drr)
+    return (np.stack([second, first, first], axis=-1) * 255).astype(np.uint8)
+
+
+def checkerboard(
+    xray: Float32[np.ndarray, 'H W'], drr: Float32[np.ndarray, 'H W'], squares: int = 8
+) -> UInt8[np.ndarray, 'H W 3']:
+    """Return X-ray and rendering square by square: bones go on over the borders if they agree.
+
+    Args:
+        xray: line integrals of the X-ray.
+        drr: of the rendering.
+        squares: along the longer side of the image.
+    """
+    v, u = np.mgrid[: xray.shape[0], : xray.shape[1]]
+    side = max(1, -(-max(xray.shape) // squares))
+    rendered = (u // side + v // side) % 2 == 1
+    grey = np.where(rendered, _scaled(drr), _scaled(xray))
+    return np.repeat((grey[..., None] * 255).astype(np.uint8), 3, axis=-1)
+
+
+def levelled(
+    xray: Float32[np.ndarray, 'H W'], mask: Bool[np.ndarray, 'H W'] | None
+) -> Float32[np.ndarray, 'H W']:
+    """Return the X-ray for a picture: outside the mask nothing takes grey levels from the rest."""
+    if mask is None:
+        return xray
+    return xray.clip(*np.quantile(xray[mask], (0.001, 0.999)))
 
 
 def thin_edges(image: Float32[np.ndarray, 'H W']) -> Bool[np.ndarray, 'H W']:
@@ -44,6 +76,12 @@ def thin_edges(image: Float32[np.ndarray, 'H W']) -> Bool[np.ndarray, 'H W']:
     border = np.zeros_like(ridge)
     border[3:-3, 3:-3] = True
     return ridge & border & (strength > np.quantile(strength, _EDGE_QUANTILE))
+
+
+def _scaled(image: Float32[np.ndarray, 'H W']) -> Float32[np.ndarray, 'H W']:
+    """Return values from 0 to 1; a few outliers are cut."""
+    low, high = np.quantile(image, (0.002, 0.998))
+    return np.clip((image - low) / max(float(high - low), 1e-6), 0, 1)
 
 
 def _smoothed(image: np.ndarray) -> np.ndarray:

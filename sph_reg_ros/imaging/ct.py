@@ -52,7 +52,7 @@ def require_exists(path: Path) -> Path:
     """Return the path as a Path; raises CTError if nothing is there."""
     path = Path(path)
     if not path.exists():
-        raise CTError(ErrorCode.CT_UNREADABLE, f'no such file or folder: {path}')
+        raise CTError(ErrorCode.CT_UNREADABLE, 'there is no CT: no such file or folder')
     return path
 
 

@@ -3,6 +3,7 @@
 Messages of this module name neither files nor header values: both may hold the patient's name.
 """
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,12 @@ HEADER_TAGS = (
     'NumberOfFrames', 'Rows', 'Columns', 'PixelSpacing', 'ImagePositionPatient',
     'ImageOrientationPatient',
 )  # fmt: skip
+
+PROGRAM_STARTS = (b'MZ', b'\x7fELF', b'#!', b'\xcf\xfa\xed\xfe', b'\xca\xfe\xba\xbe')
+"""Windows, Linux, scripts, macOS."""
+
+COUNT_TAGS = ('NumberOfFrames', 'Rows', 'Columns')
+SHOWN_TAGS, MAX_TEXT = ('SeriesInstanceUID', 'SeriesDescription', 'Modality'), 64
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,7 @@ def scan_folder(folder: Path) -> dict[str, list[DicomFile]]:
     for path in sorted(entry for entry in folder.iterdir() if entry.is_file()):
         if not is_dicom(path):
             continue
+        require_no_program(path)
         found += 1
         header = read_header(path)
         if header is None:
@@ -104,6 +112,17 @@ def is_dicom(path: Path) -> bool:
         return False
 
 
+def require_no_program(path: Path) -> None:
+    """Raise CTError if a DICOM file is a program as well, by its preamble (PS3.10 7.5)."""
+    with path.open('rb') as file:
+        if file.read(4).startswith(PROGRAM_STARTS):
+            raise CTError(
+                ErrorCode.CT_UNREADABLE,
+                'a file of the folder is a program and a DICOM file at once: do not open it, and '
+                'find out where it comes from',
+            )
+
+
 def read_header(path: Path) -> Dataset | None:
     """Return HEADER_TAGS of a DICOM file, None if it cannot be parsed."""
     with quiet_pydicom():
@@ -112,14 +131,34 @@ def read_header(path: Path) -> Dataset | None:
             # Values are parsed on first access, and a damaged one fails only then.
             for tag in HEADER_TAGS:
                 header.get(tag)
+            header.file_meta.get('MediaStorageSOPClassUID')
+            for tag in COUNT_TAGS:
+                int(header.get(tag) or 0)
+            sound = all(is_plain_text(header.get(tag)) for tag in SHOWN_TAGS)
         except Exception:  # a damaged file makes pydicom raise nearly any type
             return None
-    return header
+    return header if sound else None
+
+
+def is_plain_text(value: object) -> bool:
+    """Return whether a value can be shown.
+
+    With a wrong length it takes in what follows, which may be the patient's name, but also the
+    marks in between, which are no text.
+    """
+    text = str(value or '').strip(' \0')
+    return len(text) <= MAX_TEXT and text.isprintable()
 
 
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Keep pydicom's warnings back: they quote header values, the patient's name among them."""
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        yield
+    """Keep back what pydicom warns of and logs: it quotes values, the patient's name among them."""
+    logger = logging.getLogger('pydicom')
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        logger.setLevel(level)

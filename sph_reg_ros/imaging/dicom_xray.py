@@ -1,9 +1,5 @@
 """DICOM projection images: XA, RF, DX and CR."""
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +13,7 @@ from pydicom.pixels import pixel_array
 from sph_reg_ros.errors import ErrorCode, ImageError, RegistrationError
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.dicom_camera import Projection, read_projection
+from sph_reg_ros.imaging.dicom_files import quiet_pydicom
 from sph_reg_ros.imaging.dicom_intensity import read_intensity
 from sph_reg_ros.imaging.dicom_shutter import declared_mask
 from sph_reg_ros.imaging.dicom_tags import read_number, read_word, tag_label
@@ -26,7 +23,9 @@ from sph_reg_ros.imaging.xray_image import XRay
 _MODALITIES = ('XA', 'RF', 'DX', 'CR', 'RG')
 
 
-def read_dicom_xray(path: Path, frame: int = 0, camera: Camera | None = None) -> XRay:
+def read_dicom_xray(
+    path: Path, frame: int = 0, camera: Camera | None = None, *, geometry: bool = True
+) -> XRay:
     """Read one frame of a DICOM projection image with its geometry.
 
     Value representations are read leniently, as devices in the field write them; the
@@ -36,15 +35,16 @@ def read_dicom_xray(path: Path, frame: int = 0, camera: Camera | None = None) ->
         path: file.
         frame: frame of a multi-frame image, from 0.
         camera: replaces the geometry in the file, which is then not read and may be missing.
+        geometry: whether to read the file's own; without it and `camera` there is none.
 
     Raises:
         ImageError: no readable X-ray image, or no such frame.
         CameraError: the geometry is missing, invalid or contradictory.
     """
-    with disable_value_validation(), _silent_pydicom():
+    with disable_value_validation(), quiet_pydicom():
         dataset = _read_file(path)
         try:
-            return _xray(dataset, path, frame, camera)
+            return _xray(dataset, path, frame, camera, geometry)
         except RegistrationError:
             raise
         except Exception as error:
@@ -55,38 +55,23 @@ def read_dicom_xray(path: Path, frame: int = 0, camera: Camera | None = None) ->
             ) from None
 
 
-@contextmanager
-def _silent_pydicom() -> Iterator[None]:
-    """Keep pydicom from warning and logging: it quotes values, and so the patient."""
-    logger = logging.getLogger('pydicom')
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-def _xray(dataset: Dataset, path: Path, frame: int, camera: Camera | None) -> XRay:
+def _xray(dataset: Dataset, path: Path, frame: int, camera: Camera | None, geometry: bool) -> XRay:
     _require_projection_image(dataset, path)
     stored = _stored_frame(dataset, path, frame)
     mask = declared_mask(dataset, torch.from_numpy(stored.astype(np.float32)))
     pixels, intensity, assumptions = read_intensity(dataset, stored)
     size = (int(stored.shape[0]), int(stored.shape[1]))
-    if camera is None:
+    projection: Projection | None = None
+    if camera is None and geometry:
         projection = read_projection(dataset, size, frame)
-    else:
-        projection = Projection(camera, None, ())
     return XRay(
         pixels,
         mask,
-        projection.camera,
-        projection.camera_from_ct,
+        projection.camera if projection else camera,
+        projection.camera_from_ct if projection else None,
         hashed_identifier(str(dataset.get('PatientID') or '')),
         intensity,
-        projection.warnings + assumptions,
+        (projection.warnings if projection else ()) + assumptions,
     )
 
 

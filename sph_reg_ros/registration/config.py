@@ -25,7 +25,8 @@ class RegistrationConfig:
         search_depth_mm: the same for its shift along the beam.
         levels: image heights in pixels, coarse to fine; levels above the X-ray's own are skipped.
         max_iterations: solver steps a level.
-        min_similarity: smallest similarity that passes the first gate.
+        max_tre_mm: largest error that can be borne; a pose whose 95 % bound exceeds it is not
+            verified.
         max_rotation_step_rad: cap of a step's rotation.
         max_translation_step_mm: cap of a step's translation.
     """
@@ -40,7 +41,7 @@ class RegistrationConfig:
     search_depth_mm: float = 30.0
     levels: tuple[int, ...] = (32, 64, 128, 256)
     max_iterations: int = 30
-    min_similarity: float = 0.95
+    max_tre_mm: float = 3.0
     max_rotation_step_rad: float = 0.175
     max_translation_step_mm: float = 30.0
 
@@ -62,7 +63,7 @@ class RegistrationConfig:
         )
         require_setting(list(self.levels) == sorted(self.levels), 'levels must go coarse to fine')
         require_setting(self.max_iterations >= 1, 'max_iterations must be at least 1')
-        require_setting(-1 <= self.min_similarity <= 1, 'min_similarity must lie in [-1, 1]')
+        require_setting(self.max_tre_mm > 0, 'max_tre_mm must be positive')
         require_setting(
             0 < self.max_rotation_step_rad <= 3.2, 'max_rotation_step_rad is out of range'
         )

@@ -28,16 +28,24 @@ def pose_covariance(
             unless a robust kernel made the weights (Huber, Annals of Statistics 1(5), 1973).
     """
     A = normal_equations(blocks)[0] if information is None else information
-    spread = torch.stack([_spread_of_cluster_sums(block) for block in blocks]).sum(0)
-    A_inv = torch.linalg.pinv(A, hermitian=True)
     units = torch.tensor([1.0] * 3 + [TWIST_LENGTH_MM] * 3, dtype=torch.float64)
-    covariance = A_inv @ spread @ A_inv * torch.outer(units, units)
+    return cluster_robust(blocks, A) * torch.outer(units, units)
+
+
+def cluster_robust(
+    blocks: Sequence[ResidualBlock], information: Float64[Tensor, 'p p']
+) -> Float64[Tensor, 'p p']:
+    """Return the sandwich estimate in the units of the residuals' own Jacobian, p columns."""
+    spread = torch.stack([_spread_of_cluster_sums(block) for block in blocks]).sum(0)
+    inverse = torch.linalg.pinv(information, hermitian=True)
+    covariance = inverse @ spread @ inverse
     return (covariance + covariance.T) / 2
 
 
-def _spread_of_cluster_sums(block: ResidualBlock) -> Float64[Tensor, '6 6']:
+def _spread_of_cluster_sums(block: ResidualBlock) -> Float64[Tensor, 'p p']:
     forces = block.residual if block.weight is None else block.weight * block.residual
     scores = (block.jacobian * forces[:, None]).double()
-    sums = torch.zeros(int(block.cluster.max()) + 1, 6, dtype=torch.float64)
+    columns = block.jacobian.shape[1]
+    sums = torch.zeros(int(block.cluster.max()) + 1, columns, dtype=torch.float64)
     sums.index_add_(0, block.cluster, scores)
     return sums.T @ sums

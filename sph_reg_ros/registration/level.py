@@ -57,8 +57,12 @@ class Level:
     @cached_property
     def for_rivals(self) -> 'Level':
         """Return the level with the similarity that compares poses far from each other best."""
+        return self.by(RIVALS_SIMILARITY)
+
+    def by(self, similarity: str) -> 'Level':
+        """Return the level with another similarity, by its name."""
         similarities = tuple(
-            prepare_similarity(RIVALS_SIMILARITY, view.line_integrals.cpu(), view.mask)
+            prepare_similarity(similarity, view.line_integrals.cpu(), view.mask)
             for view in self.views
         )
         return replace(self, similarities=similarities)

@@ -76,10 +76,12 @@ def register_part(
     levels = request.config.levels
     poses = _refined(near, _sampled(near, search), levels[0])[: search.survivors]
     # Judged by one region, a pose that leaves it wins: from here each is judged by its own.
-    results = [_close(request, pose, search, levels[-2:-1] or levels) for pose in poses]
+    results = [
+        _close(request, pose, search, levels[-2:-1] or levels, verified=False) for pose in poses
+    ]
     results.sort(key=lambda result: -_merit(request, result))
     poses = [result.camera_from_ct[0] for result in results[: search.finished]]
-    results = [_close(request, pose, search, levels[-2:]) for pose in poses]
+    results = [_close(request, pose, search, levels[-2:], verified=True) for pose in poses]
     return max(results, key=lambda result: _merit(request, result))
 
 
@@ -88,12 +90,13 @@ def _close(
     pose: Float64[Tensor, '4 4'],
     search: PartSearch,
     levels: tuple[int, ...],
+    *,
+    verified: bool,
 ) -> RegistrationResult:
     """Refine at some levels, comparing only what lies close around the part at `pose`."""
     close = _cut(replace(request, initial_camera_from_ct=pose), pose, search.close_margin_mm)
-    return register(
-        replace(close, config=replace(request.config, method='image', starts=0, levels=levels))
-    )
+    config = replace(request.config, method='image', starts=0, levels=levels)
+    return register(replace(close, config=config), verified=verified)
 
 
 def _cut(
@@ -135,7 +138,8 @@ def _refined(request: RegistrationRequest, poses: list[Tensor], height: int) -> 
     results = []
     for pose in poses:
         try:
-            results.append(register(replace(request, initial_camera_from_ct=pose, config=config)))
+            asked = replace(request, initial_camera_from_ct=pose, config=config)
+            results.append(register(asked, verified=False))
         except SolverError:
             continue
     if not results:

@@ -8,14 +8,14 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from sph_reg_ros.registration.covariance import pose_covariance
 from sph_reg_ros.registration.learned import refined_by_networks, regressed, spherical_level
 from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.refine import refine
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import Progress, RegistrationResult
 from sph_reg_ros.registration.search import propose
-from sph_reg_ros.registration.verify import verify
+from sph_reg_ros.registration.verification.evidence import Evidence
+from sph_reg_ros.registration.verification.verify import NOT_VERIFIED, verify
 from sph_reg_ros.registration.views import build_level
 from sph_reg_ros.registration.visibility import require_in_view
 from sph_reg_ros.rendering.render import resolve_backend
@@ -26,13 +26,16 @@ Begun = tuple[float, list[Level], Float64[Tensor, 'n 4 4']]
 DEPTH_WARNING = 'one view only: depth along the beam is far less certain than the other directions'
 
 
-def register(request: RegistrationRequest, observer: Observer | None = None) -> RegistrationResult:
+def register(
+    request: RegistrationRequest, observer: Observer | None = None, *, verified: bool = True
+) -> RegistrationResult:
     """Find the pose at which the rendered CT looks like the X-rays.
 
     Args:
         request: CT, X-rays, initial pose, settings.
         observer: called after every solver step and all through the search; raise CancelledError
             in it to stop.
+        verified: False leaves the pose UNVERIFIED and saves the time of the checks.
 
     Raises:
         ConfigError: the renderer cannot run here.
@@ -48,22 +51,19 @@ def register(request: RegistrationRequest, observer: Observer | None = None) -> 
     refined = refine(levels, starts, config, clock.reporter(observer))
     clock.lap('refine')
     best = refined.best
-    covariance = pose_covariance(best.blocks, best.information)
-    verdict, checks = verify(
-        best.termination, refined.similarity, covariance, config.min_similarity
-    )
+    evidence = Evidence.of_result(levels, best, _expected(request), config)
+    verification = verify(evidence) if verified else NOT_VERIFIED
     clock.lap('verify')
     return RegistrationResult(
         camera_from_ct=tuple(T @ best.pose for T in levels[-1].camera_from_first),
-        covariance=covariance,
+        covariance=evidence.covariance,
         centre_lps_mm=levels[-1].volume.centre,
         termination=best.termination,
         similarity_before=before,
         similarity_after=refined.similarity,
         iterations=refined.iterations,
         timings_s=clock.laps,
-        checks=checks,
-        verdict=verdict,
+        verification=verification,
         warnings=_warnings(request, obstacle),
         backend=levels[-1].backend,
         method='image' if obstacle else 'spherical',
@@ -117,6 +117,13 @@ def _by_search(
     if before > -1:
         return before, levels, torch.cat([initial, found])
     return before, levels, found if len(found) else initial
+
+
+def _expected(request: RegistrationRequest) -> Float64[Tensor, '4 4'] | None:
+    """Return the pose that the result ought to be near; None if nothing is known of it."""
+    if request.prior is not None:
+        return request.prior.camera_from_ct
+    return request.initial_camera_from_ct
 
 
 def _pyramid(request: RegistrationRequest, backend: str) -> list[Level]:

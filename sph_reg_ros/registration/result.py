@@ -6,11 +6,16 @@ from enum import IntEnum
 from jaxtyping import Float64
 from torch import Tensor
 
+from sph_reg_ros.errors import ErrorCode
 from sph_reg_ros.solvers import TerminationReason
 
 
 class Verdict(IntEnum):
-    """What may be done with a pose; the numbers are those of msg/RegistrationResult.msg."""
+    """What may be done with a pose; the numbers are those of msg/RegistrationResult.msg.
+
+    UNVERIFIED: there is not enough evidence for it. VERIFIED: every check passed. REJECTED: there
+    is evidence against it. Neither of the others may be used.
+    """
 
     UNVERIFIED = 0
     VERIFIED = 1
@@ -19,12 +24,72 @@ class Verdict(IntEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """One figure that was compared with its limit."""
+    """One figure that was compared with its limit.
+
+    Attributes:
+        name: what was checked.
+        value: the figure; NaN if it could not be computed.
+        limit: what it was compared with.
+        verdict: VERIFIED if it passed, UNVERIFIED if it leaves doubt, REJECTED if it speaks against
+            the pose.
+        reason: what it means that it did not pass; NONE if it did.
+    """
 
     name: str
     value: float
     limit: float
-    passed: bool
+    verdict: Verdict
+    reason: ErrorCode
+
+    @classmethod
+    def at_most(
+        cls, name: str, value: float, limit: float, otherwise: tuple[Verdict, ErrorCode]
+    ) -> 'Check':
+        """Compare with an upper limit; NaN does not pass."""
+        return cls._decided(name, value, limit, value <= limit, otherwise)
+
+    @classmethod
+    def at_least(
+        cls, name: str, value: float, limit: float, otherwise: tuple[Verdict, ErrorCode]
+    ) -> 'Check':
+        """Compare with a lower limit; NaN does not pass."""
+        return cls._decided(name, value, limit, value >= limit, otherwise)
+
+    @classmethod
+    def _decided(
+        cls, name: str, value: float, limit: float, good: bool, otherwise: tuple[Verdict, ErrorCode]
+    ) -> 'Check':
+        verdict, reason = (Verdict.VERIFIED, ErrorCode.NONE) if good else otherwise
+        return cls(name, value, limit, verdict, reason)
+
+    @property
+    def passed(self) -> bool:
+        """Return whether the figure keeps to its limit."""
+        return self.verdict == Verdict.VERIFIED
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What the evidence says of a pose.
+
+    Attributes:
+        verdict: REJECTED if a check rejects, else UNVERIFIED if one leaves doubt, else VERIFIED.
+        checks: all of them, whatever came of each.
+        tre_rms_mm: estimated target registration error over the region of interest.
+        tre_p95_mm: bound that the true one keeps to in 95 % of all cases.
+    """
+
+    verdict: Verdict
+    checks: tuple[Check, ...]
+    tre_rms_mm: float
+    tre_p95_mm: float
+
+    @property
+    def reasons(self) -> tuple[ErrorCode, ...]:
+        """Return why it is not verified, evidence against it first; empty if it is."""
+        failed = [check for check in self.checks if not check.passed]
+        failed.sort(key=lambda check: check.verdict != Verdict.REJECTED)
+        return tuple(dict.fromkeys(check.reason for check in failed))
 
 
 @dataclass(frozen=True)
@@ -76,8 +141,7 @@ class RegistrationResult:
         similarity_after: the same at the final pose, at the last level.
         iterations: accepted and refused solver steps, all starts and levels together.
         timings_s: seconds a step, by its name.
-        checks: what `verify` compared.
-        verdict: VERIFIED only if every check passed.
+        verification: verdict, checks, bound on the error.
         warnings: things the caller should know.
         backend: the renderer that was used.
         method: as in RegistrationConfig.
@@ -93,10 +157,19 @@ class RegistrationResult:
     similarity_after: float
     iterations: int
     timings_s: dict[str, float]
-    checks: tuple[Check, ...]
-    verdict: Verdict
+    verification: Verification
     warnings: tuple[str, ...]
     backend: str
     method: str
     similarity: str
     runner_up: RunnerUp | None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Return what may be done with the pose."""
+        return self.verification.verdict
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """Return what was compared."""
+        return self.verification.checks

@@ -1,15 +1,15 @@
 """Poses between messages (metres, quaternions) and the core (mm, matrices): the only crossing.
 
-Images and camera intrinsics, which have no unit of length, are in image_conversions.py.
+Images and camera intrinsics, which have no unit of length, are in image_conversions.py. Where
+messages are built, `new` makes them: the installed ROS unless another is given.
 """
 
 import numpy as np
-from builtin_interfaces.msg import Time
-from geometry_msgs.msg import Point, Pose, PoseWithCovariance, Transform, TransformStamped
 from jaxtyping import Float64
 from transforms3d.quaternions import mat2quat, quat2mat
 
 from sph_reg_ros.errors import ErrorCode, PoseError
+from sph_reg_ros.ros.message_types import Message, NewMessage, ros_message
 from sph_reg_ros.ros.views import FramedPose
 
 MM_PER_M = 1000.0
@@ -22,31 +22,22 @@ PATIENT_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """LPS from RAS: half a turn about z."""
 
 
-def matrix_from_pose(pose: Pose) -> Float64[np.ndarray, '4 4']:
+def matrix_from_pose(pose: Message) -> Float64[np.ndarray, '4 4']:
     """Return the rigid transform (mm) of a Pose message.
 
     Raises:
         PoseError: POSE_INVALID if a value is not finite, the quaternion is not of unit length
             within 1e-3, or the position is farther away than 5 m.
     """
-    p, q = pose.position, pose.orientation
-    position = np.array([p.x, p.y, p.z], dtype=np.float64)
-    quaternion = np.array([q.w, q.x, q.y, q.z], dtype=np.float64)
-    if not (np.isfinite(position).all() and np.isfinite(quaternion).all()):
-        raise _invalid('it has NaN or infinite values')
-    length = float(np.linalg.norm(quaternion))
-    if abs(length - 1) > MAX_QUATERNION_ERROR:
-        raise _invalid(f'its quaternion has length {length:.4g} instead of 1')
-    distance = float(np.linalg.norm(position))
-    if distance > MAX_DISTANCE_M:
-        raise _invalid(f'it is {distance:.4g} m away: are the units metres?')
-    matrix = np.eye(4)
-    matrix[:3, :3] = quat2mat(quaternion / length)
-    matrix[:3, 3] = position * MM_PER_M
-    return matrix
+    return _rigid(pose.position, pose.orientation)
 
 
-def framed_pose(frame_id: str, pose: Pose, name: str) -> FramedPose:
+def matrix_from_transform(transform: Message) -> Float64[np.ndarray, '4 4']:
+    """Return the rigid transform (mm) of a Transform message; raises PoseError as for a Pose."""
+    return _rigid(transform.translation, transform.rotation)
+
+
+def framed_pose(frame_id: str, pose: Message, name: str) -> FramedPose:
     """Return a pose with its frame; errors name the topic or field it came in by.
 
     Raises:
@@ -78,52 +69,55 @@ def require_covariance(covariance: Float64[np.ndarray, '36'], name: str) -> None
         )
 
 
-def pose_from_matrix(matrix: Float64[np.ndarray, '4 4']) -> Pose:
+def pose_from_matrix(matrix: Float64[np.ndarray, '4 4'], new: NewMessage = ros_message) -> Message:
     """Return the Pose message (m) of a rigid transform (mm)."""
-    pose = Pose()
+    pose = new('geometry_msgs/Pose')
     pose.position.x, pose.position.y, pose.position.z = _metres(matrix)
     o = pose.orientation
     o.w, o.x, o.y, o.z = _quaternion(matrix)
     return pose
 
 
-def transform_from_matrix(matrix: Float64[np.ndarray, '4 4']) -> Transform:
+def transform_from_matrix(
+    matrix: Float64[np.ndarray, '4 4'], new: NewMessage = ros_message
+) -> Message:
     """Return the Transform message (m) of a rigid transform (mm)."""
-    transform = Transform()
+    transform = new('geometry_msgs/Transform')
     t, r = transform.translation, transform.rotation
     t.x, t.y, t.z = _metres(matrix)
     r.w, r.x, r.y, r.z = _quaternion(matrix)
     return transform
 
 
-def matrix_from_transform(transform: Transform) -> Float64[np.ndarray, '4 4']:
-    """Return the rigid transform (mm) of a Transform message; raises PoseError as for a Pose."""
-    t = transform.translation
-    position = Point(x=t.x, y=t.y, z=t.z)
-    return matrix_from_pose(Pose(position=position, orientation=transform.rotation))
-
-
 def transform_message(
-    parent_from_child: Float64[np.ndarray, '4 4'], parent: str, child: str, stamp_ns: int
-) -> TransformStamped:
-    """Return the message (m) that puts `child` into `parent` at a time (matrix in mm)."""
-    message = TransformStamped(child_frame_id=child)
-    message.header.frame_id = parent
-    message.header.stamp = time_message(stamp_ns)
-    message.transform = transform_from_matrix(parent_from_child)
-    return message
+    parent_from_child: Float64[np.ndarray, '4 4'],
+    parent: str,
+    child: str,
+    stamp_ns: int,
+    new: NewMessage = ros_message,
+) -> Message:
+    """Return the TransformStamped (m) that puts `child` into `parent` at a time (matrix in mm)."""
+    return new(
+        'geometry_msgs/TransformStamped',
+        header=header_message(stamp_ns, parent, new),
+        child_frame_id=child,
+        transform=transform_from_matrix(parent_from_child, new),
+    )
 
 
 def pose_with_covariance(
     camera_from_ct: Float64[np.ndarray, '4 4'],
     twist_covariance: Float64[np.ndarray, '6 6'],
     centre_lps_mm: Float64[np.ndarray, '3'],
-) -> PoseWithCovariance:
+    new: NewMessage = ros_message,
+) -> Message:
     """Return the pose (m) of the patient in the imager with its covariance (m, rad)."""
-    message = PoseWithCovariance(pose=pose_from_matrix(camera_from_ct))
     covariance = covariance_of_origin(camera_from_ct, twist_covariance, centre_lps_mm)
-    message.covariance = covariance.reshape(36)
-    return message
+    return new(
+        'geometry_msgs/PoseWithCovariance',
+        pose=pose_from_matrix(camera_from_ct, new),
+        covariance=covariance.reshape(36),
+    )
 
 
 def covariance_of_origin(
@@ -153,24 +147,47 @@ def covariance_of_origin(
     return (covariance + covariance.T) / 2
 
 
-def unknown_pose() -> PoseWithCovariance:
+def unknown_pose(new: NewMessage = ros_message) -> Message:
     """Return a pose of NaN: there is none, and no reader may take it for the identity."""
     nan = float('nan')
-    message = PoseWithCovariance()
+    message = new('geometry_msgs/PoseWithCovariance')
     p, o = message.pose.position, message.pose.orientation
     p.x = p.y = p.z = o.x = o.y = o.z = o.w = nan
     message.covariance = np.full(36, nan)
     return message
 
 
-def nanoseconds(stamp: Time) -> int:
-    """Return a stamp as one integer."""
-    return stamp.sec * NANOSECONDS + stamp.nanosec
+def nanoseconds(stamp: Message) -> int:
+    """Return a Time message as one integer."""
+    return int(stamp.sec * NANOSECONDS + stamp.nanosec)
 
 
-def time_message(stamp_ns: int) -> Time:
+def time_message(stamp_ns: int, new: NewMessage = ros_message) -> Message:
     """Return the Time message of a number of nanoseconds."""
-    return Time(sec=stamp_ns // NANOSECONDS, nanosec=stamp_ns % NANOSECONDS)
+    sec, nanosec = divmod(stamp_ns, NANOSECONDS)
+    return new('builtin_interfaces/Time', sec=sec, nanosec=nanosec)
+
+
+def header_message(stamp_ns: int, frame_id: str, new: NewMessage = ros_message) -> Message:
+    """Return the Header message of a time and a frame."""
+    return new('std_msgs/Header', stamp=time_message(stamp_ns, new), frame_id=frame_id)
+
+
+def _rigid(p: Message, q: Message) -> Float64[np.ndarray, '4 4']:
+    position = np.array([p.x, p.y, p.z], dtype=np.float64)
+    quaternion = np.array([q.w, q.x, q.y, q.z], dtype=np.float64)
+    if not (np.isfinite(position).all() and np.isfinite(quaternion).all()):
+        raise _invalid('it has NaN or infinite values')
+    length = float(np.linalg.norm(quaternion))
+    if abs(length - 1) > MAX_QUATERNION_ERROR:
+        raise _invalid(f'its quaternion has length {length:.4g} instead of 1')
+    distance = float(np.linalg.norm(position))
+    if distance > MAX_DISTANCE_M:
+        raise _invalid(f'it is {distance:.4g} m away: are the units metres?')
+    matrix = np.eye(4)
+    matrix[:3, :3] = quat2mat(quaternion / length)
+    matrix[:3, 3] = position * MM_PER_M
+    return matrix
 
 
 def _metres(matrix: Float64[np.ndarray, '4 4']) -> tuple[float, float, float]:

@@ -9,6 +9,7 @@ from rclpy.node import Node
 from sph_reg_ros.errors import ErrorCode, RegistrationError, RuntimeUnavailableError
 from sph_reg_ros.msg import ErrorCode as ErrorCodeMessage
 from sph_reg_ros.msg import RegistrationStatus
+from sph_reg_ros.ros.allowed_paths import AllowedPaths
 from sph_reg_ros.ros.parameters import NodeParameters
 from sph_reg_ros.ros.protocol import CTLoaded, LoadCT, WarmUp
 from sph_reg_ros.ros.registrar import Registrar
@@ -16,9 +17,13 @@ from sph_reg_ros.ros.status import StatusBoard
 from sph_reg_ros.ros.worker_client import WorkerClient
 from sph_reg_ros.srv import LoadCT as LoadCTService
 
+_NOTHING_TOUCHED = (ErrorCode.NOT_ACTIVE, ErrorCode.BUSY, ErrorCode.PATH_NOT_ALLOWED)
+
 
 class CTLoader:
     """Puts a CT into the worker; after a failure there is none, rather than the one before.
+
+    A path that may not be read is refused before anything is touched.
 
     Attributes:
         has_networks: whether there are networks for the CT.
@@ -31,10 +36,12 @@ class CTLoader:
         registrar: Registrar,
         status: StatusBoard,
         parameters: Callable[[], NodeParameters],
+        paths: AllowedPaths,
     ) -> None:
         """Load nothing yet."""
         self._node, self._worker = node, worker
         self._registrar, self._status, self._parameters = registrar, status, parameters
+        self._paths = paths
         self._busy = threading.Lock()
         self.has_networks = False
 
@@ -48,14 +55,14 @@ class CTLoader:
         )
 
     def load(self, path: str, series_uid: str) -> None:
-        """Load a CT with its networks and compile, after what runs; raises RegistrationError."""
+        """Load a CT with its networks and compile; stops what runs. Raises RegistrationError."""
         if not self._busy.acquire(blocking=False):
             raise RuntimeUnavailableError(ErrorCode.BUSY, 'another CT is being loaded')
         try:
+            path, parameters = self._paths.require(path), self._parameters()
             self.forget()
-            parameters = self._parameters()
             config = parameters.registration.config
-            weights = None if config.method == 'image' else parameters.weights.path
+            weights = None if config.method == 'image' else self._weights_path(parameters)
             loaded = self._worker.load_ct(
                 LoadCT(path, series_uid, parameters.ct.energy_kev, weights)
             )
@@ -65,9 +72,14 @@ class CTLoader:
         finally:
             self._busy.release()
 
+    def _weights_path(self, parameters: NodeParameters) -> str:
+        path = parameters.weights.path
+        return self._paths.require(path) if path else ''
+
     def forget(self) -> None:
-        """Note that there is no CT."""
+        """Note that there is no CT, and stop and withdraw what came of the last one."""
         self._set('', False)
+        self._registrar.reset()
 
     def _set(self, series_uid_hash: str, has_networks: bool) -> None:
         self._registrar.ct_hash = series_uid_hash
@@ -83,7 +95,6 @@ class CTLoader:
         except RegistrationError as error:
             self._answer_error(request.path, error, response)
             return response
-        self._registrar.reset()
         active = self._phase() == 'active'
         self._status.set_state(RegistrationStatus.READY if active else RegistrationStatus.INACTIVE)
         self._on_loaded()
@@ -97,10 +108,10 @@ class CTLoader:
         self._node.get_logger().error(f'load_ct failed: {error} [{error.code.name}]')
         response.error = ErrorCodeMessage(code=int(error.code))
         response.message = str(error)
-        if error.code not in (ErrorCode.NOT_ACTIVE, ErrorCode.BUSY):
+        if error.code not in _NOTHING_TOUCHED:
             self._status.set_state(RegistrationStatus.ERROR, error)
         if error.code == ErrorCode.CT_SEVERAL_SERIES:
-            response.series = list(self._worker.list_series(path))
+            response.series = list(self._worker.list_series(self._paths.require(path)))
 
     def _require_configured(self) -> None:
         if self._phase() == 'unconfigured':

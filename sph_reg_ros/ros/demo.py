@@ -17,7 +17,8 @@ import rclpy
 import torch
 
 from sph_reg_ros.evaluation.carm import CArmGeometry, isocentre_of
-from sph_reg_ros.evaluation.metrics import PoseError, landmark_grid, pose_error
+from sph_reg_ros.evaluation.metrics import PoseError, pose_error
+from sph_reg_ros.geometry.box import landmark_grid
 from sph_reg_ros.geometry.carm import angles_from_camera_from_ct, format_angles
 from sph_reg_ros.imaging.attenuation import attenuation_from_hounsfield
 from sph_reg_ros.imaging.ct import load_ct

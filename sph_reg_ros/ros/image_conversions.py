@@ -6,16 +6,16 @@ from types import ModuleType
 
 import numpy as np
 from jaxtyping import Float64, Shaped
-from sensor_msgs.msg import CameraInfo, Image
-from std_msgs.msg import Header
 
 from sph_reg_ros.errors import CameraError, ErrorCode, ImageError
+from sph_reg_ros.ros.camera_limits import require_possible
+from sph_reg_ros.ros.message_types import Message, NewMessage, ros_message
 
 DTYPES = {'mono8': 'u1', 'mono16': 'u2', '32FC1': 'f4'}
 _ENCODINGS = {'|u1': 'mono8', '<u2': 'mono16', '<f4': '32FC1'}
 
 
-def array_from_image(image: Image) -> Shaped[np.ndarray, 'H W']:
+def array_from_image(image: Message) -> Shaped[np.ndarray, 'H W']:
     """Return the pixels of an image message in the machine's byte order.
 
     mono8, mono16 and 32FC1 are read without cv_bridge, either endianness, padded rows included;
@@ -42,21 +42,55 @@ def array_from_image(image: Image) -> Shaped[np.ndarray, 'H W']:
     return pixels if dtype.isnative else pixels.astype(dtype.newbyteorder('='))
 
 
-def image_from_array(pixels: Shaped[np.ndarray, 'H W *c'], header: Header) -> Image:
-    """Return the message of a mono8, mono16 or 32FC1 image [H, W], or of an rgb8 one [H, W, 3]."""
+def image_from_array(
+    pixels: Shaped[np.ndarray, 'H W *c'], header: Message, new: NewMessage = ros_message
+) -> Message:
+    """Return the Image of a mono8, mono16 or 32FC1 array [H, W], or of an rgb8 one [H, W, 3]."""
     little = np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder('<'), copy=False))
     encoding = 'rgb8' if pixels.ndim == 3 else _ENCODINGS[little.dtype.str]
-    message = Image(header=header, height=pixels.shape[0], width=pixels.shape[1])
-    message.encoding, message.step = encoding, little.strides[0]
     # Any other sequence is checked element by element, which takes 100 times as long.
     data = array.array('B')
     data.frombytes(little.tobytes())
-    message.data = data
-    return message
+    return new(
+        'sensor_msgs/Image',
+        header=header,
+        height=pixels.shape[0],
+        width=pixels.shape[1],
+        encoding=encoding,
+        step=little.strides[0],
+        data=data,
+    )
+
+
+def camera_info_from_intrinsics(
+    K: Float64[np.ndarray, '3 3'],
+    size: tuple[int, int],
+    header: Message,
+    new: NewMessage = ros_message,
+) -> Message:
+    """Return the CameraInfo of a camera without distortion whose image needs no rectification.
+
+    Args:
+        K: intrinsics (pixels).
+        size: (height, width) of the image.
+        header: stamp of the image, frame of the imager.
+        new: makes messages.
+    """
+    return new(
+        'sensor_msgs/CameraInfo',
+        header=header,
+        height=size[0],
+        width=size[1],
+        distortion_model='plumb_bob',
+        d=[0.0] * 5,
+        k=K.reshape(9),
+        r=np.eye(3).reshape(9),
+        p=np.hstack([K, np.zeros((3, 1))]).reshape(12),
+    )
 
 
 def intrinsics_from_camera_info(
-    info: CameraInfo, size: tuple[int, int], *, rectified: bool = False
+    info: Message, size: tuple[int, int], *, rectified: bool = False
 ) -> Float64[np.ndarray, '3 3']:
     """Return the intrinsics K [3, 3] (pixels) of an image of this size (height, width).
 
@@ -90,10 +124,12 @@ def intrinsics_from_camera_info(
             [0, 0, 1],
         ]
     )
-    return pixel_map @ K
+    K = pixel_map @ K
+    require_possible(K, size)
+    return K
 
 
-def _require_layout(image: Image, itemsize: int) -> None:
+def _require_layout(image: Message, itemsize: int) -> None:
     if image.step < image.width * itemsize:
         raise ImageError(
             ErrorCode.IMAGE_LAYOUT,
@@ -108,7 +144,7 @@ def _require_layout(image: Image, itemsize: int) -> None:
         )
 
 
-def _array_by_cv_bridge(image: Image) -> Shaped[np.ndarray, 'H W']:
+def _array_by_cv_bridge(image: Message) -> Shaped[np.ndarray, 'H W']:
     cv_bridge = _cv_bridge()
     accepted = ', '.join(DTYPES)
     if cv_bridge is None:
@@ -142,7 +178,7 @@ def _cv_bridge() -> ModuleType | None:
     return cv_bridge if hasattr(cv_bridge, 'CvBridge') else None
 
 
-def _require_undistorted(info: CameraInfo) -> None:
+def _require_undistorted(info: Message) -> None:
     if any(value != 0 for value in info.d):
         raise CameraError(
             ErrorCode.CAMERA_INVALID,

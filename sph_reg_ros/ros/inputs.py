@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 
 from geometry_msgs.msg import PoseStamped
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -10,14 +9,13 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 
-from sph_reg_ros.errors import ImageError, RegistrationError
+from sph_reg_ros.errors import RegistrationError
 from sph_reg_ros.ros.auto_subscription import AutoSubscription
-from sph_reg_ros.ros.conversions import NANOSECONDS, nanoseconds
-from sph_reg_ros.ros.image_conversions import array_from_image
-from sph_reg_ros.ros.matching import Match, Matcher, Sample
+from sph_reg_ros.ros.conversions import NANOSECONDS
+from sph_reg_ros.ros.image_age import require_present
 from sph_reg_ros.ros.parameters import NodeParameters
-from sph_reg_ros.ros.view_messages import require_header, view_from_messages
 from sph_reg_ros.ros.views import XRayView
+from sph_reg_ros.ros.xray_stream import XRayStream
 
 POLL_PERIOD_S = 0.05
 FOLLOW_EVERY = 10
@@ -42,14 +40,12 @@ class XRayInput:
             on_refused: gets each image that cannot be used, and the reason.
         """
         self._node, self._parameters = node, parameters
-        self._on_view, self._on_refused = on_view, on_refused
+        self._stream = XRayStream(parameters, on_view, on_refused, self._require_present)
         self._lock = threading.Lock()
         self._polls = 0
         # An image must not wait for ever when simulated time stands still.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.received = 0
         tree = parameters()
-        self._matcher = self._new_matcher()
         group = MutuallyExclusiveCallbackGroup()
         topics = [
             (Image, 'image', self._on_image, 1),
@@ -68,14 +64,19 @@ class XRayInput:
         )
 
     @property
+    def received(self) -> int:
+        """Return how many images came in."""
+        return self._stream.received
+
+    @property
     def dropped(self) -> int:
         """Return how many images gave way to newer ones while they waited for companions."""
-        return self._matcher.dropped
+        return self._stream.dropped
 
     def forget(self) -> None:
         """Drop every image, camera and imager pose that waits."""
         with self._lock:
-            self._matcher = self._new_matcher()
+            self._stream.forget()
 
     def destroy(self) -> None:
         """Unsubscribe."""
@@ -83,66 +84,31 @@ class XRayInput:
         for subscription in self._subscriptions:
             subscription.destroy()
 
-    def _new_matcher(self) -> Matcher:
-        tree = self._parameters()
-        return Matcher(
-            tree.matching.max_time_difference,
-            tree.matching.timeout,
-            needs_imager_pose=tree.use_imager_pose,
-        )
-
     def _on_image(self, image: Image) -> None:
-        self.received += 1
-        try:
-            stamp_ns = require_header(image)
-            # A broken image is refused for what it is, not for lack of companions later.
-            array_from_image(image)
-        except ImageError as error:
-            self._on_refused(image, error)
-            return
-        sample = Sample(stamp_ns, image.header.frame_id, image, (image.height, image.width))
-        with self._lock:
-            self._matcher.add_image(sample, self._now_s())
-        self._hand_on()
+        self._take(lambda: self._stream.add_image(image, self._now_s()))
 
     def _on_info(self, info: CameraInfo) -> None:
-        stamp_ns, size = nanoseconds(info.header.stamp), (info.height, info.width)
-        with self._lock:
-            self._matcher.add_camera(Sample(stamp_ns, info.header.frame_id, info, size))
-        self._hand_on()
+        self._take(lambda: self._stream.add_camera_info(info))
 
     def _on_pose(self, pose: PoseStamped) -> None:
-        stamp_ns = nanoseconds(pose.header.stamp)
-        with self._lock:
-            self._matcher.add_imager_pose(Sample(stamp_ns, pose.header.frame_id, pose))
-        self._hand_on()
+        self._take(lambda: self._stream.add_imager_pose(pose))
 
     def _on_timer(self) -> None:
         self._polls += 1
         if self._polls % FOLLOW_EVERY == 0:
             for subscription in self._subscriptions:
                 subscription.follow_publishers()
-        self._hand_on()
+        self._take(lambda: None)
 
-    def _hand_on(self) -> None:
+    def _take(self, add: Callable[[], None]) -> None:
         with self._lock:
-            matches = self._matcher.poll(self._now_s())
-        for match in matches:
-            try:
-                view = self._view(match)
-            except RegistrationError as error:
-                self._on_refused(match.image.value, error)
-            else:
-                self._on_view(view)
+            add()
+            matches = self._stream.matches(self._now_s())
+        self._stream.hand_on(matches)
 
-    def _view(self, match: Match) -> XRayView:
-        if match.error is not None:
-            raise match.error
-        assert match.camera is not None
-        pose = match.imager_pose.value if match.imager_pose else None
-        rectified = self._parameters().image.rectified
-        view = view_from_messages(match.image.value, match.camera.value, pose, rectified=rectified)
-        return replace(view, warnings=match.warnings)
+    def _require_present(self, stamp_ns: int) -> None:
+        now_ns = self._node.get_clock().now().nanoseconds
+        require_present(stamp_ns, now_ns, self._parameters().image.max_age)
 
     def _now_s(self) -> float:
         return self._steady.now().nanoseconds / NANOSECONDS

@@ -22,6 +22,12 @@ class Mailbox(Generic[T]):
         with self._condition:
             return self._dropped
 
+    @property
+    def full(self) -> bool:
+        """Return whether an item lies here."""
+        with self._condition:
+            return self._item is not None
+
     def put(self, item: T) -> None:
         """Leave an item; one that still lies here is dropped."""
         with self._condition:

@@ -1,39 +1,42 @@
-"""RegistrationResult messages from what the worker answers."""
+"""What the worker answers, as messages: result, status, transforms.
 
-from std_msgs.msg import Header
+`new` makes the messages: the installed ROS unless another is given.
+"""
 
 from sph_reg_ros import __version__
 from sph_reg_ros.errors import ErrorCode, RegistrationError, SolverError
-from sph_reg_ros.msg import Check, RegistrationResult
-from sph_reg_ros.msg import ErrorCode as ErrorCodeMessage
 from sph_reg_ros.ros.conversions import (
     MM_PER_M,
+    PATIENT_FROM_RAS,
+    header_message,
     pose_with_covariance,
-    time_message,
+    transform_message,
     unknown_pose,
 )
+from sph_reg_ros.ros.message_types import Message, NewMessage, ros_message
+from sph_reg_ros.ros.parameters import FrameParameters
 from sph_reg_ros.ros.protocol import CheckReport, Registered
 from sph_reg_ros.ros.views import XRayView
 
-_CODE_OF_CHECK = {
-    'convergence': ErrorCode.NOT_CONVERGED,
-    'similarity': ErrorCode.SIMILARITY_TOO_LOW,
-}
-
 
 def result_message(
-    registered: Registered, views: tuple[XRayView, ...], patient_frame: str
-) -> RegistrationResult:
-    """Return the message of a registration that was carried out, good or bad."""
-    header = view_header(views[0])
-    message = _new_message(header, patient_frame, registered.ct_series_uid_hash)
+    registered: Registered,
+    views: tuple[XRayView, ...],
+    patient_frame: str,
+    new: NewMessage = ros_message,
+) -> Message:
+    """Return the RegistrationResult of a registration that was carried out, good or bad."""
+    header = view_header(views[0], new)
+    message = _new_result(header, patient_frame, registered.ct_series_uid_hash, new)
     message.pose = pose_with_covariance(
-        registered.camera_from_ct[0], registered.covariance, registered.centre_lps_mm
+        registered.camera_from_ct[0], registered.covariance, registered.centre_lps_mm, new
     )
     message.verdict = registered.verdict
-    message.checks = check_messages(registered.checks)
-    code, message.error_message = rejection(registered.checks)
-    message.error = ErrorCodeMessage(code=code)
+    message.checks = [
+        new('sph_reg_ros/Check', name=c.name, value=c.value, limit=c.limit, passed=c.passed)
+        for c in registered.checks
+    ]
+    message.error.code, message.error_message = rejection(registered.checks, message.REJECTED)
     message.similarity_before = registered.similarity_before
     message.similarity_after = registered.similarity_after
     message.termination = registered.termination
@@ -42,51 +45,95 @@ def result_message(
     message.views = len(views)
     message.method = registered.method
     message.backend = registered.backend
+    message.tre_rms = registered.tre_rms_mm / MM_PER_M
+    message.tre_p95 = registered.tre_p95_mm / MM_PER_M
     message.runner_up_distance = registered.runner_up_mm / MM_PER_M
     message.warnings = [*views[0].warnings, *registered.warnings]
     return message
 
 
 def refusal_message(
-    error: RegistrationError, header: Header, patient_frame: str, ct_hash: str
-) -> RegistrationResult:
-    """Return the message of an image that no pose was found for; the pose is NaN."""
-    message = _new_message(header, patient_frame, ct_hash)
+    error: RegistrationError,
+    header: Message,
+    patient_frame: str,
+    ct_hash: str,
+    new: NewMessage = ros_message,
+) -> Message:
+    """Return the RegistrationResult of an image without a pose, which is NaN."""
+    message = _new_result(header, patient_frame, ct_hash, new)
     nan = float('nan')
-    message.pose = unknown_pose()
+    message.pose = unknown_pose(new)
     message.similarity_before = message.similarity_after = nan
-    message.verdict = RegistrationResult.REJECTED
-    message.error = ErrorCodeMessage(code=error.code)
-    message.error_message = str(error)
+    message.verdict = message.REJECTED
+    message.error.code, message.error_message = int(error.code), str(error)
     if isinstance(error, SolverError):
-        message.termination = RegistrationResult.FAILED
+        message.termination = message.FAILED
     return message
 
 
-def rejection(checks: tuple[CheckReport, ...]) -> tuple[ErrorCode, str]:
-    """Return why a pose may not be used, by its first failed check; NONE if it may."""
-    for check in checks:
-        if not check.passed:
-            code = _CODE_OF_CHECK.get(check.name, ErrorCode.NUMERICAL)
-            return code, (
-                f'check {check.name} failed: {check.value:.4g} against a limit of {check.limit:.4g}'
-            )
-    return ErrorCode.NONE, ''
+def rejection(checks: tuple[CheckReport, ...], rejected: int) -> tuple[int, str]:
+    """Return why a pose may not be used, evidence against it before doubt; NONE if it may.
+
+    Args:
+        checks: of the pose.
+        rejected: the number that says REJECTED in them.
+    """
+    failed = [check for check in checks if not check.passed]
+    if not failed:
+        return int(ErrorCode.NONE), ''
+    first = min(failed, key=lambda check: check.verdict != rejected)
+    figures = (f'{c.name} is {c.value:.4g}, its limit {c.limit:.4g}' for c in failed)
+    return first.reason, f'{ErrorCode(first.reason).name}: {"; ".join(figures)}'
 
 
-def check_messages(checks: tuple[CheckReport, ...]) -> list[Check]:
-    """Return the messages of checks."""
-    return [Check(name=c.name, value=c.value, limit=c.limit, passed=c.passed) for c in checks]
+def view_header(view: XRayView, new: NewMessage = ros_message) -> Message:
+    """Return the Header of an X-ray."""
+    return header_message(view.stamp_ns, view.frame_id, new)
 
 
-def view_header(view: XRayView) -> Header:
-    """Return the header of an X-ray."""
-    return Header(stamp=time_message(view.stamp_ns), frame_id=view.frame_id)
+def note_result(status: Message, result: Message) -> None:
+    """Take verdict, checks and error of a result over into a RegistrationStatus, and count it."""
+    refused = result.termination == result.NOT_RUN
+    status.state = {
+        result.UNVERIFIED: status.UNVERIFIED,
+        result.VERIFIED: status.VERIFIED,
+        result.REJECTED: status.REJECTED,
+    }[result.verdict]
+    status.header.frame_id = result.header.frame_id
+    status.result_stamp = result.header.stamp
+    status.error, status.error_message = result.error, result.error_message
+    status.checks = result.checks
+    status.images_refused += refused
+    status.images_registered += not refused
 
 
-def _new_message(header: Header, patient_frame: str, ct_hash: str) -> RegistrationResult:
+def patient_transforms(
+    registered: Registered,
+    view: XRayView,
+    frames: FrameParameters,
+    new: NewMessage = ros_message,
+) -> list[Message]:
+    """Return parent -> patient and patient -> RAS, both at the time of the X-ray.
+
+    The parent is the fixed frame where an imager pose is known: with the imager's pose at the time
+    of exposure in it, moving the C-arm afterwards does not move the patient. Otherwise the parent
+    is the imager.
+    """
+    parent, parent_from_patient = view.frame_id, registered.camera_from_ct[0]
+    if view.imager is not None:
+        parent = view.imager.frame_id
+        parent_from_patient = view.imager.matrix @ parent_from_patient
+    patient, ras = frames.patient, frames.patient + frames.ras_suffix
+    return [
+        transform_message(parent_from_patient, parent, patient, view.stamp_ns, new),
+        transform_message(PATIENT_FROM_RAS, patient, ras, view.stamp_ns, new),
+    ]
+
+
+def _new_result(header: Message, patient_frame: str, ct_hash: str, new: NewMessage) -> Message:
     nan = float('nan')
-    return RegistrationResult(
+    return new(
+        'sph_reg_ros/RegistrationResult',
         header=header,
         child_frame_id=patient_frame,
         tre_rms=nan,

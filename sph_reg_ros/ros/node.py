@@ -18,6 +18,7 @@ from std_srvs.srv import Trigger
 from sph_reg_ros.errors import CancelledError, ConfigError, CTError, ErrorCode, RegistrationError
 from sph_reg_ros.msg import RegistrationStatus
 from sph_reg_ros.networks.shipped import weights_folders
+from sph_reg_ros.ros.allowed_paths import AllowedPaths
 from sph_reg_ros.ros.ct_loader import CTLoader
 from sph_reg_ros.ros.diagnostics import Diagnostics
 from sph_reg_ros.ros.initial_pose import InitialPoseInput
@@ -56,8 +57,14 @@ class RegistrationNode(ResponsiveLifecycleNode):
         self._server = ParameterServer(self, self._is_fixed, NodeParameters)
         self._worker = WorkerClient()
         self._status = StatusBoard(self)
-        self._registrar = Registrar(self, self._worker, self._status, self._settings)
-        self._loader = CTLoader(self, self._worker, self._registrar, self._status, self._settings)
+        given = self._settings()
+        self._paths = AllowedPaths(given.paths.allowed, (given.ct.path, given.weights.path))
+        self._registrar = Registrar(
+            self, self._worker, self._status, self._settings, self._on_clock_set_back
+        )
+        self._loader = CTLoader(
+            self, self._worker, self._registrar, self._status, self._settings, self._paths
+        )
         self._initial_pose = InitialPoseInput(self)
         self._inputs: XRayInput | None = None
         self._counted = (0, 0)
@@ -73,7 +80,7 @@ class RegistrationNode(ResponsiveLifecycleNode):
         group = ReentrantCallbackGroup()
         self._loader.serve(lambda: self._phase, self._on_ct_loaded, group)
         self.create_service(Trigger, '~/reset', self._on_reset, callback_group=group)
-        period_s = self._settings().diagnostics.period
+        period_s = given.diagnostics.period
         # Reports go on when simulated time stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(period_s, self._on_diagnostics, callback_group=group, clock=steady)
@@ -86,7 +93,7 @@ class RegistrationNode(ResponsiveLifecycleNode):
         self._phase = 'configured'
         try:
             if parameters.weights.path:
-                weights_folders(Path(parameters.weights.path))
+                weights_folders(Path(self._paths.require(parameters.weights.path)))
             self._worker.start()
             if parameters.ct.path:
                 self._loader.load(parameters.ct.path, parameters.ct.series_uid)
@@ -194,15 +201,23 @@ class RegistrationNode(ResponsiveLifecycleNode):
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Stop what runs, forget what waits and the last result; CT and initial pose stay."""
-        if self._inputs is not None:
-            self._inputs.forget()
-            self._registrar.reset()
-            if self._registrar.ct_hash:
-                self._status.set_state(RegistrationStatus.READY)
-            else:
-                self._status.set_state(RegistrationStatus.ERROR, no_ct())
+        self._start_over()
         response.success, response.message = True, f'reset; the node is {self._phase}'
         return response
+
+    def _start_over(self) -> None:
+        if self._inputs is None:
+            return
+        self._inputs.forget()
+        self._registrar.reset()
+        if self._registrar.ct_hash:
+            self._status.set_state(RegistrationStatus.READY)
+        else:
+            self._status.set_state(RegistrationStatus.ERROR, no_ct())
+
+    def _on_clock_set_back(self) -> None:
+        self.get_logger().warning('the clock went back: what was known before is forgotten')
+        self._start_over()
 
     def _on_diagnostics(self) -> None:
         self._status.publish()

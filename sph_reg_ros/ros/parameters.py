@@ -100,6 +100,9 @@ class ImageParameters:
         'what a pixel value means',
         choices=('beer_lambert', 'log_compressed', 'line_integral'),
     )
+    max_age: float = parameter(
+        1.0, 'older images are refused on arrival, seconds', low=0.01, high=86400.0
+    )
     i0: float = parameter(
         0.0, 'pixel value of the unattenuated beam; 0: estimate it', low=0.0, high=1e9
     )
@@ -131,6 +134,48 @@ class RegistrationParameters:
     timeout: float = parameter(30.0, 'longest registration, seconds', low=0.1, high=3600.0)
     config: RegistrationConfig = field(
         default_factory=RegistrationConfig, metadata={'inline': True}
+    )
+
+
+@dataclass(frozen=True)
+class ValidityParameters:
+    """How long a verified registration stays on /tf."""
+
+    tracking: float = parameter(
+        2.0,
+        'the patient is withdrawn this long after its X-ray was taken, seconds',
+        low=0.05,
+        high=86400.0,
+    )
+    single_shot: float = parameter(
+        2.0,
+        'the same for ~/register, but from its result on, as its X-rays may be older',
+        low=0.05,
+        high=86400.0,
+    )
+    period: float = parameter(
+        0.05, 'seconds between two transforms on /tf', low=0.01, high=1.0, fixed_while='running'
+    )
+
+
+@dataclass(frozen=True)
+class PathParameters:
+    """What may be read."""
+
+    allowed: tuple[str, ...] = parameter(
+        ('~',),
+        'folders below which CTs and networks may lie; those that are given at the start may lie '
+        'anywhere',
+        fixed_while='running',
+    )
+
+
+@dataclass(frozen=True)
+class WorkerParameters:
+    """The process that computes."""
+
+    silence: float = parameter(
+        1.5, 'a worker that does not answer for so long is replaced, seconds', low=0.5, high=3600.0
     )
 
 
@@ -175,5 +220,8 @@ class NodeParameters:
     image: ImageParameters = field(default_factory=ImageParameters)
     matching: MatchingParameters = field(default_factory=MatchingParameters)
     registration: RegistrationParameters = field(default_factory=RegistrationParameters)
+    validity: ValidityParameters = field(default_factory=ValidityParameters)
+    worker: WorkerParameters = field(default_factory=WorkerParameters)
+    paths: PathParameters = field(default_factory=PathParameters)
     weights: WeightsParameters = field(default_factory=WeightsParameters)
     diagnostics: DiagnosticsParameters = field(default_factory=DiagnosticsParameters)

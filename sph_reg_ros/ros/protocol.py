@@ -72,6 +72,20 @@ class Cancel:
 
 
 @dataclass(frozen=True)
+class Ping:
+    """Say that you are there; answered at once by Pong, also while a request is carried out."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Pong:
+    """I am here."""
+
+    number: int
+
+
+@dataclass(frozen=True)
 class Done:
     """The request is carried out."""
 
@@ -110,12 +124,14 @@ class ProgressReport:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """See registration.Check."""
+    """See registration.Check; enums are numbers."""
 
     name: str
     value: float
     limit: float
     passed: bool
+    verdict: int
+    reason: int
 
 
 @dataclass(frozen=True)
@@ -137,6 +153,8 @@ class Registered:
     method: str
     backend: str
     runner_up_mm: float = math.nan
+    tre_rms_mm: float = math.nan
+    tre_p95_mm: float = math.nan
     drr: Float32[np.ndarray, 'H W'] | None = None
     overlay: UInt8[np.ndarray, 'H W 3'] | None = None
 

@@ -24,10 +24,11 @@ from sph_reg_ros.errors import (
     RuntimeUnavailableError,
 )
 from sph_reg_ros.msg import ErrorCode as ErrorCodeMessage
+from sph_reg_ros.ros.job import Job
 from sph_reg_ros.ros.mailbox import Mailbox
 from sph_reg_ros.ros.parameters import NodeParameters
 from sph_reg_ros.ros.protocol import ProgressReport
-from sph_reg_ros.ros.registrar import Job, Registrar
+from sph_reg_ros.ros.registrar import Registrar
 from sph_reg_ros.ros.view_messages import initial_pose_from_message, view_from_messages
 from sph_reg_ros.ros.views import FramedPose, XRayView
 
@@ -106,6 +107,7 @@ class RegisterAction:
             timeout_s=max(deadline - time.monotonic(), POLL_S),
             cancelled=lambda: goal_handle.is_cancel_requested,
             observer=lambda progress: goal_handle.publish_feedback(_feedback(progress)),
+            single_shot=True,
         )
         result = self._registrar.register(job)
         return Register.Result(

@@ -2,42 +2,30 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from rclpy.node import Node
 from std_msgs.msg import Header
 
-from sph_reg_ros.errors import CancelledError, CTError, ErrorCode, PoseError, RegistrationError
+from sph_reg_ros.errors import (
+    CancelledError,
+    ErrorCode,
+    RegistrationError,
+    RuntimeUnavailableError,
+)
 from sph_reg_ros.msg import RegistrationResult, RegistrationStatus
+from sph_reg_ros.ros.job import Job
 from sph_reg_ros.ros.mailbox import Mailbox
 from sph_reg_ros.ros.messages import refusal_message, result_message, view_header
 from sph_reg_ros.ros.outputs import Outputs
 from sph_reg_ros.ros.parameters import NodeParameters
-from sph_reg_ros.ros.protocol import ProgressReport, Register, RegisterView
+from sph_reg_ros.ros.patient_frame import PatientFrame
+from sph_reg_ros.ros.protocol import Registered
+from sph_reg_ros.ros.requests import register_request
 from sph_reg_ros.ros.status import StatusBoard
-from sph_reg_ros.ros.views import FramedPose, XRayView, initial_camera_from_ct
+from sph_reg_ros.ros.views import FramedPose, XRayView
 from sph_reg_ros.ros.worker_client import WorkerClient
 
-IDLE_CHECK_S = 0.5
-
-
-@dataclass(frozen=True)
-class Job:
-    """One registration to be done.
-
-    Attributes:
-        views: X-rays; several need an imager pose each, all in one fixed frame.
-        initial: rough pose of the patient, in the fixed frame or that of the first view.
-        timeout_s: limit for the computation; the node's own if None.
-        cancelled: asked all the time; True stops.
-        observer: gets the progress.
-    """
-
-    views: tuple[XRayView, ...]
-    initial: FramedPose | None
-    timeout_s: float | None = None
-    cancelled: Callable[[], bool] = lambda: False
-    observer: Callable[[ProgressReport], None] = lambda progress: None
+IDLE_CHECK_S = 0.25
 
 
 class Registrar:
@@ -49,11 +37,14 @@ class Registrar:
         worker: WorkerClient,
         status: StatusBoard,
         parameters: Callable[[], NodeParameters],
+        on_clock_set_back: Callable[[], None],
     ) -> None:
         """Advertise the outputs; nothing runs before `start`."""
         self._node, self._worker, self._status = node, worker, status
         self._parameters = parameters
-        self._outputs = Outputs(node)
+        period_s = parameters().validity.period
+        self._patient = PatientFrame(node, period_s, self._on_expired, on_clock_set_back)
+        self._outputs = Outputs(node, self._patient)
         self._views: Mailbox[tuple[XRayView, FramedPose | None]] = Mailbox()
         self._thread: threading.Thread | None = None
         self._publishing = threading.Lock()
@@ -79,6 +70,7 @@ class Registrar:
         self._active = False
         with self._publishing:
             self._obsolete.set()
+            self._patient.withdraw()
         if self._thread is not None:
             self._views.wake()
             self._thread.join()
@@ -88,6 +80,7 @@ class Registrar:
         """Stop what runs and forget what waits; later views are registered."""
         with self._publishing:
             self._obsolete.set()
+            self._patient.withdraw()
         self._obsolete = threading.Event()
         self._views.clear()
 
@@ -102,7 +95,9 @@ class Registrar:
         self._node.get_logger().warning(
             f'image refused: {error} [{error.code.name}]', throttle_duration_sec=5.0
         )
-        self._status.set_result(result)
+        with self._publishing:
+            self._patient.withdraw()
+            self._status.set_result(result)
         self._outputs.publish_result(result)
         return result
 
@@ -111,15 +106,24 @@ class Registrar:
         obsolete, header = self._obsolete, view_header(job.views[0])
         parameters = self._parameters()
         try:
-            request = self._request(job, parameters)
+            request = register_request(
+                self.ct_hash,
+                job.views,
+                job.initial,
+                parameters,
+                drr=self._outputs.wants_drr,
+                overlay=self._outputs.wants_overlay,
+            )
             self._status.set_state(RegistrationStatus.REGISTERING)
             registered = self._worker.register(
                 request,
                 parameters.registration.timeout if job.timeout_s is None else job.timeout_s,
                 lambda: obsolete.is_set() or job.cancelled(),
                 job.observer,
+                silence_s=parameters.worker.silence,
             )
         except CancelledError as error:
+            self._patient.withdraw()
             if self._active:
                 self._status.set_state(RegistrationStatus.READY)
             return refusal_message(error, header, parameters.frames.patient, self.ct_hash)
@@ -128,28 +132,29 @@ class Registrar:
         result = result_message(registered, job.views, parameters.frames.patient)
         with self._publishing:
             if not obsolete.is_set():
-                self._outputs.publish(result, registered, job.views[0], parameters.frames)
-                self._status.set_result(result)
+                self._publish(result, registered, job)
         return result
 
-    def _request(self, job: Job, parameters: NodeParameters) -> Register:
-        views = job.views
-        if not self.ct_hash:
-            raise CTError(ErrorCode.CT_NOT_LOADED, 'no CT is loaded: call ~/load_ct')
-        if len(views) > 1 and len({v.imager.frame_id for v in views if v.imager}) > 1:
-            raise PoseError(
-                ErrorCode.POSE_INVALID, 'the imager poses of several views must share one frame'
+    def _publish(self, result: RegistrationResult, registered: Registered, job: Job) -> None:
+        parameters, now_ns = self._parameters(), self._node.get_clock().now().nanoseconds
+        until_ns = job.valid_until_ns(parameters.validity, now_ns)
+        view, frames = job.views[0], parameters.frames
+        valid = self._outputs.publish(result, registered, view, frames, until_ns)
+        verified = result.verdict == RegistrationResult.VERIFIED
+        self._status.set_result(result, until_ns if verified else 0)
+        if verified and not valid:
+            self._node.get_logger().warning(
+                'the registration took longer than validity.tracking allows: the patient is not '
+                'published',
+                throttle_duration_sec=5.0,
             )
-        return Register(
-            views=tuple(
-                RegisterView(v.pixels, v.K, v.imager.matrix if v.imager else None) for v in views
-            ),
-            initial_camera_from_ct=initial_camera_from_ct(job.initial, views[0]),
-            config=parameters.registration.config,
-            image=parameters.image,
-            drr=self._outputs.wants_drr,
-            overlay=self._outputs.wants_overlay,
-        )
+            self._status.set_state(RegistrationStatus.STALE)
+
+    def _on_expired(self) -> None:
+        with self._publishing:
+            # Another result may have come meanwhile.
+            if self._active and not self._patient.shown:
+                self._status.set_state(RegistrationStatus.STALE)
 
     def _run(self) -> None:
         while self._active:
@@ -162,7 +167,10 @@ class Registrar:
 
     def _look_after_worker(self) -> None:
         try:
-            if self._worker.revive(lambda: not self._active):
+            silence_s = self._parameters().worker.silence
+            if self._worker.lost(silence_s, lambda: self._views.full or not self._active):
+                self._on_worker_lost()
+                self._worker.revive(lambda: not self._active)
                 self._node.get_logger().error('the worker process died and was started again')
                 self._status.set_state(RegistrationStatus.READY)
         except CancelledError:
@@ -170,3 +178,12 @@ class Registrar:
         except RegistrationError as error:
             self._status.set_state(RegistrationStatus.ERROR, error)
             self._node.get_logger().error(str(error), throttle_duration_sec=5.0)
+
+    def _on_worker_lost(self) -> None:
+        with self._publishing:
+            self._patient.withdraw()
+            if self._status.state != RegistrationStatus.ERROR:
+                error = RuntimeUnavailableError(
+                    ErrorCode.WORKER_DIED, 'the worker process died; it is being restarted'
+                )
+                self._status.set_state(RegistrationStatus.ERROR, error)

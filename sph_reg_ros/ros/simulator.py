@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import rclpy
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from rclpy.clock import Clock, ClockType
@@ -19,19 +18,16 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
-from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from sph_reg_ros.errors import RegistrationError
 from sph_reg_ros.evaluation.carm import CArm, Exposure, isocentre_of
 from sph_reg_ros.evaluation.simulation import patient_from_ct
-from sph_reg_ros.geometry import Camera
 from sph_reg_ros.geometry.carm import angles_from_camera_from_ct, format_angles
 from sph_reg_ros.imaging.ct import load_ct
 from sph_reg_ros.imaging.sample import sample_ct_path
-from sph_reg_ros.ros.conversions import pose_from_matrix, time_message, transform_message
+from sph_reg_ros.ros.exposure_messages import exposure_messages, planned_pose_message
 from sph_reg_ros.ros.exposures import ExposureQueue
-from sph_reg_ros.ros.image_conversions import image_from_array
 from sph_reg_ros.ros.parameter_server import ParameterServer
 from sph_reg_ros.ros.simulator_parameters import SimulatorParameters
 from sph_reg_ros.ros.stop import stop_on_signals
@@ -107,10 +103,8 @@ class CArmSimulator(Node):
         carm = self._exposures.carm
         if carm is None or self._announced:
             return
-        message = PoseWithCovarianceStamped()
-        message.header.stamp = time_message(self._now_ns())
-        message.header.frame_id = self._settings.frames.fixed
-        message.pose.pose = pose_from_matrix(carm.fixed_from_ct.numpy())
+        fixed = self._settings.frames.fixed
+        message = planned_pose_message(carm, fixed, self._now_ns())
         self._initial_pose.publish(message)
         self._announced = True
         self.get_logger().info('CT loaded')
@@ -133,38 +127,21 @@ class CArmSimulator(Node):
         rate_hz = self._settings.rate_hz
         self._next_s = self._steady.now().nanoseconds * 1e-9 + (1 / rate_hz if rate_hz else 0.0)
         self._taken += 1
-        frames, stamp_ns = self._settings.frames, self._now_ns()
-        stamp = time_message(stamp_ns)
-        imager = Header(stamp=stamp, frame_id=frames.imager)
-        fixed = Header(stamp=stamp, frame_id=frames.fixed)
-        fixed_from_camera = exposure.fixed_from_camera.numpy()
+        frames = self._settings.frames
+        messages = exposure_messages(
+            exposure, self._settings.geometry.camera, (frames.fixed, frames.imager), self._now_ns()
+        )
         # What explains the image goes first, so that a listener need not wait for it.
-        self._transforms.send(
-            [transform_message(fixed_from_camera, fixed.frame_id, imager.frame_id, stamp_ns)]
-        )
-        self._imager_pose.publish(
-            PoseStamped(header=fixed, pose=pose_from_matrix(fixed_from_camera))
-        )
-        camera = self._settings.geometry.camera
-        self._camera_info.publish(camera_info_message(camera, imager))
-        truth = pose_from_matrix(exposure.camera_from_ct.numpy())
-        self._ground_truth.publish(PoseStamped(header=imager, pose=truth))
-        self._image.publish(image_from_array(exposure.counts, imager))
+        self._transforms.send([messages.transform])
+        self._imager_pose.publish(messages.imager_pose)
+        self._camera_info.publish(messages.camera_info)
+        self._ground_truth.publish(messages.ground_truth)
+        self._image.publish(messages.image)
         angles = format_angles(*angles_from_camera_from_ct(exposure.camera_from_ct))
         self.get_logger().info(f'image {exposure.index + 1}: {angles}')
 
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
-
-
-def camera_info_message(camera: Camera, header: Header) -> CameraInfo:
-    """Return the message of a camera without distortion whose image needs no rectification."""
-    message = CameraInfo(header=header, height=camera.height, width=camera.width)
-    K = camera.K.numpy()
-    message.distortion_model, message.d = 'plumb_bob', [0.0] * 5
-    message.k, message.r = K.reshape(9), np.eye(3).reshape(9)
-    message.p = np.hstack([K, np.zeros((3, 1))]).reshape(12)
-    return message
 
 
 def build_carm(settings: SimulatorParameters) -> CArm:

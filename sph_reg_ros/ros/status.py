@@ -11,15 +11,14 @@ from sph_reg_ros.errors import ErrorCode, RegistrationError
 from sph_reg_ros.msg import ErrorCode as ErrorCodeMessage
 from sph_reg_ros.msg import RegistrationResult, RegistrationStatus
 from sph_reg_ros.ros.conversions import NANOSECONDS, nanoseconds, time_message
+from sph_reg_ros.ros.messages import note_result
 
 LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
-_STATE_OF_VERDICT = {
-    RegistrationResult.UNVERIFIED: RegistrationStatus.UNVERIFIED,
-    RegistrationResult.VERIFIED: RegistrationStatus.VERIFIED,
-    RegistrationResult.REJECTED: RegistrationStatus.REJECTED,
-}
+
+# In these, the end of the validity of an earlier result is still of interest.
+_OF_THE_LAST_RESULT = (RegistrationStatus.REGISTERING, RegistrationStatus.STALE)
 
 
 class StatusBoard:
@@ -56,27 +55,28 @@ class StatusBoard:
             self._message.state = state
             self._set_error(error.code if error else ErrorCode.NONE, str(error or ''))
             self._message.checks = []
+            if state not in _OF_THE_LAST_RESULT:
+                self._message.valid_until = time_message(0)
             self.publish()
 
     def set_ct(self, series_uid_hash: str) -> None:
         """Note another CT; what was known of the one before is gone."""
         with self._lock:
             self._message.ct_series_uid_hash = series_uid_hash
-            self._message.result_stamp = time_message(0)
+            self._message.result_stamp = self._message.valid_until = time_message(0)
             self.method = ''
 
-    def set_result(self, result: RegistrationResult) -> None:
-        """Take over verdict, checks and error of a result, and count it."""
+    def set_result(self, result: RegistrationResult, valid_until_ns: int = 0) -> None:
+        """Take over verdict, checks and error of a result, and count it.
+
+        Args:
+            result: what was found, or why nothing was.
+            valid_until_ns: when a verified one is withdrawn.
+        """
         with self._lock:
-            message, refused = self._message, result.termination == RegistrationResult.NOT_RUN
-            message.state = _STATE_OF_VERDICT[result.verdict]
-            message.header.frame_id = result.header.frame_id
-            message.result_stamp = result.header.stamp
+            note_result(self._message, result)
+            self._message.valid_until = time_message(valid_until_ns)
             self.method = result.method or self.method
-            self._set_error(result.error.code, result.error_message)
-            message.checks = result.checks
-            message.images_refused += refused
-            message.images_registered += not refused
             self.publish()
 
     def publish(self) -> None:

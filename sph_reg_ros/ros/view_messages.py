@@ -1,19 +1,16 @@
 """Messages that belong together, checked and turned into what the core works with."""
 
-from builtin_interfaces.msg import Time
-from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
-from sensor_msgs.msg import CameraInfo, Image
-
 from sph_reg_ros.errors import ErrorCode, ImageError, PoseError
 from sph_reg_ros.ros.conversions import NANOSECONDS, framed_pose, nanoseconds, require_covariance
 from sph_reg_ros.ros.image_conversions import array_from_image, intrinsics_from_camera_info
+from sph_reg_ros.ros.message_types import Message
 from sph_reg_ros.ros.views import FramedPose, XRayView
 
 
 def view_from_messages(
-    image: Image, info: CameraInfo, imager_pose: PoseStamped | None, *, rectified: bool
+    image: Message, info: Message, imager_pose: Message | None, *, rectified: bool
 ) -> XRayView:
-    """Check three messages that belong together and return them in the units of the core.
+    """Check an Image, its CameraInfo and PoseStamped, and return them in the units of the core.
 
     Raises:
         RegistrationError: a typed reason why they cannot be used.
@@ -33,9 +30,9 @@ def view_from_messages(
     return XRayView(stamp_ns, image.header.frame_id, pixels, K, imager)
 
 
-def require_header(image: Image) -> int:
+def require_header(image: Message) -> int:
     """Return the stamp (ns) of an image; raises ImageError if its header cannot be used."""
-    stamp: Time = image.header.stamp
+    stamp = image.header.stamp
     if not image.header.frame_id:
         raise ImageError(ErrorCode.IMAGE_LAYOUT, 'header.frame_id of the image is empty')
     if nanoseconds(stamp) <= 0 or stamp.nanosec >= NANOSECONDS:
@@ -46,7 +43,7 @@ def require_header(image: Image) -> int:
     return nanoseconds(stamp)
 
 
-def initial_pose_from_message(message: PoseWithCovarianceStamped) -> FramedPose:
-    """Return the pose of an initial_pose message; raises PoseError."""
+def initial_pose_from_message(message: Message) -> FramedPose:
+    """Return the pose of a PoseWithCovarianceStamped on initial_pose; raises PoseError."""
     require_covariance(message.pose.covariance, 'initial_pose')
     return framed_pose(message.header.frame_id, message.pose.pose, 'initial_pose')

@@ -11,13 +11,14 @@ from sph_reg_ros.errors import CTError, ErrorCode, PoseError
 from sph_reg_ros.evaluation.overlay import overlay
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
-from sph_reg_ros.imaging.ct import list_series, load_ct
 from sph_reg_ros.imaging.intensity import IntensityModel
+from sph_reg_ros.imaging.isolated import list_series, load_ct
 from sph_reg_ros.imaging.xray import prepare_xray
 from sph_reg_ros.networks.shipped import weights_folders
 from sph_reg_ros.registration.networks import Networks, find_networks
 from sph_reg_ros.registration.pipeline import register, why_no_networks
 from sph_reg_ros.registration.request import RegistrationRequest, View
+from sph_reg_ros.registration.result import Check
 from sph_reg_ros.rendering.render import render
 from sph_reg_ros.ros import protocol
 from sph_reg_ros.ros.parameters import ImageParameters
@@ -50,10 +51,17 @@ class Workbench:
                 series = list_series(Path(request.path))
                 return protocol.SeriesListed(tuple(str(entry) for entry in series))
             case protocol.WarmUp():
-                warm_up(self._require_volume(), self._networks, request.backend)
+                warm_up(self.volume, self._networks, request.backend)
                 return protocol.Done()
             case protocol.Register():
                 return self._register(request, report)
+
+    @property
+    def volume(self) -> AttenuationVolume:
+        """Return the loaded CT; raises CTError CT_NOT_LOADED."""
+        if self._volume is None:
+            raise CTError(ErrorCode.CT_NOT_LOADED, 'no CT is loaded: set ct.path or call ~/load_ct')
+        return self._volume
 
     def _load_ct(self, request: protocol.LoadCT) -> protocol.CTLoaded:
         # Forgotten first: if loading fails, nobody must go on with the CT of another patient.
@@ -86,17 +94,19 @@ class Workbench:
             similarity_after=result.similarity_after,
             iterations=result.iterations,
             compute_s=math.fsum(result.timings_s.values()),
-            checks=tuple(protocol.CheckReport(**vars(check)) for check in result.checks),
+            checks=tuple(map(_reported, result.checks)),
             warnings=(*result.warnings, *self._warnings(request)),
             method=result.method,
             backend=result.backend,
             runner_up_mm=result.runner_up.distance_mm if result.runner_up else math.nan,
+            tre_rms_mm=result.verification.tre_rms_mm,
+            tre_p95_mm=result.verification.tre_p95_mm,
             drr=drr.float().numpy() if drr is not None and request.drr else None,
             overlay=_overlay(view, drr) if drr is not None and request.overlay else None,
         )
 
     def _asked(self, request: protocol.Register) -> RegistrationRequest:
-        volume, start = self._require_volume(), request.initial_camera_from_ct
+        volume, start = self.volume, request.initial_camera_from_ct
         asked = RegistrationRequest(
             volume,
             tuple(prepare_view(view, request.image) for view in request.views),
@@ -110,11 +120,6 @@ class Workbench:
     def _warnings(self, request: protocol.Register) -> tuple[str, ...]:
         late = request.config.method != 'image' and not self._looked_for_networks
         return (NOT_LOOKED_FOR,) if late else ()
-
-    def _require_volume(self) -> AttenuationVolume:
-        if self._volume is None:
-            raise CTError(ErrorCode.CT_NOT_LOADED, 'no CT is loaded: set ct.path or call ~/load_ct')
-        return self._volume
 
 
 def require_start(request: RegistrationRequest) -> None:
@@ -153,3 +158,8 @@ def prepare_view(view: protocol.RegisterView, image: ImageParameters) -> View:
 
 def _overlay(view: View, drr: torch.Tensor) -> np.ndarray:
     return overlay(view.line_integrals.numpy(), drr.float().numpy())
+
+
+def _reported(check: Check) -> protocol.CheckReport:
+    figures = (check.name, check.value, check.limit, check.passed)
+    return protocol.CheckReport(*figures, int(check.verdict), int(check.reason))

@@ -14,20 +14,21 @@ from queue import SimpleQueue
 
 from sph_reg_ros import errors
 from sph_reg_ros.errors import CancelledError, ErrorCode, RegistrationError
-from sph_reg_ros.ros.protocol import Cancel, Failure, ProgressReport, Reply, Request
+from sph_reg_ros.ros.protocol import Cancel, Failure, Ping, Pong, ProgressReport, Reply, Request
 
 Report = Callable[[ProgressReport], None]
 Handler = Callable[[Request, Report], Reply]
 
 
 class Server:
-    """Answer requests one after the other; a thread listens for Cancel meanwhile."""
+    """Answer requests one after the other; a thread listens for Cancel and Ping meanwhile."""
 
     def __init__(self, connection: Connection) -> None:
         """Serve on a connected socket."""
         self._connection = connection
         self._requests: SimpleQueue[Request] = SimpleQueue()
         self._cancelled = threading.Event()
+        self._sending = threading.Lock()
 
     def listen(self) -> None:
         """Receive until the node closes its end, then end the process, whatever it is doing."""
@@ -36,6 +37,8 @@ class Server:
                 message = self._connection.recv()
                 if isinstance(message, Cancel):
                     self._cancelled.set()
+                elif isinstance(message, Ping):
+                    self._send(Pong(message.number))
                 else:
                     self._cancelled.clear()
                     self._requests.put(message)
@@ -47,7 +50,7 @@ class Server:
         while True:
             request = self._requests.get()
             try:
-                self._connection.send(self._answer(handler, request))
+                self._send(self._answer(handler, request))
             except OSError:
                 return
 
@@ -66,7 +69,11 @@ class Server:
     def _report(self, progress: ProgressReport) -> None:
         if self._cancelled.is_set():
             raise CancelledError
-        self._connection.send(progress)
+        self._send(progress)
+
+    def _send(self, message: Reply | Failure | ProgressReport | Pong) -> None:
+        with self._sending:
+            self._connection.send(message)
 
 
 def error_from(failure: Failure) -> RegistrationError:

@@ -1,11 +1,18 @@
 """The node's worker: one process at a time, the CT in it, and a new one when it dies."""
 
+import math
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from typing import cast
 
-from sph_reg_ros.errors import CancelledError, ErrorCode, RuntimeUnavailableError
+from sph_reg_ros.errors import (
+    CancelledError,
+    ErrorCode,
+    RegistrationError,
+    RuntimeUnavailableError,
+)
 from sph_reg_ros.ros.protocol import (
     CTLoaded,
     ListSeries,
@@ -17,7 +24,7 @@ from sph_reg_ros.ros.protocol import (
     SeriesListed,
     WarmUp,
 )
-from sph_reg_ros.ros.worker_process import Observer, Predicate, WorkerProcess
+from sph_reg_ros.ros.worker_process import Observer, Patience, Predicate, WorkerProcess
 
 LOAD_TIMEOUT_S = 600.0
 MAX_RESTARTS, RESTART_WINDOW_S = 3, 60.0
@@ -86,15 +93,35 @@ class WorkerClient:
         timeout_s: float,
         cancelled: Predicate = _never,
         observer: Observer = lambda progress: None,
+        *,
+        silence_s: float = math.inf,
     ) -> Registered:
         """Register, reporting progress; stops soon after `cancelled` or the time limit.
+
+        A process that shows no sign of life for `silence_s` is killed.
 
         Raises:
             RegistrationError: what the worker raised; CANCELLED, TIMEOUT or WORKER_DIED.
         """
         with self._lock:
             self._revive(cancelled)
-            return cast(Registered, self._call(request, timeout_s, cancelled, observer))
+            patience = Patience(timeout_s, silence_s, cancelled, self._stopping.is_set)
+            return cast(Registered, self._call(request, patience, observer))
+
+    def lost(self, silence_s: float, interrupted: Predicate) -> bool:
+        """Return whether the process that was started is dead; one that hangs is killed.
+
+        Args:
+            silence_s: how long to wait for a sign of life.
+            interrupted: asked all the time; True ends the waiting, and nothing is killed.
+        """
+        with self._lock:
+            if self._process is None:
+                return False
+            stopping = self._stopping.is_set
+            with suppress(RegistrationError):
+                self._process.prove(Patience(math.inf, silence_s, interrupted, stopping))
+            return not self._process.alive
 
     def revive(self, cancelled: Predicate = _never) -> bool:
         """Start a dead process again with its CT; return whether that was necessary.
@@ -134,7 +161,10 @@ class WorkerClient:
         if dead:
             self._restart()
         if self._ct is not None and not self._ct_loaded:
-            self._call(self._ct, LOAD_TIMEOUT_S, cancelled)
+            patience = Patience(
+                LOAD_TIMEOUT_S, cancelled=cancelled, abandoned=self._stopping.is_set
+            )
+            self._call(self._ct, patience)
             self._ct_loaded = True
         return dead
 
@@ -155,8 +185,7 @@ class WorkerClient:
     def _call(
         self,
         request: Request,
-        timeout_s: float = LOAD_TIMEOUT_S,
-        cancelled: Predicate = _never,
+        patience: Patience | None = None,
         observer: Observer = lambda progress: None,
     ) -> Reply:
         """Send a request and wait for its reply; the caller holds the lock."""
@@ -164,4 +193,5 @@ class WorkerClient:
             raise CancelledError
         if self._process is None:
             raise RuntimeUnavailableError(ErrorCode.NOT_ACTIVE, 'the worker is not running')
-        return self._process.call(request, timeout_s, cancelled, self._stopping.is_set, observer)
+        waiting = patience or Patience(LOAD_TIMEOUT_S, abandoned=self._stopping.is_set)
+        return self._process.call(request, waiting, observer)

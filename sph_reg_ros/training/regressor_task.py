@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
-from sph_reg_ros.evaluation.metrics import landmark_grid
 from sph_reg_ros.geometry import se3
+from sph_reg_ros.geometry.box import landmark_grid
 from sph_reg_ros.geometry.geodesics import (
     centre_geodesic_mm,
     double_geodesic_mm,

@@ -5,8 +5,9 @@ import pytest
 import torch
 from _capture import FARTHEST_MM, share_of, shares, start_at
 
-from sph_reg_ros.evaluation.metrics import landmark_grid, pose_error
+from sph_reg_ros.evaluation.metrics import pose_error
 from sph_reg_ros.evaluation.viewpoints import BENCH_GEOMETRY
+from sph_reg_ros.geometry.box import landmark_grid
 from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
 
 CENTRE = torch.tensor([5.0, -10.0, 20.0]).double()

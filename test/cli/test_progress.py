@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from sph_reg_ros.cli.progress import progress_bar, text_of
+from sph_reg_ros.cli.progress import counted_bar, progress_bar, text_of
 from sph_reg_ros.registration.result import Progress
 
 STATE = Progress('refine 64 px', 12, loss=0.0312, best_loss=0.03, elapsed_s=0.4)
@@ -27,4 +27,18 @@ def test_a_terminal_shows_what_is_reported():
 def test_where_there_is_no_terminal_nothing_is_written(capsys):
     with progress_bar() as report:
         report(STATE)
+    assert capsys.readouterr() == ('', '')
+
+
+def test_what_can_be_counted_is_shown_with_the_time_left():
+    screen = io.StringIO()
+    with counted_bar('images', Console(file=screen, force_terminal=True, width=120)) as report:
+        report(3, 10)
+    assert 'images' in screen.getvalue() and '3/10' in screen.getvalue()
+    assert 'left' in screen.getvalue()
+
+
+def test_counts_are_not_written_where_there_is_no_terminal(capsys):
+    with counted_bar('images') as report:
+        report(3, 10)
     assert capsys.readouterr() == ('', '')

@@ -89,3 +89,10 @@ def test_the_patient_is_no_identity_in_the_fixed_frame():
 def test_settings_out_of_range_are_refused(build):
     with pytest.raises(ConfigError):
         build()
+
+
+def test_poses_without_an_image_are_those_of_the_image():
+    arm = carm(seed=4)
+    exposure, (truth, fixed_from_camera) = arm.expose(2), arm.poses(2)
+    torch.testing.assert_close(truth, exposure.camera_from_ct)
+    torch.testing.assert_close(fixed_from_camera, exposure.fixed_from_camera)

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from sph_reg_ros.evaluation.metrics import (
-    landmark_grid,
     mean_projection_distance_mm,
     mean_reprojection_distance_mm,
     pose_error,
     rotation_error_deg,
 )
 from sph_reg_ros.geometry import Camera, se3, so3
+from sph_reg_ros.geometry.box import landmark_grid
 
 # DeepFluoro's C-arm: source to detector 1020 mm, object at 700 mm, detector pixels of 0.194 mm.
 SDD_MM, OBJECT_MM, PITCH_MM = 1020.0, 700.0, 0.194

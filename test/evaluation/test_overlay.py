@@ -2,7 +2,14 @@
 
 import numpy as np
 
-from sph_reg_ros.evaluation.overlay import EDGE_COLOUR, overlay, thin_edges
+from sph_reg_ros.evaluation.overlay import (
+    EDGE_COLOUR,
+    blended,
+    checkerboard,
+    levelled,
+    overlay,
+    thin_edges,
+)
 
 
 def disc(column: float = 40.0) -> np.ndarray:
@@ -39,3 +46,26 @@ def test_an_image_without_contrast_is_no_error():
     picture = overlay(flat, flat)
     assert picture.dtype == np.uint8 and picture.shape == (8, 9, 3)
     assert not coloured(picture).any()
+
+
+def test_where_both_agree_the_blend_is_grey_and_elsewhere_it_has_the_colour_of_one():
+    same, apart = blended(disc(), disc()), blended(disc(25), disc(55))
+    assert (same == same[..., :1]).all()
+    red, green, blue = np.moveaxis(apart.astype(int), -1, 0)
+    assert green[30, 25] == blue[30, 25] > red[30, 25]
+    assert red[30, 55] > green[30, 55]
+
+
+def test_a_checkerboard_shows_both_images_in_turn():
+    picture = checkerboard(disc(), np.zeros_like(disc()), squares=8)
+    assert picture[25, 45].max() > 0 and picture[25, 35].max() == 0
+    assert (checkerboard(disc(), disc(), 8) == checkerboard(disc(), disc(), 1)).all()
+
+
+def test_what_lies_outside_the_mask_takes_no_grey_levels():
+    xray = disc()
+    xray[:, :10] = 50.0
+    mask = np.ones(xray.shape, bool)
+    mask[:, :10] = False
+    assert levelled(xray, mask).max() <= 4.0
+    assert levelled(xray, None) is xray

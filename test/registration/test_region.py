@@ -86,7 +86,6 @@ def test_a_part_is_found_beside_other_anatomy():
         search_rotation_rad=math.radians(6),
         search_in_plane_mm=5.0,
         search_depth_mm=6.0,
-        min_similarity=0.0,
     )
     search = PartSearch(margin_mm=12.0, samples=40, refined=3, survivors=2)
     request = RegistrationRequest(VOLUME, (whole_view(),), start, config)

@@ -10,6 +10,7 @@ pytest.importorskip('launch_ros')
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 from launch import LaunchContext
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.utilities import normalize_to_list_of_substitutions, perform_substitutions
 from launch_ros.utilities import evaluate_parameters
 
 from sph_reg_ros.ros.launch_arguments import given_values
@@ -42,7 +43,7 @@ def test_every_argument_has_a_default_and_a_description(name):
         assert len(argument.description) > 10
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', [*NAMES, 'replay.launch.py'])
 def test_a_launch_file_fits_on_two_screens(name):
     assert len((FOLDER / name).read_text(encoding='utf-8').splitlines()) <= 120
 
@@ -125,3 +126,19 @@ def test_by_default_the_arguments_set_nothing_but_autostart():
 def test_simulated_time_is_for_the_simulator_too():
     context, (_, simulator) = started('demo.launch.py', ct='/my/ct', use_sim_time='true')
     assert parameters(context, simulator)['use_sim_time'] is True
+
+
+def test_a_replay_runs_in_simulated_time_and_ends_with_its_player():
+    context, (registration, player) = started('replay.launch.py', bag='/my/bag', ct='/my/ct')
+    given = {
+        perform_substitutions(context, normalize_to_list_of_substitutions(name)): value
+        for name, value in registration.launch_arguments
+    }
+    assert given['use_sim_time'] == 'true'
+    assert 'Shutdown' in type(player._ExecuteLocal__on_exit).__name__
+
+
+@pytest.mark.parametrize('given', [{}, {'bag': '/my/bag'}, {'ct': '/my/ct'}])
+def test_a_replay_without_bag_or_ct_does_not_start(given):
+    with pytest.raises(ValueError, match='is needed'):
+        started('replay.launch.py', **given)

@@ -4,7 +4,6 @@ import os
 import signal
 import time
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +23,7 @@ from ros.harness import (
     error_mm,
     make_scene,
     moved,
+    worker_pid,
     write_phantom_ct,
     xray_messages,
 )
@@ -93,7 +93,8 @@ def test_a_result_carries_all_that_is_needed_to_judge_it(client, scene):
     assert result.termination == RegistrationResult.CONVERGED
     assert result.similarity_after > 0.99 > result.similarity_before > 0
     assert result.iterations > 0 and result.compute_time > 0 and result.views == 1
-    assert {check.name for check in result.checks} >= {'convergence', 'similarity'}
+    assert {check.name for check in result.checks} >= {'convergence', 'held_out_mm'}
+    assert 0 < result.tre_rms < result.tre_p95 < 0.003
     assert all(check.passed for check in result.checks)
     covariance = np.array(result.pose.covariance).reshape(6, 6)
     assert np.isfinite(covariance).all() and np.allclose(covariance, covariance.T)
@@ -210,9 +211,12 @@ def test_a_wrong_pose_is_never_broadcast(client, scene):
     )
     result = client.result_of(stamp)
     assert result.verdict != RegistrationResult.VERIFIED
-    assert result.error.code in (ErrorCode.SIMILARITY_TOO_LOW, ErrorCode.NOT_CONVERGED)
+    assert result.error.code != ErrorCode.NONE
+    assert result.error_message.startswith(ErrorCode(result.error.code).name)
+    client.spin(0.3)  # what was on its way
+    last = client.tf._edges['patient'].stamps[-1]
     client.spin(0.3)
-    assert client.tf._edges['patient'].stamps[-1] < stamp
+    assert client.tf._edges['patient'].stamps[-1] == last
 
 
 def noise_image() -> bytes:
@@ -254,12 +258,6 @@ def test_diagnostics_name_every_part_and_no_path(client, scene, ct_path):
     assert (values['networks'], values['method']) == ('none', 'image')
 
 
-def worker_pid(node: NodeProcess) -> int:
-    tasks = Path(f'/proc/{node.process.pid}/task').iterdir()
-    (pid,) = [int(pid) for task in tasks for pid in (task / 'children').read_text().split()]
-    return pid
-
-
 def test_services_answer_while_a_registration_runs(client, scene, node):
     pid = worker_pid(node)
     os.kill(pid, signal.SIGSTOP)  # a registration that takes its time
@@ -293,10 +291,13 @@ def test_images_that_come_too_fast_are_dropped_but_the_newest_is_registered(clie
     assert client.received['status'][-1].images_dropped == before + 2
 
 
-def test_a_time_jump_back_is_survived(client, scene):
-    present, client._stamp = client._stamp, client._stamp - 50_000_000_000
-    good(client, scene)
-    client._stamp = present
+@pytest.mark.parametrize('seconds', [-3600, -70, 60, 3600])
+def test_an_image_of_another_time_is_refused_and_the_next_registered(client, scene, seconds):
+    stamp = client.new_stamp() + seconds * 10**9
+    messages = xray_messages(scene, stamp)
+    for name in ('imager_pose', 'camera_info', 'image'):
+        getattr(client.publishers, name).publish(getattr(messages, name))
+    assert client.result_of(stamp).error.code == ErrorCode.IMAGE_STAMP
     good(client, scene)
 
 
@@ -418,7 +419,6 @@ def test_an_imager_pose_is_taken_at_the_time_of_the_image(client, scene):
     assert client.result_of(stamp).verdict == RegistrationResult.VERIFIED
     patient = client.lookup(FIXED, 'patient', stamp)
     assert error_mm(patient, scene.fixed_from_patient, scene) < 1.0
-    client._stamp += 100_000_000
 
 
 def test_the_scene_is_a_test_worth_passing(scene):

@@ -7,8 +7,7 @@ import pytest
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 from action_msgs.msg import GoalStatus
-from geometry_msgs.msg import PoseWithCovarianceStamped
-from rclpy.action import ActionClient
+from ros.actions import OFFSET, finish, goal_for, send
 from ros.harness import (
     FIXED,
     IMAGER,
@@ -18,16 +17,13 @@ from ros.harness import (
     make_scene,
     moved,
     write_phantom_ct,
-    xray_messages,
 )
-from sph_reg_ros.action import Register
 from sph_reg_ros.msg import RegistrationResult, RegistrationStatus
 
 from sph_reg_ros.errors import ErrorCode
-from sph_reg_ros.ros.conversions import matrix_from_pose, pose_from_matrix
+from sph_reg_ros.ros.conversions import matrix_from_pose
 
 pytestmark = pytest.mark.ros
-OFFSET = (0.03, -0.02, 0.04, 4.0, -3.0, 6.0)
 
 
 @pytest.fixture(scope='module')
@@ -45,39 +41,9 @@ def client(tmp_path_factory):
     ):
         node.wait_for_log('activate: done', 90)
         client.wait_until_heard()
-        client.action = ActionClient(client.node, Register, '/registration/register')
-        client.spin_until(client.action.server_is_ready)
         yield client
         client.action.destroy()
         assert 'Traceback' not in node.log, node.log
-
-
-def goal_for(scenes=(), start=None, frame=FIXED, **fields) -> Register.Goal:
-    goal = Register.Goal(**fields)
-    for number, scene in enumerate(scenes):
-        messages = xray_messages(scene, time.time_ns(), number)
-        goal.images.append(messages.image)
-        goal.camera_infos.append(messages.camera_info)
-        goal.imager_poses.append(messages.imager_pose)
-    if start is not None:
-        goal.use_initial_pose = True
-        goal.initial_pose = PoseWithCovarianceStamped()
-        goal.initial_pose.header.frame_id = frame
-        goal.initial_pose.pose.pose = pose_from_matrix(start)
-    return goal
-
-
-def send(client, goal, feedback=None):
-    future = client.action.send_goal_async(goal, feedback_callback=feedback)
-    client.spin_until(future.done)
-    return future.result()
-
-
-def finish(client, handle):
-    """Return status and result of a goal."""
-    future = handle.get_result_async()
-    client.spin_until(future.done, 40)
-    return future.result().status, future.result().result
 
 
 def test_without_an_initial_pose_a_goal_is_aborted_with_the_reason(client, scene):

@@ -31,7 +31,8 @@ from sph_reg_ros.msg import RegistrationResult, RegistrationStatus
 from std_srvs.srv import Trigger
 
 from sph_reg_ros.evaluation.carm import CArmGeometry
-from sph_reg_ros.evaluation.metrics import landmark_grid, pose_error
+from sph_reg_ros.evaluation.metrics import pose_error
+from sph_reg_ros.geometry.box import landmark_grid
 from sph_reg_ros.ros.conversions import matrix_from_pose, nanoseconds
 
 pytestmark = pytest.mark.ros
@@ -169,5 +170,5 @@ def test_no_image_is_taken_before_enough_nodes_listen(tmp_path, phantom, client)
 def test_a_ct_that_is_not_there_ends_the_simulator_with_the_reason(tmp_path):
     with SimulatorProcess(tmp_path / 'simulator.log', ct__path='/not/there') as process:
         assert process.process.wait(60.0) == 1
-        assert '/not/there' in process.log
+        assert 'there is no CT' in process.log
         assert 'Traceback' not in process.log

@@ -58,7 +58,7 @@ message_inputs() {
 
 # Files that are installed as links: only their names matter.
 linked_files() {
-  find scripts launch config rviz models -type f ! -name '*.pyc' 2>/dev/null | sort | tr '\n' ' '
+  find scripts launch config rviz models security -type f ! -name '*.pyc' 2>/dev/null | sort | tr '\n' ' '
 }
 
 build_messages() {

@@ -1,0 +1,157 @@
+"""One pose before the gate: what it was, what the gate said."""
+
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from _gate_poses import TYPICAL, Forced, Forger
+from torch import Tensor
+
+from sph_reg_ros.errors import RegistrationError
+from sph_reg_ros.evaluation.cases import Case
+from sph_reg_ros.registration.pipeline import register
+from sph_reg_ros.registration.result import Verdict, Verification
+from sph_reg_ros.registration.verification.evidence import Evidence
+from sph_reg_ros.registration.verification.verify import verify
+
+CORRECT_MM, WRONG_MM = 2.0, 3.0
+"""A pose is correct below the one and wrong from the other on; what lies between is neither."""
+ALWAYS_WRONG = ('other_ct', 'mirrored_ct')
+
+
+@dataclass(frozen=True)
+class GateTrial:
+    """One pose before the gate.
+
+    Attributes:
+        ct: name of the CT.
+        condition: of the X-ray, clean or disturbed.
+        case: its number.
+        disturbances: of the X-ray, in alphabetical order.
+        kind: see `_gate_poses`.
+        settled: whether the solver had ended there.
+        error_mm: mean target registration error.
+        verdict: name of the verdict; REJECTED too if there was none.
+        figures: value of each check.
+        failed: names of the checks that did not pass.
+        estimate_mm: error that the gate estimates.
+        bound_mm: its 95 % bound.
+        seconds: that the gate took.
+        registration_s: that the registration took, with the gate; NaN for forced poses.
+    """
+
+    ct: str
+    condition: str
+    case: int
+    disturbances: tuple[str, ...]
+    kind: str
+    settled: bool
+    error_mm: float
+    verdict: str
+    figures: dict[str, float]
+    failed: tuple[str, ...]
+    estimate_mm: float
+    bound_mm: float
+    seconds: float
+    registration_s: float
+
+    @property
+    def verified(self) -> bool:
+        """Return whether the pose would have been published."""
+        return self.verdict == Verdict.VERIFIED.name
+
+    @property
+    def correct(self) -> bool:
+        """Return whether it should have been."""
+        return self.kind not in ALWAYS_WRONG and self.error_mm < CORRECT_MM
+
+    @property
+    def wrong(self) -> bool:
+        """Return whether it must not be."""
+        return self.kind in ALWAYS_WRONG or self.error_mm >= WRONG_MM
+
+    def content(self) -> dict[str, Any]:
+        """Return everything, for JSON."""
+        return asdict(self)
+
+
+def trials_of(
+    forger: Forger, case: Case, condition: str, *, right_only: bool
+) -> Iterator[GateTrial]:
+    """Yield the trials of one X-ray: what the registration finds, and poses that are forced."""
+    words = (forger.bench_ct.ct.series_uid_hash, condition)
+    generator = np.random.default_rng([case.number, *(zlib.crc32(word.encode()) for word in words)])
+    yield from _right(forger, case, condition, generator)
+    if right_only:
+        return
+    for forced in forger.wrong(case, generator):
+        yield _forced(forger, case, condition, forced)
+
+
+def _right(
+    forger: Forger, case: Case, condition: str, generator: np.random.Generator
+) -> Iterator[GateTrial]:
+    scene = forger.scene(case)
+    began = time.perf_counter()
+    try:
+        result = register(scene.request)
+    except RegistrationError:
+        return
+    took, checks_s = time.perf_counter() - began, result.timings_s['verify']
+    error_mm = forger.error_mm(scene, result.camera_from_ct[0])
+    found = _trial(forger, case, condition, 'found', True, error_mm, result.verification, checks_s)
+    yield GateTrial(**{**vars(found), 'registration_s': took})
+    twist = torch.from_numpy(generator.normal(size=6)) * TYPICAL
+    yield _forced(forger, case, condition, Forced('typical', scene, scene.moved(twist), False))
+
+
+def _forced(forger: Forger, case: Case, condition: str, forced: Forced) -> GateTrial:
+    scene, began = forced.scene, time.perf_counter()
+    verification = judged(forced.pose, forced)
+    seconds = time.perf_counter() - began
+    error_mm = forger.error_mm(scene, forced.pose)
+    return _trial(
+        forger, case, condition, forced.kind, forced.settled, error_mm, verification, seconds
+    )
+
+
+def judged(pose: Tensor, forced: Forced) -> Verification:
+    """Return what the gate says of a pose that the solver is said to have found."""
+    scene = forced.scene
+    initial, config = scene.request.initial_camera_from_ct, scene.request.config
+    try:
+        return verify(Evidence.of_pose(scene.levels, pose, initial, config))
+    except RegistrationError:
+        return Verification(Verdict.REJECTED, (), float('nan'), float('nan'))
+
+
+def _trial(
+    forger: Forger,
+    case: Case,
+    condition: str,
+    kind: str,
+    settled: bool,
+    error_mm: float,
+    verification: Verification,
+    seconds: float,
+) -> GateTrial:
+    return GateTrial(
+        ct=forger.bench_ct.name,
+        condition=condition,
+        case=case.number,
+        disturbances=tuple(sorted(case.disturbances.names)),
+        kind=kind,
+        settled=settled,
+        error_mm=error_mm,
+        verdict=verification.verdict.name,
+        figures={check.name: check.value for check in verification.checks},
+        failed=tuple(check.name for check in verification.checks if not check.passed),
+        estimate_mm=verification.tre_rms_mm,
+        bound_mm=verification.tre_p95_mm,
+        seconds=seconds,
+        registration_s=float('nan'),
+    )

@@ -1,0 +1,124 @@
+"""Wrong poses before the gate, and right ones: how many of each are VERIFIED?
+
+Wrong poses are forced as the solver's output: 3 to 50 mm beside the truth, slips in depth, half
+turns, one vertebra up or down, another patient's CT, the mirrored CT, a wrong focal length; as they
+are, and settled at the nearest optimum, where they look best. Right ones are what the registration
+finds, and the truth with a typical error. X-rays are clean or disturbed (noise, collimation,
+instruments, low contrast by scatter and hardening), as in register.py.
+
+A pose is correct below 2 mm of mean target registration error and wrong from 3 mm on; depth counts
+like the other directions. With another patient's CT or a mirrored one every pose is wrong.
+
+Every X-ray's trials are written as soon as they are done; the same --json goes on where it ended.
+A full run: --trials 3000 --json gate.json.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from _gate_poses import Forger, mirrored
+from _gate_report import report
+from _gate_trials import GateTrial, trials_of
+from register import CTS
+
+from sph_reg_ros.evaluation.cases import CONDITIONS, BenchCT, CaseMaker
+from sph_reg_ros.evaluation.path_cache import PathCache, default_cache_folder
+from sph_reg_ros.evaluation.protocols import NEAR
+from sph_reg_ros.imaging.sample import sample_ct_path
+from sph_reg_ros.registration.config import RegistrationConfig
+
+OTHER = {'chest': 'lumbar', 'pelvis': 'lumbar', 'lumbar': 'pelvis'}
+CLEAN_EVERY = 3
+"""Every third X-ray is clean."""
+
+
+def main() -> None:
+    """Print the tables; write every trial with --json."""
+    arguments = _arguments()
+    trials = _known(arguments.json)
+    if not arguments.report:
+        done = {(t.ct, t.condition, t.case) for t in trials}
+        for some in _measured(arguments, done, sum(t.wrong for t in trials)):
+            trials += some
+            _write(arguments.json, trials)
+    if not trials:
+        sys.exit('nothing was measured')
+    report(trials)
+
+
+def _measured(
+    arguments: argparse.Namespace, done: set[tuple[str, str, int]], wrong: int
+) -> Iterator[list[GateTrial]]:
+    """Yield the trials of one X-ray after the other until there are enough wrong poses."""
+    present = [name for name in arguments.ct if (CTS[name] or sample_ct_path()).exists()]
+    loaded = {name: _loaded(name) for name in {*present, *(OTHER[name] for name in present)}}
+    forgers = [_forger(name, loaded) for name in present]
+    for number in range(arguments.first, arguments.last):
+        condition = CONDITIONS[0] if number % CLEAN_EVERY == 0 else CONDITIONS[1]
+        for forger in forgers:
+            if wrong >= arguments.trials:
+                return
+            if (forger.bench_ct.name, condition, number) in done:
+                continue
+            maker = CaseMaker(NEAR, condition, PathCache(arguments.cache))
+            case = maker.case(forger.bench_ct, number)
+            some = list(trials_of(forger, case, condition, right_only=arguments.right_only))
+            wrong += sum(trial.wrong for trial in some)
+            print(f'\r{forger.bench_ct.name} {number}: {wrong} wrong poses', end='', flush=True)
+            yield some
+
+
+def _loaded(name: str) -> BenchCT:
+    bench_ct = BenchCT.load(CTS[name] or sample_ct_path())
+    return BenchCT(name, bench_ct.ct)
+
+
+def _forger(name: str, loaded: dict[str, BenchCT]) -> Forger:
+    rotation_rad, _, _, in_plane_mm, _, depth_mm = NEAR.standard_deviations
+    config = RegistrationConfig(
+        method='image',
+        search_rotation_rad=rotation_rad,
+        search_in_plane_mm=in_plane_mm,
+        search_depth_mm=depth_mm,
+    )
+    volume = loaded[name].volume
+    return Forger(loaded[name], loaded[OTHER[name]].volume, mirrored(volume), config)
+
+
+def _known(file: Path | None) -> list[GateTrial]:
+    if file is None or not file.exists():
+        return []
+    return [GateTrial(**content) for content in json.loads(file.read_text())]
+
+
+def _write(file: Path | None, trials: list[GateTrial]) -> None:
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix('.part')
+        part.write_text(json.dumps([trial.content() for trial in trials]) + '\n')
+        part.replace(file)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add('--trials', type=int, default=60, help='wrong poses, all CTs together')
+    add('--ct', nargs='+', choices=CTS, default=list(CTS), help='which CTs')
+    add('--json', type=Path, help='file for all trials; one that exists is gone on with')
+    add('--report', action='store_true', help='only print the tables of an existing file')
+    add('--right-only', action='store_true', help='no forced wrong poses')
+    add('--first', type=int, default=0, help='first X-ray of each CT')
+    add('--last', type=int, default=1_000_000, help='X-ray of each CT to end before')
+    add('--cache', type=Path, default=default_cache_folder(), help='folder of path integrals')
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    torch.set_num_threads(1)
+    main()

@@ -1,0 +1,64 @@
+"""Play a bag through the live registration node and report on it, as `sph-reg replay` does."""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription
+from launch.actions import IncludeLaunchDescription, OpaqueFunction, Shutdown
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from sph_reg_ros.ros.launch_arguments import declarations, existing_file
+
+SHARE = Path(get_package_share_directory('sph_reg_ros'))
+ARGUMENTS = {
+    'bag': ('', 'rosbag2 folder, sqlite3 or MCAP'),
+    'ct': ('', 'DICOM folder, NIfTI, NRRD or MetaImage'),
+    'params_file': (str(SHARE / 'config/registration.yaml'), 'parameters of the registration node'),
+    'truth': ('', 'topic of true poses in the bag, or TUM file; empty: none'),
+    'output': ('replay', 'folder for poses, metrics and report'),
+    'limit': ('', 'figure of metrics.json and its limit, such as mtre_mm.median<=1.5'),
+    'log_level': ('info', 'debug, info, warn, error or fatal'),
+    'rviz': ('false', 'show overlay and frames in RViz'),
+}
+PASSED_ON = ('ct', 'params_file', 'log_level', 'rviz')
+
+
+def nodes(context: LaunchContext) -> list[IncludeLaunchDescription | Node]:
+    """Return the registration in simulated time, and the player that ends everything.
+
+    Raises:
+        ValueError: no bag or no CT was given.
+    """
+    given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    for name in ('bag', 'ct'):
+        if not given[name]:
+            raise ValueError(f'{name}:=PATH is needed')
+    existing_file(context, 'params_file')
+    registration = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(SHARE / 'launch/registration.launch.py')),
+        launch_arguments={
+            **{name: LaunchConfiguration(name) for name in PASSED_ON},
+            'use_sim_time': 'true',
+        }.items(),
+    )
+    words = ['--bag', given['bag'], '--ct', given['ct'], '--output', given['output']]
+    words += ['--params', given['params_file']]
+    for name in ('truth', 'limit'):
+        if given[name]:
+            words += [f'--{name}', given[name]]
+    player = Node(
+        package='sph_reg_ros',
+        executable='bag_player',
+        name='bag_player',
+        arguments=words,
+        output='screen',
+        on_exit=Shutdown(reason='the bag is over'),
+    )
+    return [registration, player]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Return the arguments, the node and the player."""
+    return LaunchDescription([*declarations(ARGUMENTS), OpaqueFunction(function=nodes)])

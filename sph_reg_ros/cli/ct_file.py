@@ -1,0 +1,22 @@
+"""CTs as the user names them."""
+
+from pathlib import Path
+
+from sph_reg_ros.errors import CTError
+from sph_reg_ros.imaging.isolated import load_ct
+from sph_reg_ros.imaging.volume import CT
+
+
+def read_ct(path: Path, series_uid: str | None = None) -> CT:
+    """Read a CT, and say which one it is if that fails.
+
+    The library leaves paths out of its messages, as a folder may bear a patient's name and the node
+    writes messages to its log; whoever typed the path may see it.
+
+    Raises:
+        CTError: as `isolated.load_ct` raises it, with the path.
+    """
+    try:
+        return load_ct(path, series_uid=series_uid)
+    except CTError as error:
+        raise CTError(error.code, f'{path}: {error}') from None

@@ -1,0 +1,148 @@
+"""The command sph-reg replay: its options, and what it prints."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sph_reg_ros.cli.exits import EXIT_NOT_USABLE, reported_errors
+from sph_reg_ros.cli.progress import counted_bar
+
+if TYPE_CHECKING:
+    from sph_reg_ros.replay.job import ReplayJob
+    from sph_reg_ros.replay.record import BagRecord
+
+
+def replay_command(
+    bags: Annotated[list[Path], typer.Argument(help='rosbag2 folders, sqlite3 or MCAP.')],
+    ct: Annotated[Path, typer.Option(help='DICOM series folder, NIfTI, NRRD, MHA or MHD.')],
+    output: Annotated[
+        Path,
+        typer.Option(help='Folder for poses, metrics, report and results; a folder a bag in it.'),
+    ],
+    params: Annotated[
+        Path | None, typer.Option(help="The node's parameters, such as config/registration.yaml.")
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option(metavar='NAME:=VALUE', help='One parameter of the node; can be repeated.'),
+    ] = None,
+    truth: Annotated[
+        str,
+        typer.Option(
+            metavar='TOPIC_OR_FILE',
+            help='True poses of the patient: a topic of the bag, or a TUM file (in the imager).',
+        ),
+    ] = '',
+    topic: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar='NAME:=TOPIC',
+            help='Topic for image, camera_info, imager_pose or initial_pose, where it is not found '
+            'by its name.',
+        ),
+    ] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar='NAME<=NUMBER',
+            help='Exit code 1 unless a figure of metrics.json keeps it, such as '
+            'mtre_mm.median<=1.5 or verified_share>=0.9.',
+        ),
+    ] = None,
+    jobs: Annotated[int, typer.Option(help='Bags at a time, a process each.', min=1)] = 1,
+    ray: Annotated[
+        str,
+        typer.Option(metavar='ADDRESS', help='Replay on a Ray cluster; local starts one here.'),
+    ] = '',
+    rerun: Annotated[
+        bool, typer.Option('--rerun', help='Write a recording for the rerun viewer, too.')
+    ] = False,
+    storage: Annotated[str, typer.Option(help='Of the new bag: mcap or sqlite3.')] = 'mcap',
+    seed: Annotated[int, typer.Option(help='The same gives the same poses.')] = 0,
+) -> None:
+    """Register the images of bags as the live node would, and report on it.
+
+    Needs no ROS. No image is skipped and none is too old, however long a registration takes.
+    Exit code 0 if every bag was replayed and every limit kept, 1 if not, 2 on an error.
+    """
+    # Imported by need: torch takes seconds.
+    from sph_reg_ros.errors import require_setting
+    from sph_reg_ros.replay.bag_topics import named_topics
+    from sph_reg_ros.replay.bag_writer import STORAGES
+    from sph_reg_ros.replay.job import ReplayJob
+    from sph_reg_ros.replay.limits import figures_of, parse_limit
+    from sph_reg_ros.replay.params_file import read_parameters
+    from sph_reg_ros.replay.table import limit_lines
+    from sph_reg_ros.replay.written import write_summary
+
+    with reported_errors():
+        limits = [parse_limit(text) for text in limit or ()]
+        require_setting(storage in STORAGES, f'--storage must be one of {", ".join(STORAGES)}')
+        parameters = read_parameters(params, [*(param or ()), f'ct.path:={ct.resolve()}'])
+        first = ReplayJob(
+            bags[0], output, parameters, truth, named_topics(topic or ()), storage, seed
+        )
+        todo = [
+            replace(first, bag=bag.resolve(), output=folder.resolve())
+            for bag, folder in zip(bags, _folders(bags, output), strict=True)
+        ]
+        records, recordings = _replayed(todo, jobs, ray, rerun)
+        pairs = [(record, job.output) for record, job in zip(records, todo, strict=True)]
+        files = [*write_summary(pairs, limits, parameters, output), *recordings]
+    for line in [*_lines(records), *limit_lines(limits, records)]:
+        typer.echo(line)
+    for path in files:
+        typer.echo(f'wrote {path}')
+    figures = figures_of(records)
+    if figures['failed_bags'] or not all(one.met(figures) for one in limits):
+        raise typer.Exit(EXIT_NOT_USABLE)
+
+
+def _folders(bags: list[Path], output: Path) -> list[Path]:
+    """Return where each bag's files go: the folder itself for one bag, else folders in it."""
+    if len(bags) == 1:
+        return [output]
+    names = [bag.resolve().stem for bag in bags]
+    return [
+        output / (name if names.count(name) == 1 else f'{name}_{number}')
+        for number, name in enumerate(names, 1)
+    ]
+
+
+def _replayed(
+    todo: 'list[ReplayJob]', processes: int, ray: str, rerun: bool
+) -> 'tuple[list[BagRecord], list[Path]]':
+    """Return the records of the bags, and the recordings if they were asked for."""
+    if not rerun:
+        return _records(todo, processes, ray), []
+    from sph_reg_ros.replay.recording import rerun_module, write_recording
+
+    # Before hours of work, not after them.
+    rerun_module()
+    records = _records(todo, processes, ray)
+    pairs = zip(records, todo, strict=True)
+    return records, [write_recording(one, job) for one, job in pairs if not one.failure]
+
+
+def _records(todo: 'list[ReplayJob]', processes: int, ray: str) -> 'list[BagRecord]':
+    from sph_reg_ros.replay.batch import replay_all
+    from sph_reg_ros.replay.cluster import replay_on_cluster
+    from sph_reg_ros.replay.job import replay
+
+    if ray:
+        with counted_bar('bags') as report:
+            return replay_on_cluster(todo, ray, report)
+    if len(todo) == 1:
+        with counted_bar('images') as report:
+            return [replay(todo[0], report)]
+    with counted_bar('bags') as report:
+        return replay_all(todo, processes, report)
+
+
+def _lines(records: 'list[BagRecord]') -> list[str]:
+    from sph_reg_ros.replay.table import summary_line, table_lines
+
+    lines = [line for record in records for line in table_lines(record)]
+    return lines if len(records) == 1 else [*lines, f'{len(records)} bags: {summary_line(records)}']

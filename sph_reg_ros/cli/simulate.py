@@ -1,0 +1,60 @@
+"""The command sph-reg simulate: a bag to rehearse with."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sph_reg_ros.cli.ct_file import read_ct
+from sph_reg_ros.cli.exits import reported_errors
+from sph_reg_ros.cli.progress import counted_bar
+
+
+def simulate_command(
+    ct: Annotated[Path, typer.Option(help='DICOM series folder, NIfTI, NRRD, MHA or MHD.')],
+    output: Annotated[Path, typer.Option(help='The bag: a folder that is not there yet.')],
+    images: Annotated[int, typer.Option(help='Images of the orbit.')] = 10,
+    angled: Annotated[int, typer.Option(help='Angled views after it.')] = 4,
+    size: Annotated[int, typer.Option(metavar='PX', help='Rows and columns of an image.')] = 256,
+    detector: Annotated[float, typer.Option(metavar='MM', help='Side of the detector.')] = 358.4,
+    rate: Annotated[float, typer.Option(metavar='HZ', help='Images per second.')] = 1.0,
+    dropped: Annotated[float, typer.Option(help='Share of images that do not arrive.')] = 0.1,
+    instrument: Annotated[
+        bool, typer.Option(help='A needle in the beam in the second half of the run.')
+    ] = True,
+    encoder_mm: Annotated[
+        float, typer.Option(metavar='MM', help='Largest error of a reported position.')
+    ] = 10.0,
+    encoder_deg: Annotated[
+        float, typer.Option(metavar='DEG', help='Largest error of a reported orientation.')
+    ] = 5.0,
+    storage: Annotated[str, typer.Option(help='mcap or sqlite3.')] = 'mcap',
+    series: Annotated[str | None, typer.Option(help='SeriesInstanceUID of the CT.')] = None,
+    seed: Annotated[int, typer.Option(help='The same gives the same bag.')] = 0,
+) -> None:
+    """Make a bag of a simulated C-arm, with the true poses on /ground_truth.
+
+    The C-arm orbits the patient and takes angled views; it moves between the images, its encoders
+    are wrong, some images do not arrive, and an instrument lies in the beam.
+    """
+    # Imported by need: torch takes seconds.
+    from sph_reg_ros.errors import require_setting
+    from sph_reg_ros.evaluation.carm import CArmGeometry, EncoderError, Orbit
+    from sph_reg_ros.replay.bag_writer import STORAGES
+    from sph_reg_ros.replay.simulated_run import Rehearsal, Tour, simulate_bag
+
+    with reported_errors():
+        require_setting(storage in STORAGES, f'--storage must be one of {", ".join(STORAGES)}')
+        rehearsal = Rehearsal(
+            tour=Tour(Orbit(steps=images), angled),
+            geometry=CArmGeometry(height=size, width=size, pixel_pitch_mm=detector / size),
+            encoder_error=EncoderError(encoder_mm, encoder_deg),
+            rate_hz=rate,
+            dropped_share=dropped,
+            instrument=instrument,
+            seed=seed,
+        )
+        with counted_bar('images') as report:
+            taken = simulate_bag(read_ct(ct, series), rehearsal, output, storage, report)
+    lost = images + angled - taken
+    typer.echo(f'{output}: {taken} images' + (f', {lost} were dropped' if lost else ''))

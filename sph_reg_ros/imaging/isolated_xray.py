@@ -1,0 +1,52 @@
+"""The reader of xray, with all parsing of DICOM in a child process."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from sph_reg_ros.errors import ErrorCode, ImageError
+from sph_reg_ros.geometry import Camera
+from sph_reg_ros.imaging.child_process import GIBIBYTE, ChildError, Limits, Report, run_child
+from sph_reg_ros.imaging.dicom_files import is_dicom
+from sph_reg_ros.imaging.intensity import IntensityModel
+from sph_reg_ros.imaging.xray import load_xray as load_in_process
+from sph_reg_ros.imaging.xray_image import XRay
+
+
+def load_xray(path: Path, *, frame: int = 0, geometry: bool = True) -> XRay:
+    """Read an X-ray as xray.load_xray does; a DICOM file is read by a child process.
+
+    Args:
+        path: file.
+        frame: see xray.load_xray.
+        geometry: read the camera of a DICOM file; it is None otherwise.
+
+    Raises:
+        ImageError: as from xray.load_xray; IMAGE_UNREADABLE also if the child crashed or took too
+            long.
+        CameraError: as from xray.load_xray.
+    """
+    if not is_dicom(path):
+        return load_in_process(path, frame=frame)
+    limits = Limits.for_input(path.stat().st_size, 1, base_bytes=16 * GIBIBYTE)
+    arguments = {'path': str(path.absolute()), 'frame': frame, 'geometry': geometry}
+    try:
+        return _xray(run_child('load_xray', arguments, limits))
+    except ChildError as error:
+        raise ImageError(
+            ErrorCode.IMAGE_UNREADABLE, f'{path.name} cannot be read: {error}: export it again'
+        ) from None
+
+
+def _xray(report: Report) -> XRay:
+    values = report.values
+    *matrices, pixels, mask = (torch.from_numpy(array) for array in report.arrays)
+    pose = matrices.pop() if values['has_pose'] else None
+    intensity = IntensityModel(**values['intensity'])
+    xray = XRay(
+        pixels, mask, None, pose, values['patient_hash'], intensity, tuple(values['warnings'])
+    )
+    if not values['has_camera']:
+        return xray
+    return replace(xray, camera=Camera(matrices[0], *pixels.shape))

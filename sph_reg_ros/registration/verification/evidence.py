@@ -1,0 +1,139 @@
+"""What the checks look at."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from sph_reg_ros.errors import SolverError
+from sph_reg_ros.registration.config import RegistrationConfig
+from sph_reg_ros.registration.covariance import pose_covariance
+from sph_reg_ros.registration.level import RIVALS_SIMILARITY, Level
+from sph_reg_ros.registration.solve import Solver
+from sph_reg_ros.registration.verification.targets import target_points
+from sph_reg_ros.similarity import ResidualBlock
+from sph_reg_ros.solvers import LMResult, TerminationReason, normal_equations
+
+COARSE_PX, MIDDLE_PX = 64, 128
+"""Heights at which poses are sought once more: enough for millimetres, far cheaper than the last
+level."""
+OTHER = 'gradient_ncc'
+"""Similarity that was not optimised where the one that rivals are compared by was."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """A pose, the X-rays, and what the solver said of it.
+
+    Attributes:
+        levels: the pyramid of the registration, coarse to fine.
+        pose: of the first camera (mm), to be judged.
+        initial: pose that the registration started from, None if networks gave it.
+        termination: why the solver stopped.
+        blocks: residuals at the pose, as they were optimised.
+        information: half the second derivative of their cost.
+        config: settings of the registration.
+    """
+
+    levels: Sequence[Level]
+    pose: Float64[Tensor, '4 4']
+    initial: Float64[Tensor, '4 4'] | None
+    termination: TerminationReason
+    blocks: Sequence[ResidualBlock]
+    information: Float64[Tensor, '6 6']
+    config: RegistrationConfig
+
+    @classmethod
+    def of_result(
+        cls,
+        levels: Sequence[Level],
+        result: LMResult,
+        initial: Float64[Tensor, '4 4'] | None,
+        config: RegistrationConfig,
+    ) -> 'Evidence':
+        """Take over where the solver ended at the last level."""
+        return cls(
+            levels,
+            result.pose,
+            initial,
+            result.termination,
+            result.blocks,
+            result.information,
+            config,
+        )
+
+    @classmethod
+    def of_pose(
+        cls,
+        levels: Sequence[Level],
+        pose: Float64[Tensor, '4 4'],
+        initial: Float64[Tensor, '4 4'] | None,
+        config: RegistrationConfig,
+    ) -> 'Evidence':
+        """Judge any pose as if the solver had converged there; raises SolverError NO_OVERLAP."""
+        blocks = levels[-1].reweighted(pose).linearise(pose)
+        information = normal_equations(blocks)[0]
+        return cls(levels, pose, initial, TerminationReason.CONVERGED, blocks, information, config)
+
+    @property
+    def finest(self) -> Level:
+        """Return the level at which the pose was found."""
+        return self.levels[-1]
+
+    @cached_property
+    def coarse(self) -> Level:
+        """Return the level of about COARSE_PX, with the similarity that was not optimised."""
+        return self._near(COARSE_PX)
+
+    @cached_property
+    def middle(self) -> Level:
+        """Return the level of about MIDDLE_PX, with the similarity that was not optimised."""
+        return self._near(MIDDLE_PX)
+
+    @cached_property
+    def coarsest(self) -> Level:
+        """Return the first level, with the similarity that was not optimised."""
+        return self._held_out(self.levels[0])
+
+    def _near(self, height: int) -> Level:
+        return self._held_out(min(self.levels, key=lambda level: abs(level.height - height)))
+
+    def _held_out(self, level: Level) -> Level:
+        return level.for_rivals if self.config.similarity != RIVALS_SIMILARITY else level.by(OTHER)
+
+    @cached_property
+    def targets(self) -> Float64[Tensor, '14 3']:
+        """Return the points whose errors count, CT coordinates (mm)."""
+        return target_points(self.finest.volume)
+
+    @cached_property
+    def covariance(self) -> Float64[Tensor, '6 6']:
+        """Return that of the pose (`covariance.pose_covariance`)."""
+        return pose_covariance(self.blocks, self.information)
+
+    def sought(
+        self, level: Level, start: Float64[Tensor, '4 4'], promise: float, steps: int
+    ) -> LMResult | None:
+        """Return where the solver leads from a start; None where nothing is in view.
+
+        Args:
+            level: where to compare.
+            start: pose of the first camera.
+            promise: share of the cost that a step has to promise.
+            steps: most steps.
+        """
+        solve = Solver(self.config, lambda *_: None)
+        try:
+            return solve(level, start, promise, steps)
+        except SolverError:
+            return None
+
+    @cached_property
+    def remaining_step(self) -> Float64[Tensor, '4 4']:
+        """Return the pose that one more Gauss-Newton step would lead to."""
+        A, g = normal_equations(self.blocks)
+        step = -torch.linalg.lstsq(A, g[:, None], driver='gelsd').solution[:, 0]
+        return self.finest.move(self.pose, step)

@@ -1,0 +1,197 @@
+"""What a bag holds for a registration, by topic and in the order of header stamps."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rosbags.highlevel import AnyReader
+from rosbags.interfaces import Connection
+
+from sph_reg_ros.errors import BagError, ErrorCode
+from sph_reg_ros.replay.bag_messages import bag_types
+from sph_reg_ros.replay.bag_topics import INPUTS, KNOWN_BEFORE, POSE_TYPES, is_a
+from sph_reg_ros.ros.conversions import nanoseconds
+from sph_reg_ros.ros.message_types import Message
+
+
+@dataclass(frozen=True)
+class Event:
+    """A message for one of the inputs.
+
+    Attributes:
+        name: of the input.
+        stamp_ns: when the message takes its turn; of its header unless it was known before.
+        message: of the bag.
+    """
+
+    name: str
+    stamp_ns: int
+    message: Message
+
+
+@dataclass(frozen=True, order=True)
+class _Place:
+    """Where a message comes in the replay, and where it lies in the bag.
+
+    What explains an image comes before the image that bears the same stamp.
+    """
+
+    stamp_ns: int
+    is_image: bool
+    received_ns: int
+    number: int
+    name: str = field(compare=False)
+    connection: Connection = field(compare=False)
+    message: Message = field(compare=False, default=None)
+
+
+class BagInputs:
+    """An open bag and the topics in it that are the node's inputs."""
+
+    def __init__(self, reader: AnyReader, names: dict[str, str], path: Path) -> None:
+        """Find the topics; see `opened`."""
+        self._reader, self._path = reader, path
+        self.topics = {name: self._topic(name, names.get(name, name)) for name in INPUTS}
+        if self.topics['image'] is None:
+            raise self._missing('image', names.get('image', 'image'))
+        self._places = self._read_places()
+
+    @property
+    def images(self) -> int:
+        """Return how many images there are."""
+        return sum(place.is_image for place in self._places)
+
+    def events(self) -> Iterator[Event]:
+        """Yield the messages in order; images are read one by one, as they would fill the memory.
+
+        Raises:
+            BagError: BAG_UNREADABLE.
+        """
+        for place in self._places:
+            message = self._image(place) if place.is_image else place.message
+            yield Event(place.name, place.stamp_ns, message)
+
+    def poses(self, topic: str) -> list[Message]:
+        """Return all PoseStamped or PoseWithCovarianceStamped of a topic, in order.
+
+        Raises:
+            BagError: BAG_TOPIC_MISSING.
+        """
+        connections = [c for c in self._connections(topic) if is_a(c, POSE_TYPES)]
+        if not connections:
+            raise self._missing('the truth', topic, POSE_TYPES)
+        with _typed_errors(self._path):
+            return [
+                self._reader.deserialize(raw, connection.msgtype)
+                for connection, _, raw in self._reader.messages(connections)
+            ]
+
+    def _topic(self, name: str, wanted: str) -> str | None:
+        """Return the topic of an input: as named, or the only one whose name ends so."""
+        there = {c.topic for c in self._connections(wanted)}
+        if not there:
+            matching = [c for c in self._reader.connections if is_a(c, INPUTS[name])]
+            there = {c.topic for c in matching if c.topic.endswith('/' + wanted.lstrip('/'))}
+        if len(there) > 1:
+            raise BagError(
+                ErrorCode.BAG_TOPIC_MISSING,
+                f'{self._path.name}: which one is {name}? {", ".join(sorted(there))}; say it by '
+                f'--topic {name}:=TOPIC',
+            )
+        topic = next(iter(there), None)
+        kinds = {c.msgtype for c in self._reader.connections if c.topic == topic}
+        if topic is not None and not all(is_a(c, INPUTS[name]) for c in self._connections(topic)):
+            raise BagError(
+                ErrorCode.BAG_TOPIC_MISSING,
+                f'{self._path.name}: {topic} is {", ".join(sorted(kinds))}, and {name} must be '
+                f'{INPUTS[name][0]}',
+            )
+        return topic
+
+    def _connections(self, topic: str) -> list[Connection]:
+        name = '/' + topic.lstrip('/')
+        return [c for c in self._reader.connections if c.topic == name and c.msgcount]
+
+    def _missing(self, name: str, wanted: str, kinds: tuple[str, ...] | None = None) -> BagError:
+        kinds = kinds or INPUTS[name]
+        there = sorted({c.topic for c in self._reader.connections if is_a(c, kinds)})
+        return BagError(
+            ErrorCode.BAG_TOPIC_MISSING,
+            f'{self._path.name} has no topic {wanted} of type {" or ".join(kinds)} for {name}; '
+            f'topics of that type: {", ".join(there) or "none"}',
+        )
+
+    def _read_places(self) -> list[_Place]:
+        names = {topic: name for name, topic in self.topics.items() if topic}
+        chosen = [c for c in self._reader.connections if c.topic in names]
+        places: list[_Place] = []
+        heard: set[str] = set()
+        with _typed_errors(self._path):
+            numbered = enumerate(self._reader.messages(chosen))
+            for number, (connection, received_ns, raw) in numbered:
+                name = names[connection.topic]
+                message: Any = self._reader.deserialize(raw, connection.msgtype)
+                first = name in KNOWN_BEFORE and name not in heard
+                heard.add(name)
+                stamp_ns = 0 if first else nanoseconds(message.header.stamp)
+                is_image = name == 'image'
+                kept = None if is_image else message
+                places.append(
+                    _Place(stamp_ns, is_image, received_ns, number, name, connection, kept)
+                )
+        return sorted(places)
+
+    def _image(self, place: _Place) -> Message:
+        end_ns = place.received_ns + 1
+        with _typed_errors(self._path):
+            found = self._reader.messages([place.connection], place.received_ns, end_ns)
+            for _, _, raw in found:
+                message: Any = self._reader.deserialize(raw, place.connection.msgtype)
+                if nanoseconds(message.header.stamp) == place.stamp_ns:
+                    return message
+        raise _unreadable(self._path, 'an image is gone')
+
+
+@contextmanager
+def opened(path: Path, names: dict[str, str]) -> Iterator[BagInputs]:
+    """Open a bag: sqlite3 or MCAP, of any ROS 2, its message definitions in it or not.
+
+    Args:
+        path: folder with metadata.yaml.
+        names: topics of inputs, where they differ from the names in INPUTS.
+
+    Raises:
+        BagError: BAG_UNREADABLE, or BAG_TOPIC_MISSING if there are no images.
+    """
+    folder = path.parent if path.suffix in ('.mcap', '.db3') else path
+    with _typed_errors(folder):
+        if not (folder / 'metadata.yaml').is_file():
+            raise _unreadable(
+                folder,
+                'there is no metadata.yaml: is it a bag, and was its recording finished? '
+                '`ros2 bag reindex` repairs one that was not',
+            )
+        reader = AnyReader([folder], default_typestore=bag_types())
+        reader.open()
+    try:
+        yield BagInputs(reader, names, folder)
+    finally:
+        reader.close()
+
+
+@contextmanager
+def _typed_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BagError:
+        raise
+    # A damaged file makes the readers of storage, compression and messages fail in any way.
+    except Exception as error:
+        reason = ' '.join(str(error).split())[:300] or type(error).__name__
+        raise _unreadable(path, f'{reason}; `ros2 bag reindex` may repair it') from None
+
+
+def _unreadable(path: Path, reason: str) -> BagError:
+    return BagError(ErrorCode.BAG_UNREADABLE, f'the bag {path} cannot be read: {reason}')

@@ -1,0 +1,64 @@
+"""The inputs of the node, fed from a bag: matched views, and the initial pose with them."""
+
+from collections.abc import Callable
+
+from sph_reg_ros.errors import PoseError, RegistrationError
+from sph_reg_ros.replay.bag_reader import Event
+from sph_reg_ros.ros.conversions import NANOSECONDS
+from sph_reg_ros.ros.message_types import Message
+from sph_reg_ros.ros.parameters import NodeParameters
+from sph_reg_ros.ros.view_messages import initial_pose_from_message
+from sph_reg_ros.ros.views import FramedPose, XRayView
+from sph_reg_ros.ros.xray_stream import XRayStream
+
+
+class BagStream:
+    """Hands each message to the node's handler of its topic; time goes on with the stamps."""
+
+    def __init__(
+        self,
+        parameters: NodeParameters,
+        on_view: Callable[[XRayView, FramedPose | None], None],
+        on_refused: Callable[[Message, RegistrationError], None],
+    ) -> None:
+        """Start without initial pose.
+
+        Args:
+            parameters: of the node.
+            on_view: gets each view and the initial pose, if there is one.
+            on_refused: gets each Image that cannot be used, and the reason.
+        """
+        self._parameters = parameters
+        self._initial: FramedPose | None = None
+        self._stream = XRayStream(
+            lambda: parameters, lambda view: on_view(view, self._initial), on_refused
+        )
+        self._now_s = 0.0
+
+    def take(self, event: Event) -> None:
+        """Take in the next message."""
+        self._now_s = max(self._now_s, event.stamp_ns / NANOSECONDS)
+        match event.name:
+            case 'image':
+                self._stream.add_image(event.message, self._now_s)
+            case 'camera_info':
+                self._stream.add_camera_info(event.message)
+            case 'imager_pose':
+                if self._parameters.use_imager_pose:
+                    self._stream.add_imager_pose(event.message)
+            case 'initial_pose':
+                self._take_initial_pose(event.message)
+        self._stream.hand_on(self._stream.matches(self._now_s))
+
+    def finish(self) -> None:
+        """Let the time pass that images at the end of the bag may wait for their companions."""
+        matching = self._parameters.matching
+        self._now_s += matching.timeout + matching.max_time_difference
+        self._stream.hand_on(self._stream.matches(self._now_s))
+
+    def _take_initial_pose(self, message: Message) -> None:
+        try:
+            self._initial = initial_pose_from_message(message)
+        except PoseError:
+            # As in the live node: the one before is kept, and images say so if there is none.
+            return

@@ -1,0 +1,35 @@
+"""Which topics of a bag are the inputs of the node."""
+
+from collections.abc import Iterable
+
+from rosbags.interfaces import Connection
+
+from sph_reg_ros.errors import require_setting
+
+POSE_TYPES = ('PoseStamped', 'PoseWithCovarianceStamped')
+INPUTS = {
+    'image': ('Image',),
+    'camera_info': ('CameraInfo',),
+    'imager_pose': ('PoseStamped',),
+    'initial_pose': ('PoseWithCovarianceStamped',),
+}
+"""The node's inputs and the types that they must have."""
+KNOWN_BEFORE = ('initial_pose', 'camera_info')
+"""Said once, by many: the first message of each counts from the beginning of the bag."""
+
+
+def named_topics(texts: Iterable[str]) -> dict[str, str]:
+    """Return topics by input from texts `name:=topic`; raises ConfigError."""
+    names = {}
+    for text in texts:
+        name, sign, topic = text.partition(':=')
+        known = ', '.join(INPUTS)
+        require_setting(bool(sign and topic), f'{text!r} is not NAME:=TOPIC')
+        require_setting(name in INPUTS, f'{name!r} is no input: there are {known}')
+        names[name] = topic
+    return names
+
+
+def is_a(connection: Connection, kinds: tuple[str, ...]) -> bool:
+    """Return whether the messages of a topic are of one of these types, named without package."""
+    return connection.msgtype.rsplit('/', 1)[-1] in kinds

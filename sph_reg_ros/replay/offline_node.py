@@ -1,0 +1,91 @@
+"""The node's handlers on the messages of a bag: no ROS, one image after the other."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+from sph_reg_ros.errors import RegistrationError
+from sph_reg_ros.replay.bag_messages import bag_message
+from sph_reg_ros.replay.bag_reader import Event
+from sph_reg_ros.replay.bag_stream import BagStream
+from sph_reg_ros.ros.message_types import Message
+from sph_reg_ros.ros.messages import refusal_message, result_message, view_header
+from sph_reg_ros.ros.parameters import NodeParameters
+from sph_reg_ros.ros.protocol import Registered
+from sph_reg_ros.ros.requests import register_request
+from sph_reg_ros.ros.views import FramedPose, XRayView, initial_camera_from_ct
+from sph_reg_ros.ros.workbench import Workbench
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one image.
+
+    Attributes:
+        result: RegistrationResult.
+        view: None if the image was refused before its companions were found.
+        start: initial camera_from_ct [4, 4] (mm); None if networks find their own.
+        registered: None if no pose was computed.
+    """
+
+    result: Message
+    view: XRayView | None = None
+    start: Float64[np.ndarray, '4 4'] | None = None
+    registered: Registered | None = None
+
+
+class OfflineNode:
+    """Registers in this process, without limit of time, every image that is not refused."""
+
+    def __init__(
+        self,
+        workbench: Workbench,
+        ct_hash: str,
+        parameters: NodeParameters,
+        on_outcome: Callable[[Outcome], None],
+    ) -> None:
+        """Start without initial pose.
+
+        Args:
+            workbench: that has loaded the CT.
+            ct_hash: of the CT.
+            parameters: of the node.
+            on_outcome: gets what became of each image.
+        """
+        self._workbench, self._ct_hash = workbench, ct_hash
+        self._parameters, self._on_outcome = parameters, on_outcome
+        self._stream = BagStream(parameters, self._on_view, self._on_refused)
+
+    def take(self, event: Event) -> None:
+        """Take in the next message."""
+        self._stream.take(event)
+
+    def finish(self) -> None:
+        """Take in that the bag is over."""
+        self._stream.finish()
+
+    def _on_view(self, view: XRayView, initial: FramedPose | None) -> None:
+        start, patient = None, self._parameters.frames.patient
+        try:
+            start = initial_camera_from_ct(initial, view)
+            registered = self._register(view, initial)
+        except RegistrationError as error:
+            header = view_header(view, bag_message)
+            result = refusal_message(error, header, patient, self._ct_hash, bag_message)
+            self._on_outcome(Outcome(result, view, start))
+        else:
+            result = result_message(registered, (view,), patient, bag_message)
+            self._on_outcome(Outcome(result, view, start, registered))
+
+    def _register(self, view: XRayView, initial: FramedPose | None) -> Registered:
+        request = register_request(self._ct_hash, (view,), initial, self._parameters, drr=True)
+        registered = self._workbench.handle(request, lambda progress: None)
+        assert isinstance(registered, Registered)
+        return registered
+
+    def _on_refused(self, image: Message, error: RegistrationError) -> None:
+        patient = self._parameters.frames.patient
+        result = refusal_message(error, image.header, patient, self._ct_hash, bag_message)
+        self._on_outcome(Outcome(result))

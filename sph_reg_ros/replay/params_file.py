@@ -1,0 +1,95 @@
+"""The node's parameter file, read and written without ROS."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sph_reg_ros.errors import ConfigError, ErrorCode
+from sph_reg_ros.ros.parameter_tree import Value, build, specs
+from sph_reg_ros.ros.parameters import NodeParameters
+
+_NODE = '/**/registration'
+_ROS_ONLY = {'use_sim_time'}
+
+
+def read_parameters(path: Path | None, given: Iterable[str] = ()) -> NodeParameters:
+    """Return the node's parameters: defaults, over them a file, over that single ones.
+
+    Args:
+        path: YAML as ROS has it: node name, ros__parameters, values.
+        given: texts `name:=value`, as after -p of `ros2 run`.
+
+    Raises:
+        ConfigError: the file cannot be read, or a parameter is unknown or out of range.
+    """
+    values: dict[str, Value] = {} if path is None else dict(_file_values(path))
+    for text in given:
+        name, sign, value = text.partition(':=')
+        if not sign:
+            raise _invalid(f'{text!r} is not NAME:=VALUE')
+        values[name] = _checked(name, yaml.safe_load(value))
+    return build(values, NodeParameters)
+
+
+def parameters_text(parameters: NodeParameters) -> str:
+    """Return all parameters as a file that `ros2 run` and `sph-reg replay` take."""
+    return yaml.safe_dump({_NODE: {'ros__parameters': _nested(parameters)}}, sort_keys=False)
+
+
+def _file_values(path: Path) -> Iterator[tuple[str, Value]]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except OSError as error:
+        raise _invalid(f'{path.name} cannot be read: {error.strerror}') from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise _invalid(f'{path.name} is no YAML') from None
+    nodes = content if isinstance(content, dict) else {}
+    matching = [nodes[name] for name in nodes if str(name).split('/')[-1] in ('registration', '**')]
+    if not matching:
+        raise _invalid(f'{path.name} has nothing for a node named registration')
+    for node in matching:
+        tree = node.get('ros__parameters') if isinstance(node, dict) else None
+        if not isinstance(tree, dict):
+            raise _invalid(f'{path.name} has no ros__parameters')
+        for name, value in _flat(tree, ''):
+            if name not in _ROS_ONLY:
+                yield name, _checked(name, value)
+
+
+def _flat(tree: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f'{prefix}{name}.')
+        else:
+            yield prefix + str(name), value
+
+
+def _checked(name: str, value: Any) -> Value:
+    """Return a value as the tree has it: arrays are tuples, and 1 may stand for 1.0."""
+    spec = specs(NodeParameters).get(name)
+    if isinstance(value, list):
+        return tuple(value)
+    if spec is not None and isinstance(spec.default, float) and type(value) is int:
+        return float(value)
+    if value is None or isinstance(value, dict):
+        raise _invalid(f'{name} has no value')
+    return value
+
+
+def _nested(tree: Any) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    for entry in fields(tree):
+        value = getattr(tree, entry.name)
+        if is_dataclass(value):
+            inner = _nested(value)
+            content |= inner if entry.metadata.get('inline') else {entry.name: inner}
+        else:
+            content[entry.name] = list(value) if isinstance(value, tuple) else value
+    return content
+
+
+def _invalid(reason: str) -> ConfigError:
+    return ConfigError(ErrorCode.CONFIG_INVALID, reason)

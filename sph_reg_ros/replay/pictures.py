@@ -1,0 +1,59 @@
+"""How a rendering lies on an X-ray: the three pictures of the report."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from PIL import Image
+
+from sph_reg_ros.evaluation.overlay import blended, checkerboard, levelled, overlay
+from sph_reg_ros.files import write_together
+from sph_reg_ros.ros.parameters import ImageParameters
+from sph_reg_ros.ros.protocol import RegisterView
+from sph_reg_ros.ros.views import XRayView
+from sph_reg_ros.ros.workbench import prepare_view
+
+FOLDER = 'pictures'
+LARGEST_PX = 384
+_QUALITY = 85
+
+
+def pictures(
+    view: XRayView, drr: Float32[np.ndarray, 'H W'], parameters: ImageParameters
+) -> dict[str, bytes]:
+    """Return JPEGs by name: edges, blended, checkerboard.
+
+    Args:
+        view: the X-ray.
+        drr: rendering at the pose that was found.
+        parameters: how raw pixels become line integrals.
+    """
+    prepared = prepare_view(RegisterView(view.pixels, view.K), parameters)
+    mask = None if prepared.mask is None else prepared.mask.numpy()
+    xray = levelled(prepared.line_integrals.numpy(), mask)
+    made = {
+        'edges': overlay(xray, drr),
+        'blended': blended(xray, drr),
+        'checkerboard': checkerboard(xray, drr),
+    }
+    return {name: _jpeg(picture) for name, picture in made.items()}
+
+
+def write_pictures(
+    view: XRayView, drr: Float32[np.ndarray, 'H W'], parameters: ImageParameters, folder: Path
+) -> dict[str, str]:
+    """Write the pictures into a folder of this one; return their paths in it, by name."""
+    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    made = pictures(view, drr, parameters)
+    names = {name: f'{FOLDER}/{view.stamp_ns}_{name}.jpg' for name in made}
+    write_together({folder / names[name]: made[name] for name in made})
+    return names
+
+
+def _jpeg(pixels: UInt8[np.ndarray, 'H W 3']) -> bytes:
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((LARGEST_PX, LARGEST_PX), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, format='JPEG', quality=_QUALITY, subsampling=0, optimize=True)
+    return buffer.getvalue()

@@ -1,0 +1,129 @@
+"""What a replay found out, image by image; plain data that goes through JSON."""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sph_reg_ros.evaluation.metrics import PoseError
+from sph_reg_ros.files import without_nan
+
+VERIFIED = 'VERIFIED'
+DROPPED = 'DROPPED'
+"""Verdict on an image that gave way to newer ones before its companions were there."""
+
+
+@dataclass(frozen=True)
+class CheckRow:
+    """One figure that was compared with its limit."""
+
+    name: str
+    value: float
+    limit: float
+    passed: bool
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """One image; matrices are nested lists (mm), None where there is none.
+
+    Attributes:
+        number: of the image in the bag, from 1, by stamp.
+        stamp_ns: of the exposure.
+        frame_id: the imager's.
+        verdict: VERIFIED, UNVERIFIED, REJECTED or DROPPED.
+        reason: why it is not verified: a name of ErrorCode and its text; '' otherwise.
+        view: C-arm angles at the found pose, else ''.
+        camera_from_ct: found pose.
+        fixed_frame: of the imager pose; '' without one.
+        fixed_from_camera: imager pose.
+        similarity_before: at the start; NaN if nothing was registered, as the next ones.
+        similarity_after: at the pose.
+        bound_mm: estimated bound of the target registration error; NaN if there is none.
+        runner_up_mm: distance of the next best pose.
+        iterations: of the solver.
+        method: as in RegistrationConfig.
+        backend: renderer.
+        start_error: of the initial pose against the truth; None if one of them is not known.
+        error: of the found pose against the truth.
+        checks: what was compared.
+        warnings: what the user should know.
+        seconds: computation.
+        pictures: names of the files with X-ray and rendering, by kind.
+    """
+
+    number: int
+    stamp_ns: int
+    frame_id: str
+    verdict: str
+    reason: str = ''
+    view: str = ''
+    camera_from_ct: list[list[float]] | None = None
+    fixed_frame: str = ''
+    fixed_from_camera: list[list[float]] | None = None
+    similarity_before: float = math.nan
+    similarity_after: float = math.nan
+    bound_mm: float = math.nan
+    runner_up_mm: float = math.nan
+    iterations: int = 0
+    method: str = ''
+    backend: str = ''
+    start_error: PoseError | None = None
+    error: PoseError | None = None
+    checks: tuple[CheckRow, ...] = ()
+    warnings: tuple[str, ...] = ()
+    seconds: float = math.nan
+    pictures: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_verified(self) -> bool:
+        """Return whether the pose may be used."""
+        return self.verdict == VERIFIED
+
+
+@dataclass(frozen=True)
+class BagRecord:
+    """One bag.
+
+    Attributes:
+        name: of the bag.
+        ct: series_uid_hash of the CT.
+        rows: its images, by stamp.
+        versions: of the software.
+        failure: why the bag could not be replayed; '' if it was.
+    """
+
+    name: str
+    ct: str = ''
+    rows: tuple[ImageRow, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+    failure: str = ''
+
+    def to_json(self) -> str:
+        """Return the record as text; NaN becomes null."""
+        return json.dumps(without_nan(asdict(self)), indent=1, allow_nan=False)
+
+
+def record_from_json(text: str) -> BagRecord:
+    """Return what `to_json` wrote."""
+    content = json.loads(text)
+    content['rows'] = tuple(_row(row) for row in content['rows'])
+    return BagRecord(**content)
+
+
+def _row(content: dict[str, Any]) -> ImageRow:
+    for name in ('similarity_before', 'similarity_after', 'bound_mm', 'runner_up_mm', 'seconds'):
+        content[name] = _number(content[name])
+    for name in ('start_error', 'error'):
+        if content[name] is not None:
+            content[name] = PoseError(**content[name])
+    content['checks'] = tuple(
+        CheckRow(c['name'], _number(c['value']), _number(c['limit']), c['passed'])
+        for c in content['checks']
+    )
+    content['warnings'] = tuple(content['warnings'])
+    return ImageRow(**content)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -1,0 +1,38 @@
+"""The results of a replay as the messages that the live node sends, in a new bag."""
+
+from sph_reg_ros.replay.bag_messages import bag_message
+from sph_reg_ros.replay.bag_writer import BagWriter
+from sph_reg_ros.replay.offline_node import Outcome
+from sph_reg_ros.ros.conversions import nanoseconds, time_message
+from sph_reg_ros.ros.messages import note_result, patient_transforms
+from sph_reg_ros.ros.parameters import NodeParameters
+
+RESULT, STATUS = '/registration/result', '/registration/status'
+
+
+class ResultBag:
+    """Writes /tf, ~/result and ~/status; each message as received at the stamp of its X-ray."""
+
+    def __init__(self, bag: BagWriter, parameters: NodeParameters, ct_hash: str) -> None:
+        """Start with no image."""
+        self._bag, self._parameters = bag, parameters
+        self._status = bag_message('sph_reg_ros/RegistrationStatus', ct_series_uid_hash=ct_hash)
+
+    def write(self, outcome: Outcome) -> None:
+        """Write what became of an image; transforms only if it is VERIFIED."""
+        result, view, registered = outcome.result, outcome.view, outcome.registered
+        stamp_ns = nanoseconds(result.header.stamp)
+        verified = result.verdict == result.VERIFIED
+        if verified and view is not None and registered is not None:
+            frames = self._parameters.frames
+            transforms = patient_transforms(registered, view, frames, bag_message)
+            tf = bag_message('tf2_msgs/TFMessage', transforms=transforms)
+            self._bag.write('/tf', tf, stamp_ns)
+        self._bag.write(RESULT, result, stamp_ns)
+        status = self._status
+        status.images_received += 1
+        status.header.stamp = result.header.stamp
+        end_ns = stamp_ns + round(self._parameters.validity.tracking * 1e9) if verified else 0
+        status.valid_until = time_message(end_ns, bag_message)
+        note_result(status, result)
+        self._bag.write(STATUS, status, stamp_ns, latched=True)

@@ -1,0 +1,189 @@
+"""A rehearsal: the bag of a C-arm that orbits a patient, takes angled views, and is not perfect."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from sph_reg_ros.evaluation.carm import CArm, CArmGeometry, EncoderError, Orbit, isocentre_of
+from sph_reg_ros.evaluation.ranges import ranged, require_ranges
+from sph_reg_ros.evaluation.simulation import XRaySimulation, patient_from_ct
+from sph_reg_ros.geometry import se3
+from sph_reg_ros.imaging.volume import CT
+from sph_reg_ros.replay.bag_messages import bag_message
+from sph_reg_ros.replay.bag_writer import BagWriter, new_bag
+from sph_reg_ros.ros.conversions import header_message, pose_from_matrix, transform_message
+from sph_reg_ros.ros.exposure_messages import exposure_messages, planned_pose_message
+
+Report = Callable[[int, int], None]
+"""Gets the images taken and how many there will be."""
+NANOSECONDS = 1_000_000_000
+FRAMES = ('carm_base', 'carm_optical')
+START_NS = 1_700_000_000 * NANOSECONDS
+"""The same in every bag, so that the same settings give the same bag."""
+ANGLED_DEG = ((-30.0, 20.0), (30.0, -20.0), (-15.0, -25.0), (15.0, 25.0), (0.0, 30.0), (0.0, -30.0))
+"""Primary and secondary angles of the views that no orbit has."""
+
+
+@dataclass(frozen=True)
+class Tour:
+    """An orbit, and angled views after it.
+
+    Attributes:
+        orbit: first.
+        angled: how many views follow, see ANGLED_DEG.
+    """
+
+    orbit: Orbit = field(default_factory=Orbit)
+    angled: int = ranged(4, 0, 10_000)
+
+    def __post_init__(self) -> None:
+        """Check ranges; raises ConfigError."""
+        require_ranges(self)
+
+    @property
+    def images(self) -> int:
+        """Return how many images there are."""
+        return self.orbit.steps + self.angled
+
+    def angles_rad(self, index: int) -> tuple[float, float]:
+        """Return (primary, secondary) of an image, counted from 0."""
+        if index < self.orbit.steps:
+            return self.orbit.angles_rad(index)
+        primary, secondary = np.radians(ANGLED_DEG[(index - self.orbit.steps) % len(ANGLED_DEG)])
+        return float(primary), float(secondary)
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What happens in the bag.
+
+    Attributes:
+        tour: where the images are taken from.
+        geometry: the imager.
+        encoder_error: how wrong the reported poses are.
+        beam: X-rays and detector; from the middle of the run on an instrument lies in the beam.
+        rate_hz: images per second.
+        pose_rate_hz: reported poses per second, while the imager moves from view to view.
+        dropped_share: of the images that do not arrive, by chance.
+        instrument: False leaves it out.
+        seed: of all chance.
+    """
+
+    tour: Tour = field(default_factory=Tour)
+    geometry: CArmGeometry = field(default_factory=CArmGeometry)
+    encoder_error: EncoderError = field(default_factory=EncoderError)
+    beam: XRaySimulation = field(default_factory=XRaySimulation)
+    rate_hz: float = ranged(1.0, 0.01, 100.0)
+    pose_rate_hz: float = ranged(20.0, 0.1, 1000.0)
+    dropped_share: float = ranged(0.1, 0.0, 0.9)
+    instrument: bool = True
+    seed: int = ranged(0, 0, 2**31 - 1)
+
+    def __post_init__(self) -> None:
+        """Check ranges; raises ConfigError."""
+        require_ranges(self)
+
+    def dropped(self) -> frozenset[int]:
+        """Return which images do not arrive; the first one always does."""
+        lost = np.random.default_rng([self.seed, self.tour.images]).uniform(size=self.tour.images)
+        return frozenset(np.flatnonzero(lost[1:] < self.dropped_share) + 1)
+
+
+def simulate_bag(
+    ct: CT, rehearsal: Rehearsal, path: Path, storage: str, report: Report = lambda done, of: None
+) -> int:
+    """Write the bag and return how many images it has.
+
+    Topics are those of the node `carm_simulator`; /ground_truth holds the patient in the imager,
+    for the images that were dropped too.
+
+    Raises:
+        BagError: the bag cannot be written.
+    """
+    run = _Run(ct, rehearsal)
+    with new_bag(path, storage) as bag:
+        return run.write(bag, report)
+
+
+class _Run:
+    def __init__(self, ct: CT, rehearsal: Rehearsal) -> None:
+        self._rehearsal = rehearsal
+        self._carm = CArm(
+            patient=patient_from_ct(ct, rehearsal.beam.bone_threshold_hu),
+            isocentre_lps_mm=isocentre_of(ct),
+            geometry=rehearsal.geometry,
+            orbit=rehearsal.tour,
+            encoder_error=rehearsal.encoder_error,
+            simulation=rehearsal.beam,
+            seed=rehearsal.seed,
+        )
+
+    def write(self, bag: BagWriter, report: Report) -> int:
+        images, lost = self._rehearsal.tour.images, self._rehearsal.dropped()
+        planned = planned_pose_message(self._carm, FRAMES[0], START_NS, bag_message)
+        bag.write('/initial_pose', planned, START_NS, latched=True)
+        for index in range(images):
+            report(index, images)
+            self._write_way(bag, index)
+            self._write_image(bag, index, arrives=index not in lost)
+        report(images, images)
+        return images - len(lost)
+
+    def _stamp_ns(self, index: float) -> int:
+        return START_NS + round((index + 1) / self._rehearsal.rate_hz * NANOSECONDS)
+
+    def _write_way(self, bag: BagWriter, index: int) -> None:
+        """Write what the encoders say while the imager moves from the view before."""
+        if index == 0:
+            return
+        steps = max(1, round(self._rehearsal.pose_rate_hz / self._rehearsal.rate_hz))
+        before, after = (self._carm.poses(i)[1] for i in (index - 1, index))
+        for step in range(1, steps):
+            share = step / steps
+            stamp_ns = self._stamp_ns(index - 1 + share)
+            self._write_pose(bag, _between(before, after, share), stamp_ns)
+
+    def _write_pose(
+        self, bag: BagWriter, fixed_from_camera: Float64[Tensor, '4 4'], stamp_ns: int
+    ) -> None:
+        matrix = fixed_from_camera.numpy()
+        pose = bag_message(
+            'geometry_msgs/PoseStamped',
+            header=header_message(stamp_ns, FRAMES[0], bag_message),
+            pose=pose_from_matrix(matrix, bag_message),
+        )
+        transform = transform_message(matrix, *FRAMES, stamp_ns, bag_message)
+        bag.write('/tf', bag_message('tf2_msgs/TFMessage', transforms=[transform]), stamp_ns)
+        bag.write('/imager_pose', pose, stamp_ns)
+
+    def _write_image(self, bag: BagWriter, index: int, *, arrives: bool) -> None:
+        rehearsal, carm, stamp_ns = self._rehearsal, self._carm, self._stamp_ns(index)
+        if not arrives:
+            truth, fixed_from_camera = carm.poses(index)
+            self._write_pose(bag, fixed_from_camera, stamp_ns)
+            message = bag_message(
+                'geometry_msgs/PoseStamped',
+                header=header_message(stamp_ns, FRAMES[1], bag_message),
+                pose=pose_from_matrix(truth.numpy(), bag_message),
+            )
+            bag.write('/ground_truth', message, stamp_ns)
+            return
+        if rehearsal.instrument and index >= rehearsal.tour.images // 2:
+            carm = replace(carm, simulation=replace(rehearsal.beam, instrument=True))
+        exposure = carm.expose(index)
+        m = exposure_messages(exposure, carm.geometry.camera, FRAMES, stamp_ns, bag_message)
+        bag.write('/tf', bag_message('tf2_msgs/TFMessage', transforms=[m.transform]), stamp_ns)
+        for topic in ('imager_pose', 'camera_info', 'ground_truth', 'image'):
+            bag.write(f'/{topic}', getattr(m, topic), stamp_ns)
+
+
+def _between(
+    first: Float64[Tensor, '4 4'], second: Float64[Tensor, '4 4'], share: float
+) -> Float64[Tensor, '4 4']:
+    twist = se3.log(second @ se3.inverse(first))
+    return se3.exp(torch.as_tensor(share, dtype=torch.float64) * twist) @ first

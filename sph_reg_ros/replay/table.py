@@ -1,0 +1,61 @@
+"""The table at the end of a replay, on paper of 100 columns; the same live and from a bag."""
+
+import math
+from collections.abc import Sequence
+
+from sph_reg_ros.replay.limits import Limit, figures_of
+from sph_reg_ros.replay.record import BagRecord, ImageRow
+
+_HEADER = (
+    f'{"image":>5}  {"view":19}  {"start mm":>8}  {"mm":>7}  {"in plane":>8}  {"depth":>7}  '
+    f'{"deg":>6}  {"similarity":>10}  verdict'
+)
+
+
+def table_lines(record: BagRecord) -> list[str]:
+    """Return one line an image, and a summary."""
+    if record.failure:
+        return [f'{record.name}: failed: {record.failure}']
+    lines = ['mm: mean distance of 14 points of a box about the middle of the CT', _HEADER]
+    lines += [_line(row) for row in record.rows]
+    return [*lines, summary_line([record])]
+
+
+def summary_line(records: Sequence[BagRecord]) -> str:
+    """Return the medians over all images."""
+    figures = figures_of(records)
+    text = f'{figures["verified"]} of {figures["images"]} images verified'
+    if not math.isnan(figures['mtre_mm.median']):
+        text += (
+            f', median error {figures["mtre_mm.median"]:.2f} mm '
+            f'({figures["in_plane_mm.median"]:.2f} mm in plane), '
+            f'{figures["rotation_deg.median"]:.2f} deg'
+        )
+    return text
+
+
+def limit_lines(limits: Sequence[Limit], records: Sequence[BagRecord]) -> list[str]:
+    """Return whether each limit was kept."""
+    figures = figures_of(records)
+    return [
+        f'limit {limit}: {"met" if limit.met(figures) else "MISSED"} ({figures[limit.name]:.4g})'
+        for limit in limits
+    ]
+
+
+def _line(row: ImageRow) -> str:
+    error, start = row.error, row.start_error
+    figures = [
+        _number(start.mtre_mm if start else math.nan, 8),
+        _number(error.mtre_mm if error else math.nan, 7),
+        _number(error.in_plane_mm if error else math.nan, 8),
+        _number(error.depth_mm if error else math.nan, 7),
+        _number(error.rotation_deg if error else math.nan, 6),
+        _number(row.similarity_after, 10, 4),
+    ]
+    verdict = ' '.join(filter(None, (row.verdict, row.reason)))
+    return f'{row.number:5d}  {row.view:19}  {"  ".join(figures)}  {verdict}'
+
+
+def _number(value: float, width: int, digits: int = 2) -> str:
+    return f'{"-":>{width}}' if math.isnan(value) else f'{value:{width}.{digits}f}'

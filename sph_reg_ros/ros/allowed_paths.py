@@ -1,0 +1,50 @@
+"""Which files the node may be told to read; no ROS here."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from sph_reg_ros.errors import ConfigError, ErrorCode
+
+
+class AllowedPaths:
+    """Folders below which everything may be read, and single paths that were given at the start."""
+
+    def __init__(self, folders: Iterable[str], given: Iterable[str]) -> None:
+        """Note what is allowed.
+
+        Args:
+            folders: allowed with all that lies below; '~' is the home folder.
+            given: paths of whoever started the node, allowed as they are, relative ones too.
+        """
+        self._folders = [resolved for folder in folders if (resolved := _resolved(folder))]
+        self._given = {path for path in given if path}
+
+    def require(self, path: str) -> str:
+        """Return where a path leads, links resolved; read that, so that no link can change later.
+
+        Raises:
+            ConfigError: PATH_NOT_ALLOWED.
+        """
+        if path in self._given:
+            return path
+        if '://' in path or '\0' in path:
+            raise _refusal('it is no path of a file or folder')
+        if not Path(path).is_absolute() or '..' in Path(path).parts:
+            raise _refusal('give an absolute path without ".."')
+        target = _resolved(path)
+        if target is None or not any(target.is_relative_to(folder) for folder in self._folders):
+            raise _refusal('it leads outside of the folders in paths.allowed')
+        return str(target)
+
+
+def _resolved(path: str) -> Path | None:
+    try:
+        return Path(path).expanduser().resolve()
+    # No home folder, or a loop of links.
+    except (OSError, RuntimeError):
+        return None
+
+
+def _refusal(reason: str) -> ConfigError:
+    # Whether something lies there is not said: that would tell strangers what is on this machine.
+    return ConfigError(ErrorCode.PATH_NOT_ALLOWED, f'the path may not be read: {reason}')

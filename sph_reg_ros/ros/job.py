@@ -1,0 +1,36 @@
+"""One registration to be done; no ROS here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sph_reg_ros.ros.conversions import NANOSECONDS
+from sph_reg_ros.ros.parameters import ValidityParameters
+from sph_reg_ros.ros.protocol import ProgressReport
+from sph_reg_ros.ros.views import FramedPose, XRayView
+
+
+@dataclass(frozen=True)
+class Job:
+    """One registration to be done.
+
+    Attributes:
+        views: X-rays; several need an imager pose each, all in one fixed frame.
+        initial: rough pose of the patient, in the fixed frame or that of the first view.
+        timeout_s: limit for the computation; the node's own if None.
+        cancelled: asked all the time; True stops.
+        observer: gets the progress.
+        single_shot: whether it was asked for by itself, perhaps with X-rays of another time.
+    """
+
+    views: tuple[XRayView, ...]
+    initial: FramedPose | None
+    timeout_s: float | None = None
+    cancelled: Callable[[], bool] = lambda: False
+    observer: Callable[[ProgressReport], None] = lambda progress: None
+    single_shot: bool = False
+
+    def valid_until_ns(self, validity: ValidityParameters, now_ns: int) -> int:
+        """Return when its outcome, published now, gets too old."""
+        if self.single_shot:
+            return now_ns + round(validity.single_shot * NANOSECONDS)
+        return self.views[0].stamp_ns + round(validity.tracking * NANOSECONDS)

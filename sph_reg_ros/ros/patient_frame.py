@@ -1,0 +1,110 @@
+"""The patient on /tf: sent again and again while it may be used, and not once afterwards."""
+
+import threading
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+
+from geometry_msgs.msg import TransformStamped
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+from sph_reg_ros.ros.conversions import NANOSECONDS, nanoseconds, time_message
+from sph_reg_ros.ros.transforms import TransformPublisher
+
+MAX_STEP_BACK_NS = NANOSECONDS
+"""A clock that goes back by more has been set anew: a bag started again, or a time server."""
+
+
+@dataclass
+class _Shown:
+    transforms: Sequence[TransformStamped]
+    sent_ns: int
+    valid_until_ns: int
+
+
+class PatientFrame:
+    """Broadcasts a verified registration until it is withdrawn or its time is over.
+
+    The first transform bears the stamp of the X-ray, later ones the present time. tf2 cannot take
+    back what it was told: that nothing new comes is how its listeners learn that it is over.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        period_s: float,
+        on_expired: Callable[[], None],
+        on_clock_set_back: Callable[[], None],
+    ) -> None:
+        """Show nothing yet.
+
+        Args:
+            node: the node, whose clock decides.
+            period_s: time between two transforms.
+            on_expired: called once a registration is too old.
+            on_clock_set_back: called after the node's clock went back, when nothing is shown.
+        """
+        self._node = node
+        self._on_expired, self._on_clock_set_back = on_expired, on_clock_set_back
+        self._lock = threading.Lock()
+        self._shown: _Shown | None = None
+        self._now_ns = 0
+        self._transforms = TransformPublisher(node)
+        # Simulated time may stand still or jump: this one does not.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        group = MutuallyExclusiveCallbackGroup()
+        node.create_timer(period_s, self._on_timer, callback_group=group, clock=steady)
+
+    @property
+    def shown(self) -> bool:
+        """Return whether transforms are being sent."""
+        with self._lock:
+            return self._shown is not None
+
+    def show(self, transforms: Sequence[TransformStamped], valid_until_ns: int) -> bool:
+        """Send transforms from now on, in place of others; return False if they are too old."""
+        with self._lock:
+            now_ns = self._node.get_clock().now().nanoseconds
+            if now_ns >= valid_until_ns:
+                self._shown = None
+                return False
+            self._transforms.send(transforms)
+            # The clock of the imager may be ahead.
+            sent_ns = min(now_ns, nanoseconds(transforms[0].header.stamp))
+            self._shown = _Shown(transforms, sent_ns, valid_until_ns)
+            return True
+
+    def withdraw(self) -> None:
+        """Send nothing any more; nothing is on its way once this has returned."""
+        with self._lock:
+            self._shown = None
+
+    def _on_timer(self) -> None:
+        with self._lock:
+            now_ns, last_ns = self._node.get_clock().now().nanoseconds, self._now_ns
+            self._now_ns = now_ns
+            set_back = now_ns < last_ns - MAX_STEP_BACK_NS
+            expired = self._shown is not None and now_ns >= self._shown.valid_until_ns
+            if set_back or expired:
+                self._shown = None
+            elif self._shown is not None:
+                self._send(self._shown, now_ns)
+        if set_back:
+            self._on_clock_set_back()
+        elif expired:
+            self._on_expired()
+
+    def _send(self, shown: _Shown, now_ns: int) -> None:
+        # tf2 complains about two transforms with one stamp, as simulated time may give them.
+        if now_ns > shown.sent_ns:
+            shown.sent_ns = now_ns
+            self._transforms.send(_restamped(shown.transforms, now_ns))
+
+
+def _restamped(transforms: Sequence[TransformStamped], stamp_ns: int) -> list[TransformStamped]:
+    copies = deepcopy(list(transforms))
+    for transform in copies:
+        transform.header.stamp = time_message(stamp_ns)
+    return copies

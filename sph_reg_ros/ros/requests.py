@@ -1,0 +1,47 @@
+"""What the worker is asked, from matched views."""
+
+from sph_reg_ros.errors import CTError, ErrorCode, PoseError
+from sph_reg_ros.ros.parameters import NodeParameters
+from sph_reg_ros.ros.protocol import Register, RegisterView
+from sph_reg_ros.ros.views import FramedPose, XRayView, initial_camera_from_ct
+
+
+def register_request(
+    ct_hash: str,
+    views: tuple[XRayView, ...],
+    initial: FramedPose | None,
+    parameters: NodeParameters,
+    *,
+    drr: bool = False,
+    overlay: bool = False,
+) -> Register:
+    """Return the request to register a CT to views.
+
+    Args:
+        ct_hash: of the CT that the worker has; '' if it has none.
+        views: X-rays; several need an imager pose each, all in one fixed frame.
+        initial: rough pose of the patient, in the fixed frame or that of the first view.
+        parameters: of the node.
+        drr: ask for the rendering at the pose that is found.
+        overlay: ask for its picture.
+
+    Raises:
+        CTError: CT_NOT_LOADED.
+        PoseError: frames that cannot be related to each other.
+    """
+    if not ct_hash:
+        raise CTError(ErrorCode.CT_NOT_LOADED, 'no CT is loaded: call ~/load_ct')
+    if len(views) > 1 and len({v.imager.frame_id for v in views if v.imager}) > 1:
+        raise PoseError(
+            ErrorCode.POSE_INVALID, 'the imager poses of several views must share one frame'
+        )
+    return Register(
+        views=tuple(
+            RegisterView(v.pixels, v.K, v.imager.matrix if v.imager else None) for v in views
+        ),
+        initial_camera_from_ct=initial_camera_from_ct(initial, views[0]),
+        config=parameters.registration.config,
+        image=parameters.image,
+        drr=drr,
+        overlay=overlay,
+    )

@@ -1,0 +1,105 @@
+"""Messages in, in any order; matched and checked views out. The live node and bags share it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from sph_reg_ros.errors import ImageError, RegistrationError
+from sph_reg_ros.ros.conversions import nanoseconds
+from sph_reg_ros.ros.image_conversions import array_from_image
+from sph_reg_ros.ros.matching import Match, Matcher, Sample
+from sph_reg_ros.ros.message_types import Message
+from sph_reg_ros.ros.parameters import NodeParameters
+from sph_reg_ros.ros.view_messages import require_header, view_from_messages
+from sph_reg_ros.ros.views import XRayView
+
+
+class XRayStream:
+    """Takes messages of the node's inputs, and hands on what belongs together; not thread-safe.
+
+    Attributes:
+        received: images that were added.
+    """
+
+    def __init__(
+        self,
+        parameters: Callable[[], NodeParameters],
+        on_view: Callable[[XRayView], None],
+        on_refused: Callable[[Message, RegistrationError], None],
+        require_stamp: Callable[[int], None] = lambda stamp_ns: None,
+    ) -> None:
+        """Start with nothing.
+
+        Args:
+            parameters: gives the present parameters.
+            on_view: gets each matched view.
+            on_refused: gets each Image that cannot be used, and the reason.
+            require_stamp: raises ImageError if an image of that time (ns) is not wanted.
+        """
+        self._require_stamp = require_stamp
+        self._parameters, self._on_view, self._on_refused = parameters, on_view, on_refused
+        self._matcher = self._new_matcher()
+        self.received = 0
+
+    @property
+    def dropped(self) -> int:
+        """Return how many images gave way to newer ones while they waited for companions."""
+        return self._matcher.dropped
+
+    def forget(self) -> None:
+        """Drop every image, camera and imager pose that waits."""
+        self._matcher = self._new_matcher()
+
+    def add_image(self, image: Message, now_s: float) -> None:
+        """Take an Image; `now_s` runs on steadily, from any beginning."""
+        self.received += 1
+        try:
+            stamp_ns = require_header(image)
+            self._require_stamp(stamp_ns)
+            # A broken image is refused for what it is, not for lack of companions later.
+            array_from_image(image)
+        except ImageError as error:
+            self._on_refused(image, error)
+            return
+        sample = Sample(stamp_ns, image.header.frame_id, image, (image.height, image.width))
+        self._matcher.add_image(sample, now_s)
+
+    def add_camera_info(self, info: Message) -> None:
+        """Take a CameraInfo."""
+        stamp_ns, size = nanoseconds(info.header.stamp), (info.height, info.width)
+        self._matcher.add_camera(Sample(stamp_ns, info.header.frame_id, info, size))
+
+    def add_imager_pose(self, pose: Message) -> None:
+        """Take a PoseStamped."""
+        stamp_ns = nanoseconds(pose.header.stamp)
+        self._matcher.add_imager_pose(Sample(stamp_ns, pose.header.frame_id, pose))
+
+    def matches(self, now_s: float) -> list[Match]:
+        """Return what is complete or has waited too long, to be handed on."""
+        return self._matcher.poll(now_s)
+
+    def hand_on(self, matches: list[Match]) -> None:
+        """Call back for each match."""
+        for match in matches:
+            try:
+                view = self._view(match)
+            except RegistrationError as error:
+                self._on_refused(match.image.value, error)
+            else:
+                self._on_view(view)
+
+    def _new_matcher(self) -> Matcher:
+        tree = self._parameters()
+        return Matcher(
+            tree.matching.max_time_difference,
+            tree.matching.timeout,
+            needs_imager_pose=tree.use_imager_pose,
+        )
+
+    def _view(self, match: Match) -> XRayView:
+        if match.error is not None:
+            raise match.error
+        assert match.camera is not None
+        pose = match.imager_pose.value if match.imager_pose else None
+        rectified = self._parameters().image.rectified
+        view = view_from_messages(match.image.value, match.camera.value, pose, rectified=rectified)
+        return replace(view, warnings=match.warnings)

@@ -1,0 +1,121 @@
+"""Bags for tests: small ones of a simulated C-arm, changed ones, and old formats."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import yaml
+from rosbags.highlevel import AnyReader
+from typer.testing import CliRunner
+
+from sph_reg_ros.cli import app
+from sph_reg_ros.replay.bag_messages import bag_types
+from sph_reg_ros.replay.bag_writer import new_bag
+
+SETTINGS = [
+    *('--param', 'registration.similarity:=ncc', '--param', 'registration.levels:=[24, 48]'),
+    *('--param', 'registration.method:=image', '--param', 'registration.starts:=1'),
+]
+"""A coarse registration, fast enough for tests."""
+IMAGES = 3
+
+
+def run(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def simulated(ct: Path, path: Path, *options, storage: str = 'mcap') -> Path:
+    """Make a bag of two images of an orbit and an angled one, on a small detector."""
+    size = ['--size', 48, '--detector', 150, '--encoder-mm', 4, '--encoder-deg', 2]
+    length = ['--images', 2, '--angled', 1, '--dropped', 0, '--storage', storage]
+    done = run('simulate', '--ct', ct, '--output', path, *size, *length, *options)
+    assert done.exit_code == 0, done.output
+    return path
+
+
+def replayed(bag: Path, ct: Path, folder: Path, *options):
+    return run('replay', bag, '--ct', ct, '--output', folder, *options)
+
+
+def read(path: Path) -> list[SimpleNamespace]:
+    """Return the messages of a bag in the order of the file."""
+    with AnyReader([path], default_typestore=bag_types()) as reader:
+        return [
+            SimpleNamespace(
+                topic=connection.topic,
+                kind=connection.msgtype,
+                received_ns=received_ns,
+                message=reader.deserialize(raw, connection.msgtype),
+                raw=bytes(raw),
+            )
+            for connection, received_ns, raw in reader.messages()
+        ]
+
+
+def messages_of(path: Path, topic: str) -> list:
+    return [entry.message for entry in read(path) if entry.topic == topic]
+
+
+def changed(
+    bag: Path, path: Path, change: Callable[[SimpleNamespace], bool | None], **options
+) -> Path:
+    """Write a copy of a bag; `change` may spoil an entry, and drops it by returning False."""
+    with new_bag(path, options.get('storage', 'mcap')) as writer:
+        for entry in read(bag):
+            if change(entry) is not False:
+                writer.write(entry.topic, entry.message, entry.received_ns)
+    return path
+
+
+def write_old_bag(bag: Path, path: Path) -> Path:
+    """Write a copy as Foxy did: sqlite3, version 4, without message definitions and hashes."""
+    entries = read(bag)
+    topics = sorted({(entry.topic, entry.kind) for entry in entries})
+    path.mkdir()
+    database = sqlite3.connect(path / 'old_0.db3')
+    database.execute(
+        'CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT NOT NULL, type TEXT NOT NULL, '
+        'serialization_format TEXT NOT NULL, offered_qos_profiles TEXT NOT NULL)'
+    )
+    database.execute(
+        'CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INTEGER NOT NULL, '
+        'timestamp INTEGER NOT NULL, data BLOB NOT NULL)'
+    )
+    for number, (topic, kind) in enumerate(topics, 1):
+        database.execute('INSERT INTO topics VALUES(?, ?, ?, "cdr", "")', (number, topic, kind))
+    numbers = {topic: number for number, (topic, _) in enumerate(topics, 1)}
+    database.executemany(
+        'INSERT INTO messages(topic_id, timestamp, data) VALUES(?, ?, ?)',
+        [(numbers[entry.topic], entry.received_ns, entry.raw) for entry in entries],
+    )
+    database.commit()
+    database.close()
+    stamps = [entry.received_ns for entry in entries]
+    counts = {topic: sum(entry.topic == topic for entry in entries) for topic, _ in topics}
+    information = {
+        'version': 4,
+        'storage_identifier': 'sqlite3',
+        'relative_file_paths': ['old_0.db3'],
+        'duration': {'nanoseconds': max(stamps) - min(stamps)},
+        'starting_time': {'nanoseconds_since_epoch': min(stamps)},
+        'message_count': len(entries),
+        'compression_format': '',
+        'compression_mode': '',
+        'topics_with_message_count': [
+            {
+                'topic_metadata': {
+                    'name': topic,
+                    'type': kind,
+                    'serialization_format': 'cdr',
+                    'offered_qos_profiles': '',
+                },
+                'message_count': counts[topic],
+            }
+            for topic, kind in topics
+        ],
+    }
+    (path / 'metadata.yaml').write_text(
+        yaml.safe_dump({'rosbag2_bagfile_information': information})
+    )
+    return path

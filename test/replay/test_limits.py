@@ -1,0 +1,62 @@
+"""Limits of the command line, and the figures that they are about."""
+
+import math
+
+import pytest
+
+from sph_reg_ros.errors import ConfigError
+from sph_reg_ros.evaluation.metrics import PoseError
+from sph_reg_ros.replay.limits import figures_of, parse_limit
+from sph_reg_ros.replay.record import DROPPED, BagRecord, ImageRow
+
+
+def row(mtre_mm: float | None, verdict: str = 'VERIFIED', bound_mm: float = math.nan) -> ImageRow:
+    error = None if mtre_mm is None else PoseError(mtre_mm, mtre_mm / 2, mtre_mm, 0.1, 1.0)
+    return ImageRow(1, 1, 'imager', verdict, error=error, bound_mm=bound_mm, seconds=2.0)
+
+
+def test_figures_are_of_verified_poses_only():
+    rows = (row(1.0), row(3.0), row(90.0, 'REJECTED'), row(None, DROPPED))
+    figures = figures_of([BagRecord('bag', rows=rows)])
+    assert (figures['images'], figures['verified'], figures['dropped']) == (4, 2, 1)
+    assert figures['verified_share'] == 0.5
+    assert figures['mtre_mm.median'] == 2.0 and figures['mtre_mm.max'] == 3.0
+    assert figures['in_plane_mm.median'] == 1.0
+
+
+def test_coverage_is_the_share_of_errors_below_their_own_bound():
+    rows = (row(1.0, bound_mm=1.5), row(2.0, bound_mm=1.5), row(9.0))
+    assert figures_of([BagRecord('bag', rows=rows)])['bound_coverage'] == 0.5
+
+
+def test_nothing_is_known_of_no_images():
+    figures = figures_of([BagRecord('bag', failure='gone')])
+    assert figures['failed_bags'] == 1 and math.isnan(figures['mtre_mm.median'])
+
+
+@pytest.mark.parametrize(
+    ('text', 'value', 'met'),
+    [
+        ('mtre_mm.median<=1.5', 1.5, True),
+        ('mtre_mm.median<=1.5', 1.6, False),
+        ('verified_share >= 0.9', 0.9, True),
+        ('verified_share>=0.9', 0.8, False),
+        ('mtre_mm.p95<=1e3', math.nan, False),
+    ],
+)
+def test_a_limit_is_kept_on_its_own_side_and_never_by_what_is_unknown(text, value, met):
+    limit = parse_limit(text)
+    assert limit.met({limit.name: value}) is met
+
+
+@pytest.mark.parametrize(
+    'text', ['mtre_mm.median', 'mtre<=1', 'images==3', 'images<=much', 'images<=nan', '']
+)
+def test_what_is_no_limit_is_refused(text):
+    with pytest.raises(ConfigError):
+        parse_limit(text)
+
+
+def test_a_misspelt_figure_is_answered_with_the_right_one():
+    with pytest.raises(ConfigError, match='did you mean mtre_mm.median'):
+        parse_limit('mtre_mm.medain<=1')

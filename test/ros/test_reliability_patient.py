@@ -1,0 +1,208 @@
+"""The patient is on /tf while it was verified and is fresh, and not a moment longer."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from reliability import record, repetitions
+from ros.actions import OFFSET, verified
+from ros.harness import (
+    FIXED,
+    Client,
+    NodeProcess,
+    make_scene,
+    moved,
+    worker_pid,
+    write_phantom_ct,
+)
+from sph_reg_ros.msg import RegistrationResult, RegistrationStatus
+from std_srvs.srv import Trigger
+
+from sph_reg_ros.errors import ErrorCode
+from sph_reg_ros.ros.conversions import nanoseconds
+from sph_reg_ros.ros.tf_buffer import LookupFailedError
+
+pytestmark = pytest.mark.ros
+SECOND = 1_000_000_000
+VALID_S = 0.6
+
+
+@pytest.fixture(scope='module')
+def ct_path(tmp_path_factory):
+    return write_phantom_ct(tmp_path_factory.mktemp('ct') / 'ct.nii.gz')
+
+
+@pytest.fixture(scope='module')
+def scene(ct_path):
+    return make_scene(ct_path)
+
+
+@pytest.fixture(scope='module')
+def node(ct_path, tmp_path_factory):
+    log = tmp_path_factory.mktemp('log') / 'node.log'
+    settings = {'ct__path': ct_path, 'autostart': True, 'worker__silence': 5.0}
+    with NodeProcess(log, **settings) as process:
+        process.wait_for_log('activate: done', 120)
+        yield process
+        assert process.process.poll() is None, process.log
+        assert 'Traceback' not in process.log, process.log
+
+
+@pytest.fixture(scope='module')
+def client(node, scene):
+    with Client() as client:
+        client.wait_until_heard()
+        client.publish_initial_pose(moved(scene.fixed_from_patient, *OFFSET))
+        yield client
+
+
+@pytest.fixture
+def shown(client, scene):
+    """Return the client after a registration that stays valid for a minute."""
+    set_validity(client, 60.0)
+    verified(client, scene)
+    client.status(RegistrationStatus.VERIFIED)
+    newest = newest_stamp(client)
+    client.spin_until(lambda: newest_stamp(client) > newest)
+    return client
+
+
+def set_validity(client, seconds: float) -> None:
+    value = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=seconds)
+    request = SetParameters.Request(
+        parameters=[Parameter(name='validity.single_shot', value=value)]
+    )
+    (result,) = client.call(SetParameters, 'set_parameters', request).results
+    assert result.successful, result.reason
+
+
+def newest_stamp(client) -> int:
+    return client.tf._edges['patient'].stamps[-1]
+
+
+def assert_withdrawn(client) -> None:
+    """Check that nothing comes any more, once what was on its way is here."""
+    client.spin(0.3)
+    last = newest_stamp(client)
+    client.spin(0.5)  # ten periods
+    assert newest_stamp(client) == last
+
+
+def test_a_fresh_patient_is_known_at_the_xray_and_at_present(shown):
+    status = shown.received['status'][-1]
+    shown.lookup(FIXED, 'patient', nanoseconds(status.result_stamp))
+    now_ns = time.time_ns()
+    shown.lookup(FIXED, 'patient_ras', now_ns)
+    assert nanoseconds(status.valid_until) > now_ns
+
+
+def test_an_old_patient_is_stale_and_known_no_longer(client, scene):
+    set_validity(client, VALID_S)
+    delays_ms = []
+    for _ in range(repetitions(2, 100)):
+        verified(client, scene)
+        status = client.status(RegistrationStatus.STALE)
+        end_ns = nanoseconds(status.valid_until)
+        delays_ms.append((nanoseconds(status.header.stamp) - end_ns) / 1e6)
+        assert delays_ms[-1] >= 0
+        client.spin(0.1)
+        assert newest_stamp(client) < end_ns
+        with pytest.raises(LookupFailedError):
+            client.tf.lookup(FIXED, 'patient', end_ns)
+    assert max(delays_ms) < 2000
+    record('P5', f'STALE {max(delays_ms):.0f} ms after the end of validity at most (limit 100 ms), '
+           f'no transform after it, {len(delays_ms)} runs')  # fmt: skip
+
+
+def test_a_refused_image_withdraws_the_patient(shown, scene):
+    stamp = shown.publish_xray(scene, edit=lambda m: setattr(m.image, 'encoding', 'x'))
+    assert shown.result_of(stamp).verdict == RegistrationResult.REJECTED
+    shown.status(RegistrationStatus.REJECTED)
+    assert_withdrawn(shown)
+
+
+def test_a_reset_withdraws_the_patient(shown):
+    assert shown.call(Trigger, 'reset', Trigger.Request()).success
+    shown.status(RegistrationStatus.READY)
+    assert_withdrawn(shown)
+
+
+@pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGSTOP])
+def test_a_lost_worker_withdraws_the_patient_and_comes_back(shown, scene, node, number):
+    known = len(shown.received['status'])
+    start = time.monotonic()
+    os.kill(worker_pid(node), number)
+    lost = shown.spin_until(lambda: first_error(shown.received['status'][known:]))
+    detected_s = time.monotonic() - start
+    assert lost.error.code == ErrorCode.WORKER_DIED
+    assert_withdrawn(shown)
+    shown.status(RegistrationStatus.READY, 60)
+    verified(shown, scene)
+    kind = signal.Signals(number).name
+    record('P24', f'idle worker after {kind}: noticed in {detected_s:.2f} s, next image registered')
+
+
+def first_error(statuses) -> RegistrationStatus | None:
+    return next((s for s in statuses if s.state == RegistrationStatus.ERROR), None)
+
+
+def test_a_worker_that_hangs_in_a_registration_is_replaced(shown, scene, node):
+    stamp = hang_while_registering(shown, scene, node)
+    result = shown.result_of(stamp)
+    assert result.error.code == ErrorCode.WORKER_DIED, result.error_message
+    assert 'no sign of life' in result.error_message
+    shown.spin_until(lambda: shown.received['status'][-1].state == RegistrationStatus.READY, 60)
+    assert_withdrawn(shown)
+    verified(shown, scene)
+
+
+def hang_while_registering(client, scene, node) -> int:
+    """Stop the worker before it sees the image; return the image's stamp."""
+    os.kill(worker_pid(node), signal.SIGSTOP)
+    return client.publish_xray(scene)
+
+
+def test_deactivating_withdraws_the_patient(shown):
+    assert shown.change_state('deactivate')
+    shown.status(RegistrationStatus.INACTIVE)
+    assert_withdrawn(shown)
+    assert shown.change_state('activate')
+    shown.status(RegistrationStatus.READY)
+
+
+def test_a_killed_node_starts_again_without_the_patient(tmp_path, ct_path, scene):
+    runs = repetitions(1, 100)
+    for run in range(runs):
+        folder = tmp_path / str(run)
+        folder.mkdir()
+        kill_and_restart(folder, ct_path, scene)
+    record('P9', f'{runs} of {runs} restarts after kill -9 without any transform')
+
+
+def kill_and_restart(folder: Path, ct_path: Path, scene) -> None:
+    settings = {
+        'ct__path': ct_path,
+        'autostart': True,
+        'namespace': '/other',
+        'frames__patient': 'other',
+    }
+    with NodeProcess(folder / 'first', **settings) as first, Client(namespace='/other') as client:
+        first.wait_for_log('activate: done', 120)
+        verified(client, scene)
+        client.status(RegistrationStatus.VERIFIED)
+        first.process.kill()
+        first.process.wait()
+    with Client(namespace='/other') as client, NodeProcess(folder / 'again', **settings) as again:
+        again.wait_for_log('activate: done', 120)
+        client.status(RegistrationStatus.READY)
+        client.spin(0.5)
+        states = {status.state for status in client.received['status']}
+        assert RegistrationStatus.VERIFIED not in states
+        assert 'other' not in client.tf._edges
