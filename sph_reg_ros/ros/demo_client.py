@@ -13,6 +13,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
+from tf2_msgs.msg import TFMessage
 
 from sph_reg_ros.msg import RegistrationResult, RegistrationStatus
 from sph_reg_ros.ros.conversions import matrix_from_pose, nanoseconds
@@ -23,6 +24,7 @@ from sph_reg_ros.ros.tf_buffer import LookupFailedError
 T = TypeVar('T')
 FRAMES = ('carm_optical', 'patient')
 _KEPT = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+_MANY = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 _LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
@@ -79,6 +81,8 @@ class DemoClient:
         self._hold('initial_pose', PoseWithCovarianceStamped)
         self._hold('registration/status', RegistrationStatus)
         self.transforms = TransformLookup(self._node)
+        self._patient_stamps: set[int] = set()
+        self._node.create_subscription(TFMessage, '/tf', self._note_patient, _MANY)
         self._expose = self._node.create_client(Trigger, 'carm_simulator/expose')
 
     def close(self) -> None:
@@ -119,11 +123,22 @@ class DemoClient:
     def _look_up(self, stamp: int, *, verified: bool) -> Float64[np.ndarray, '4 4'] | None:
         give_up_s = time.monotonic() + (2.0 if verified else 0.2)
         while time.monotonic() < give_up_s:
-            try:
-                return self.transforms.at(*FRAMES, stamp)
-            except LookupFailedError:
-                self._executor.spin_once(timeout_sec=0.02)
+            # Before the transform of this very X-ray has come, tf2 would answer with the patient of
+            # the one before, which is sent again and again.
+            if stamp in self._patient_stamps:
+                # The listener of tf2 is told by itself, at the same moment.
+                self._executor.spin_once(timeout_sec=0.05)
+                try:
+                    return self.transforms.at(*FRAMES, stamp)
+                except LookupFailedError:
+                    pass
+            self._executor.spin_once(timeout_sec=0.02)
         return None
+
+    def _note_patient(self, message: TFMessage) -> None:
+        for transform in message.transforms:
+            if transform.child_frame_id == FRAMES[1]:
+                self._patient_stamps.add(nanoseconds(transform.header.stamp))
 
     def _is_ready(self) -> bool:
         status = self._latest.get('registration/status')
