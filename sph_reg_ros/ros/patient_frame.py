@@ -28,7 +28,9 @@ class PatientFrame:
     """Broadcasts a verified registration until it is withdrawn or its time is over.
 
     The first transform bears the stamp of the X-ray, later ones the present time. tf2 cannot take
-    back what it was told: that nothing new comes is how its listeners learn that it is over.
+    back what it was told: that nothing new comes is how its listeners learn that it is over. From
+    the stamp of a newer X-ray on nothing is sent before that one's own result: whoever asks for the
+    patient at its stamp must not get the one before.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class PatientFrame:
         self._on_expired, self._on_clock_set_back = on_expired, on_clock_set_back
         self._lock = threading.Lock()
         self._shown: _Shown | None = None
+        self._newer_ns: set[int] = set()
         self._now_ns = 0
         self._transforms = TransformPublisher(node)
         # Simulated time may stand still or jump: this one does not.
@@ -71,10 +74,17 @@ class PatientFrame:
                 self._shown = None
                 return False
             self._transforms.send(transforms)
+            stamp_ns = nanoseconds(transforms[0].header.stamp)
+            self._newer_ns = {newer for newer in self._newer_ns if newer > stamp_ns}
             # The clock of the imager may be ahead.
-            sent_ns = min(now_ns, nanoseconds(transforms[0].header.stamp))
+            sent_ns = min(now_ns, stamp_ns)
             self._shown = _Shown(transforms, sent_ns, valid_until_ns)
             return True
+
+    def expect(self, stamp_ns: int) -> None:
+        """Send nothing of this time or later before the result of the X-ray with this stamp."""
+        with self._lock:
+            self._newer_ns.add(stamp_ns)
 
     def withdraw(self) -> None:
         """Send nothing any more; nothing is on its way once this has returned."""
@@ -87,6 +97,8 @@ class PatientFrame:
             self._now_ns = now_ns
             set_back = now_ns < last_ns - MAX_STEP_BACK_NS
             expired = self._shown is not None and now_ns >= self._shown.valid_until_ns
+            if set_back:
+                self._newer_ns.clear()
             if set_back or expired:
                 self._shown = None
             elif self._shown is not None:
@@ -97,8 +109,9 @@ class PatientFrame:
             self._on_expired()
 
     def _send(self, shown: _Shown, now_ns: int) -> None:
+        awaited = bool(self._newer_ns) and now_ns >= min(self._newer_ns)
         # tf2 complains about two transforms with one stamp, as simulated time may give them.
-        if now_ns > shown.sent_ns:
+        if now_ns > shown.sent_ns and not awaited:
             shown.sent_ns = now_ns
             self._transforms.send(_restamped(shown.transforms, now_ns))
 

@@ -86,6 +86,7 @@ class Registrar:
 
     def submit(self, view: XRayView, initial: FramedPose | None) -> None:
         """Leave a view to be registered next, in place of one that still waits."""
+        self._patient.expect(view.stamp_ns)
         self._views.put((view, initial))
 
     def refuse(self, header: Header, error: RegistrationError) -> RegistrationResult:

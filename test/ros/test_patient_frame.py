@@ -1,0 +1,54 @@
+"""The patient that is sent again never speaks for the time of a newer X-ray."""
+
+import pytest
+
+pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+
+from geometry_msgs.msg import TransformStamped
+from ros.harness import FIXED, Client
+
+from sph_reg_ros.ros.conversions import NANOSECONDS, time_message
+from sph_reg_ros.ros.patient_frame import PatientFrame
+
+pytestmark = pytest.mark.ros
+NAME = 'patient_of_this_test'
+
+
+@pytest.fixture
+def client():
+    with Client() as client:
+        yield client
+
+
+def patient(stamp_ns: int) -> list[TransformStamped]:
+    transform = TransformStamped(child_frame_id=NAME)
+    transform.header.frame_id, transform.header.stamp = FIXED, time_message(stamp_ns)
+    transform.transform.rotation.w = 1.0
+    return [transform]
+
+
+def stamps(client: Client) -> list[int]:
+    edge = client.tf._edges.get(NAME)
+    return [] if edge is None else list(edge.stamps)
+
+
+def test_from_a_newer_xrays_stamp_on_nothing_is_sent_before_its_result(client):
+    frame = PatientFrame(client.node, 0.02, lambda: None, lambda: None)
+    now_ns = client.node.get_clock().now().nanoseconds
+    assert frame.show(patient(now_ns), now_ns + 60 * NANOSECONDS)
+    client.spin_until(lambda: len(stamps(client)) > 5)
+    newer_ns = client.node.get_clock().now().nanoseconds
+    frame.expect(newer_ns)
+    client.spin(0.5)  # 25 periods
+    assert max(stamps(client)) < newer_ns
+    assert frame.show(patient(newer_ns), newer_ns + 60 * NANOSECONDS)
+    client.spin_until(lambda: max(stamps(client)) > newer_ns)
+    assert newer_ns in stamps(client)
+
+
+def test_an_xray_that_is_older_than_what_is_shown_is_not_waited_for(client):
+    frame = PatientFrame(client.node, 0.02, lambda: None, lambda: None)
+    now_ns = client.node.get_clock().now().nanoseconds
+    frame.expect(now_ns - NANOSECONDS)
+    assert frame.show(patient(now_ns), now_ns + 60 * NANOSECONDS)
+    client.spin_until(lambda: len(stamps(client)) > 5)
