@@ -38,7 +38,7 @@ from sph_reg_ros.ros.conversions import nanoseconds, time_message
 from sph_reg_ros.ros.stop import stop_on_signals
 
 EXIT_NOT_USABLE, EXIT_ERROR, EXIT_STOPPED = 1, 2, 130
-READY_S, HEARD_S = 300.0, 60.0
+READY_S, HEARD_S, RENDERING_S = 300.0, 60.0, 2.0
 # What explains an image has to be there first; topics do not keep the order of each other.
 SETTLING_S = 0.1
 _KEPT = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
@@ -93,6 +93,11 @@ class BagPlayer(Node):
             lambda: all(one.get_subscription_count() for one in listened),
             HEARD_S,
         )
+        self._wait(
+            'the registration node to offer renderings',
+            lambda: self.count_publishers('registration/drr'),
+            HEARD_S,
+        )
         for event in events:
             self._publish(event, max(begin_ns, event.stamp_ns))
             report(event)
@@ -106,8 +111,17 @@ class BagPlayer(Node):
         if event.name == 'image':
             stamp_ns = nanoseconds(event.message.header.stamp)
             self._wait('a result', lambda: stamp_ns in self.results, self._timeout_s)
+            self._await_rendering(stamp_ns)
         else:
             self._spin(0.0)
+
+    def _await_rendering(self, stamp_ns: int) -> None:
+        # It follows the result, unless there is no pose or the node has not heard of us yet.
+        end_s = time.monotonic() + RENDERING_S
+        while stamp_ns not in self.renderings and time.monotonic() < end_s:
+            if not self.results[stamp_ns].iterations:
+                return
+            self._spin_once(0.02)
 
     def _tick(self, now_ns: int) -> None:
         self._clock_publisher.publish(Clock(clock=time_message(now_ns)))
