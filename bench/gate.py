@@ -23,13 +23,14 @@ import torch
 from _gate_poses import Forger, mirrored
 from _gate_report import report
 from _gate_trials import GateTrial, trials_of
+from _methods import search_config
 from register import CTS
 
 from sph_reg_ros.evaluation.cases import CONDITIONS, BenchCT, CaseMaker
 from sph_reg_ros.evaluation.path_cache import PathCache, default_cache_folder
 from sph_reg_ros.evaluation.protocols import NEAR
+from sph_reg_ros.files import write_together
 from sph_reg_ros.imaging.sample import sample_ct_path
-from sph_reg_ros.registration.config import RegistrationConfig
 
 OTHER = {'chest': 'lumbar', 'pelvis': 'lumbar', 'lumbar': 'pelvis'}
 CLEAN_EVERY = 3
@@ -78,15 +79,8 @@ def _loaded(name: str) -> BenchCT:
 
 
 def _forger(name: str, loaded: dict[str, BenchCT]) -> Forger:
-    rotation_rad, _, _, in_plane_mm, _, depth_mm = NEAR.standard_deviations
-    config = RegistrationConfig(
-        method='image',
-        search_rotation_rad=rotation_rad,
-        search_in_plane_mm=in_plane_mm,
-        search_depth_mm=depth_mm,
-    )
     volume = loaded[name].volume
-    return Forger(loaded[name], loaded[OTHER[name]].volume, mirrored(volume), config)
+    return Forger(loaded[name], loaded[OTHER[name]].volume, mirrored(volume), search_config(NEAR))
 
 
 def _known(file: Path | None) -> list[GateTrial]:
@@ -98,9 +92,8 @@ def _known(file: Path | None) -> list[GateTrial]:
 def _write(file: Path | None, trials: list[GateTrial]) -> None:
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix('.part')
-        part.write_text(json.dumps([trial.content() for trial in trials]) + '\n')
-        part.replace(file)
+        text = json.dumps([trial.content() for trial in trials]) + '\n'
+        write_together({file: text.encode()}, mode=0o644)
 
 
 def _arguments() -> argparse.Namespace:

@@ -6,7 +6,7 @@ from pathlib import Path
 from sph_reg_ros.cli.ct_file import read_ct
 from sph_reg_ros.cli.outcome import Outcome
 from sph_reg_ros.cli.progress import Report
-from sph_reg_ros.cli.start import StartOptions, require_start
+from sph_reg_ros.cli.start import ADVICE, StartOptions
 from sph_reg_ros.cli.xray_views import BeamOptions, XRayFile, read_xrays
 from sph_reg_ros.errors import ErrorCode, ImageError
 from sph_reg_ros.imaging.attenuation import attenuation_from_hounsfield
@@ -14,7 +14,7 @@ from sph_reg_ros.imaging.ct import CT
 from sph_reg_ros.networks.shipped import weights_folders
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.networks import find_networks
-from sph_reg_ros.registration.pipeline import register
+from sph_reg_ros.registration.pipeline import register, require_start
 from sph_reg_ros.registration.request import RegistrationRequest
 
 
@@ -52,7 +52,7 @@ def run_job(job: Job, report: Report = lambda state: None) -> Outcome:
     report('preparing')
     networks = None if job.config.method == 'image' else find_networks(ct.content_hash, folders)
     request = RegistrationRequest(volume, views, start, job.config, networks=networks)
-    require_start(request)
+    require_start(request, ADVICE)
     result = register(request, report)
     warnings = tuple(text for xray in xrays for text in xray.warnings(job.intensity))
     return Outcome(request, result, ct, job.energy_kev, warnings)

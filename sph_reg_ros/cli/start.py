@@ -14,8 +14,11 @@ from sph_reg_ros.errors import ErrorCode, PoseError
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
-from sph_reg_ros.registration.pipeline import why_no_networks
-from sph_reg_ros.registration.request import RegistrationRequest
+
+ADVICE = (
+    'no start: give --initial FILE, or --angles PRIMARY SECONDARY with --sod MM; '
+    'networks would need none (--weights, sph-reg train)'
+)
 
 
 @dataclass(frozen=True)
@@ -64,16 +67,3 @@ class StartOptions:
             return None
         # The file's pose has the isocentre at the origin of LPS.
         return nominal @ se3.from_parts(torch.eye(3, dtype=torch.float64), -isocentre)
-
-
-def require_start(request: RegistrationRequest) -> None:
-    """Raise PoseError INITIAL_POSE_MISSING if there is no start, and no networks to find one."""
-    if request.initial_camera_from_ct is not None:
-        return
-    obstacle = why_no_networks(request)
-    if obstacle:
-        raise PoseError(
-            ErrorCode.INITIAL_POSE_MISSING,
-            'no start: give --initial FILE, or --angles PRIMARY SECONDARY with --sod MM; '
-            f'networks would need none (--weights, sph-reg train), but {obstacle}',
-        )

@@ -15,7 +15,12 @@ from torch import Tensor
 
 from sph_reg_ros.errors import ConfigError, ErrorCode
 from sph_reg_ros.evaluation.ranges import ranged, require_ranges
-from sph_reg_ros.evaluation.simulation import Patient, XRaySimulation, simulate_xray
+from sph_reg_ros.evaluation.simulation import (
+    Patient,
+    XRaySimulation,
+    patient_from_ct,
+    simulate_xray,
+)
 from sph_reg_ros.geometry import Camera, se3, so3
 from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
 from sph_reg_ros.imaging.volume import CT
@@ -168,6 +173,20 @@ class CArm:
     encoder_error: EncoderError = field(default_factory=EncoderError)
     simulation: XRaySimulation = field(default_factory=XRaySimulation)
     seed: int = 0
+
+    @classmethod
+    def around(
+        cls,
+        ct: CT,
+        geometry: CArmGeometry,
+        orbit: Angles,
+        encoder_error: EncoderError,
+        simulation: XRaySimulation,
+        seed: int,
+    ) -> 'CArm':
+        """Set up the C-arm around the middle of a CT; see the attributes."""
+        patient = patient_from_ct(ct, simulation.bone_threshold_hu)
+        return cls(patient, isocentre_of(ct), geometry, orbit, encoder_error, simulation, seed)
 
     @property
     def fixed_from_ct(self) -> Float64[Tensor, '4 4']:

@@ -1,8 +1,10 @@
-"""Points of a box that stand for all of it."""
+"""Points of a box that stand for all of it, and how far apart two poses take them."""
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
+
+from sph_reg_ros.geometry.se3 import transform_points
 
 
 def landmark_grid(
@@ -14,3 +16,13 @@ def landmark_grid(
     corners = torch.cartesian_prod(signs, signs, signs)
     faces = torch.cat([torch.eye(3), -torch.eye(3)]).to(torch.float64)
     return centre_mm + half * torch.cat([corners, faces])
+
+
+def mean_distance_mm(
+    first: Float64[Tensor, '*b 4 4'],
+    second: Float64[Tensor, '*b 4 4'],
+    points: Float64[Tensor, 'n 3'],
+) -> Float64[Tensor, '*b']:
+    """Return the mean distance of points under two poses."""
+    difference = transform_points(first, points) - transform_points(second, points)
+    return difference.norm(dim=-1).mean(-1)

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from sph_reg_ros.errors import ErrorCode, PoseError
 from sph_reg_ros.registration.learned import refined_by_networks, regressed, spherical_level
 from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.refine import refine
@@ -80,6 +81,21 @@ def why_no_networks(request: RegistrationRequest) -> str:
         return 'there are no networks for this CT'
     misfits = (request.networks.misfit(view.camera) for view in request.views)
     return next(filter(None, misfits), '')
+
+
+def require_start(request: RegistrationRequest, advice: str) -> None:
+    """Raise PoseError INITIAL_POSE_MISSING if there is no start and no networks to find one.
+
+    Args:
+        request: what is to be registered.
+        advice: what its author can do, as the beginning of a sentence that ends with why networks
+            do not help.
+    """
+    if request.initial_camera_from_ct is not None:
+        return
+    obstacle = why_no_networks(request)
+    if obstacle:
+        raise PoseError(ErrorCode.INITIAL_POSE_MISSING, f'{advice}, but {obstacle}')
 
 
 def _by_networks(

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from sph_reg_ros.geometry import se3
+from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.level import Level
@@ -88,12 +88,5 @@ def _runner_up(optima: list[LMResult], level: Level) -> RunnerUp | None:
     if len(optima) < 2:
         return None
     best, second = (1 - result.cost / (2 * len(level.views)) for result in optima[:2])
-    return RunnerUp(second, best, mean_distance_mm(optima[0].pose, optima[1].pose, level.volume))
-
-
-def mean_distance_mm(first: Tensor, second: Tensor, volume: AttenuationVolume) -> float:
-    """Return the mean distance of the CT's eight corners under two poses."""
-    difference = se3.transform_points(first, volume.corners) - se3.transform_points(
-        second, volume.corners
-    )
-    return float(difference.norm(dim=-1).mean())
+    apart = mean_distance_mm(optima[0].pose, optima[1].pose, level.volume.corners)
+    return RunnerUp(second, best, float(apart))

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from sph_reg_ros.evaluation.carm import CArm, CArmGeometry, EncoderError, Orbit, isocentre_of
+from sph_reg_ros.evaluation.carm import CArm, CArmGeometry, EncoderError, Orbit
 from sph_reg_ros.evaluation.ranges import ranged, require_ranges
-from sph_reg_ros.evaluation.simulation import XRaySimulation, patient_from_ct
+from sph_reg_ros.evaluation.simulation import XRaySimulation
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.imaging.volume import CT
 from sph_reg_ros.replay.bag_messages import bag_message
@@ -113,14 +113,13 @@ def simulate_bag(
 class _Run:
     def __init__(self, ct: CT, rehearsal: Rehearsal) -> None:
         self._rehearsal = rehearsal
-        self._carm = CArm(
-            patient=patient_from_ct(ct, rehearsal.beam.bone_threshold_hu),
-            isocentre_lps_mm=isocentre_of(ct),
-            geometry=rehearsal.geometry,
-            orbit=rehearsal.tour,
-            encoder_error=rehearsal.encoder_error,
-            simulation=rehearsal.beam,
-            seed=rehearsal.seed,
+        self._carm = CArm.around(
+            ct,
+            rehearsal.geometry,
+            rehearsal.tour,
+            rehearsal.encoder_error,
+            rehearsal.beam,
+            rehearsal.seed,
         )
 
     def write(self, bag: BagWriter, report: Report) -> int:

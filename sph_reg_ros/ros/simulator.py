@@ -21,8 +21,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
 
 from sph_reg_ros.errors import RegistrationError
-from sph_reg_ros.evaluation.carm import CArm, Exposure, isocentre_of
-from sph_reg_ros.evaluation.simulation import patient_from_ct
+from sph_reg_ros.evaluation.carm import CArm, Exposure
 from sph_reg_ros.geometry.carm import angles_from_camera_from_ct, format_angles
 from sph_reg_ros.imaging.ct import load_ct
 from sph_reg_ros.imaging.sample import sample_ct_path
@@ -148,14 +147,13 @@ def build_carm(settings: SimulatorParameters) -> CArm:
     """Load the patient and set up the C-arm around the middle of the CT."""
     path = Path(settings.ct.path) if settings.ct.path else sample_ct_path()
     ct = load_ct(path, series_uid=settings.ct.series_uid or None)
-    return CArm(
-        patient=patient_from_ct(ct, settings.xray.bone_threshold_hu),
-        isocentre_lps_mm=isocentre_of(ct),
-        geometry=settings.geometry,
-        orbit=settings.orbit,
-        encoder_error=settings.encoder_error,
-        simulation=settings.xray,
-        seed=settings.seed,
+    return CArm.around(
+        ct,
+        settings.geometry,
+        settings.orbit,
+        settings.encoder_error,
+        settings.xray,
+        settings.seed,
     )
 
 

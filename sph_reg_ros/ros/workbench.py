@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sph_reg_ros.errors import CTError, ErrorCode, PoseError
+from sph_reg_ros.errors import CTError, ErrorCode
 from sph_reg_ros.evaluation.overlay import overlay
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
@@ -16,7 +16,7 @@ from sph_reg_ros.imaging.isolated import list_series, load_ct
 from sph_reg_ros.imaging.xray import prepare_xray
 from sph_reg_ros.networks.shipped import weights_folders
 from sph_reg_ros.registration.networks import Networks, find_networks
-from sph_reg_ros.registration.pipeline import register, why_no_networks
+from sph_reg_ros.registration.pipeline import register, require_start
 from sph_reg_ros.registration.request import RegistrationRequest, View
 from sph_reg_ros.registration.result import Check
 from sph_reg_ros.rendering.render import render
@@ -26,6 +26,10 @@ from sph_reg_ros.ros.protocol import ProgressReport, Reply, Request
 from sph_reg_ros.ros.warm_up import warm_up
 
 Report = Callable[[ProgressReport], None]
+ADVICE = (
+    'no initial pose: publish the rough pose of the patient on initial_pose; networks '
+    '(weights.path) would need none'
+)
 NOT_LOOKED_FOR = 'method was image when the CT was loaded: load it again to look for networks'
 
 
@@ -114,25 +118,12 @@ class Workbench:
             request.config,
             networks=self._networks,
         )
-        require_start(asked)
+        require_start(asked, ADVICE)
         return asked
 
     def _warnings(self, request: protocol.Register) -> tuple[str, ...]:
         late = request.config.method != 'image' and not self._looked_for_networks
         return (NOT_LOOKED_FOR,) if late else ()
-
-
-def require_start(request: RegistrationRequest) -> None:
-    """Raise PoseError INITIAL_POSE_MISSING if there is none, and no networks that need none."""
-    if request.initial_camera_from_ct is not None:
-        return
-    obstacle = why_no_networks(request)
-    if obstacle:
-        raise PoseError(
-            ErrorCode.INITIAL_POSE_MISSING,
-            'no initial pose: publish the rough pose of the patient on initial_pose; networks '
-            f'(weights.path) would need none, but {obstacle}',
-        )
 
 
 def prepare_view(view: protocol.RegisterView, image: ImageParameters) -> View:

@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
-from sph_reg_ros.geometry import se3
-from sph_reg_ros.geometry.box import landmark_grid
+from sph_reg_ros.geometry.box import landmark_grid, mean_distance_mm
 from sph_reg_ros.geometry.geodesics import (
     centre_geodesic_mm,
     double_geodesic_mm,
@@ -130,8 +129,7 @@ class RegressorTask:
             found = found_poses(self.network, batch, self.studio).cpu()
             truth = batch.camera_from_ct
             points = landmark_grid(self.studio.subjects[batch.subject].centre_mm.cpu(), _BOX_MM)
-            apart = se3.transform_points(found, points) - se3.transform_points(truth, points)
-            errors_mm.append(apart.norm(dim=-1).mean(-1))
+            errors_mm.append(mean_distance_mm(found, truth, points))
             angles_deg.append(torch.rad2deg(rotation_angle_rad(found, truth)))
         errors, angles = torch.cat(errors_mm), torch.cat(angles_deg)
         return {

@@ -9,12 +9,12 @@ from registration_scenes import CAMERA
 
 from sph_reg_ros.errors import ErrorCode
 from sph_reg_ros.geometry import Camera, se3
+from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.registration.result import Check, Verdict, Verification
 from sph_reg_ros.registration.verification.intrinsics import by_focal_length
 from sph_reg_ros.registration.verification.patches import displacements
 from sph_reg_ros.registration.verification.targets import (
     expected_error_mm,
-    mean_distance_mm,
     target_points,
 )
 from sph_reg_ros.registration.verification.verify import verdict_of
@@ -43,7 +43,7 @@ def test_a_shift_moves_every_target_as_far():
     pose = pose_in_front(volume)
     moved = pose.clone()
     moved[:3, 3] += torch.tensor([3.0, 0.0, 4.0])
-    assert mean_distance_mm(pose, moved, target_points(volume)) == pytest.approx(5.0)
+    assert float(mean_distance_mm(pose, moved, target_points(volume))) == pytest.approx(5.0)
 
 
 def test_targets_lie_within_the_ct():

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sph_reg_ros.errors import ErrorCode
 from sph_reg_ros.geometry import se3
+from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.result import Check, Verdict
 from sph_reg_ros.registration.verification.evidence import Evidence
@@ -16,7 +17,6 @@ from sph_reg_ros.registration.verification.limits import (
     MAX_REMAINING_MM,
     MAX_RETURN_MM,
 )
-from sph_reg_ros.registration.verification.targets import mean_distance_mm
 
 AWAY = torch.tensor([0.05, -0.05, 0.05, 5.0, -5.0, 12.0], dtype=torch.float64)
 """The first other start; the second one lies opposite. Rotation rad, shift mm: within the reach of
@@ -54,7 +54,7 @@ def seek_again(evidence: Evidence) -> Again:
 
 def check_remaining_step(evidence: Evidence) -> Check:
     """Reject if the optimised similarity itself still wants to move."""
-    step_mm = mean_distance_mm(evidence.remaining_step, evidence.pose, evidence.targets)
+    step_mm = float(mean_distance_mm(evidence.remaining_step, evidence.pose, evidence.targets))
     return Check.at_most(
         'remaining_step_mm',
         step_mm,
@@ -86,4 +86,4 @@ def _sought(
 
 
 def _distance_mm(evidence: Evidence, end: Float64[Tensor, '4 4'] | None) -> float:
-    return FAR if end is None else mean_distance_mm(end, evidence.pose, evidence.targets)
+    return FAR if end is None else float(mean_distance_mm(end, evidence.pose, evidence.targets))

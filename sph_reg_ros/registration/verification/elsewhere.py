@@ -10,10 +10,10 @@ from torch import Tensor
 
 from sph_reg_ros.errors import ErrorCode
 from sph_reg_ros.geometry import se3
+from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.registration.result import Check, Verdict
 from sph_reg_ros.registration.verification.evidence import Evidence
 from sph_reg_ros.registration.verification.limits import MAX_RIVAL_GAIN
-from sph_reg_ros.registration.verification.targets import mean_distance_mm
 
 SHIFTS_MM = (-32.0, 32.0)
 """Along the patient's axis; vertebrae lie 25 to 40 mm apart, the solver finds the rest."""
@@ -45,7 +45,7 @@ def best_rival(evidence: Evidence) -> Rival | None:
     there = evidence.sought(level, start, PROMISE, STEPS)
     if there is None:
         return None
-    distance = mean_distance_mm(there.pose, evidence.pose, evidence.targets)
+    distance = float(mean_distance_mm(there.pose, evidence.pose, evidence.targets))
     if distance < DISTINCT_MM:
         return None
     return Rival((here.cost - there.cost) / (2 * len(level.views)), distance)

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from sph_reg_ros.geometry import se3, so3
+from sph_reg_ros.geometry import so3
 from sph_reg_ros.geometry.box import landmark_grid
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 
@@ -17,14 +17,6 @@ def target_points(volume: AttenuationVolume) -> Float64[Tensor, '14 3']:
     extent = (volume.corners.amax(0) - volume.corners.amin(0)).tolist()
     x, y, z = (min(half, size / 2) for half, size in zip(HALF_SIZE_MM, extent, strict=True))
     return landmark_grid(volume.centre.cpu(), (x, y, z))
-
-
-def mean_distance_mm(
-    first: Float64[Tensor, '4 4'], second: Float64[Tensor, '4 4'], points: Float64[Tensor, 'n 3']
-) -> float:
-    """Return the mean distance of the points under two poses."""
-    difference = se3.transform_points(first, points) - se3.transform_points(second, points)
-    return float(difference.norm(dim=-1).mean())
 
 
 def expected_error_mm(
