@@ -7,7 +7,7 @@ from pathlib import Path
 from sph_reg_ros.imaging.randomise import Randomisation
 from sph_reg_ros.networks import weights
 from sph_reg_ros.networks.encoder import SphericalEncoder
-from sph_reg_ros.networks.fit import camera_of
+from sph_reg_ros.networks.fit import camera_of, features_are_poses
 from sph_reg_ros.registration.networks import Networks
 from sph_reg_ros.training.config import SimilarityLoss, TrainingConfig
 from sph_reg_ros.training.loop import WEIGHTS_FOLDER
@@ -74,7 +74,13 @@ def with_similarity(networks: Networks, folder: Path) -> Networks:
     encoder, card = weights.load(weights_in(folder))
     if not isinstance(encoder, SphericalEncoder):
         raise weights.invalid(folder, f'it is a {card.kind}, where a similarity is needed')
-    return replace(networks, encoder=encoder, encoder_camera=camera_of(card), name=folder.name)
+    return replace(
+        networks,
+        encoder=encoder,
+        encoder_camera=camera_of(card),
+        name=folder.name,
+        pose_slopes=features_are_poses(card),
+    )
 
 
 def trained_in(folder: Path) -> Iterator[tuple[str, Path]]:

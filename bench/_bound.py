@@ -10,7 +10,7 @@ from sph_reg_ros.imaging.cube import cube_of
 from sph_reg_ros.networks import weights
 from sph_reg_ros.networks.agnostic import AgnosticRegressor, camera_from_ct
 from sph_reg_ros.networks.encoder import SphericalEncoder
-from sph_reg_ros.networks.fit import camera_of
+from sph_reg_ros.networks.fit import camera_of, features_are_poses
 from sph_reg_ros.registration.networks import REGRESSOR, SIMILARITY, Networks
 
 
@@ -42,5 +42,10 @@ def agnostic_networks(folder: Path, volume: AttenuationVolume, voxels: int) -> N
         raise weights.invalid(folder, f'{card.kind} and {encoder_card.kind} are not what is needed')
     bound = BoundRegressor(network, volume, voxels)
     return Networks(
-        bound, camera_of(card), encoder, camera_of(encoder_card), f'{folder.name} (agnostic)'
+        bound,
+        camera_of(card),
+        encoder,
+        camera_of(encoder_card),
+        f'{folder.name} (agnostic)',
+        features_are_poses(encoder_card),
     )

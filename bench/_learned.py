@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from _methods import DEFAULT, Method, ours
+from _methods import DEFAULT, Method, ours, search_config
 from torch import Tensor
 
 from sph_reg_ros.errors import RegistrationError
@@ -50,10 +50,14 @@ class Learned:
     def of_far_starts(self, protocol: Protocol) -> list[Method]:
         """Return the methods that are given an initial pose; the image search alone comes first."""
         image = replace(ours(DEFAULT, self.bench_ct, protocol), name=IMAGE)
+        config = replace(search_config(protocol), method='spherical')
         return [
             image,
             timed(SPHERICAL, lambda case: self.by_sphere(case, *self._both(case))),
-            timed(SPHERICAL_POLISH, lambda case: self.by_product(case, case.start.camera_from_ct)),
+            timed(
+                SPHERICAL_POLISH,
+                lambda case: self.by_product(case, case.start.camera_from_ct, config),
+            ),
         ]
 
     def of_no_guess(self) -> list[Method]:
@@ -95,9 +99,11 @@ class Learned:
         backend = resolve_backend('auto', self.bench_ct.volume)
         return spherical_level(self._request(case, start), self.networks, backend)
 
-    def by_product(self, case: Case, start: Tensor | None) -> Answer:
-        """Return what a user gets."""
-        result = register(self._request(case, start))
+    def by_product(
+        self, case: Case, start: Tensor | None, config: RegistrationConfig | None = None
+    ) -> Answer:
+        """Return what a user gets who tells how far off a start may be."""
+        result = register(self._request(case, start, config))
         remark = '' if result.method == 'spherical' else f'went by {result.method}'
         pose = result.camera_from_ct[0]
         return Answer(pose, result.iterations, result.verdict.name, remark)

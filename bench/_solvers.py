@@ -1,7 +1,7 @@
 """Levenberg-Marquardt against gradient descent: same encoder, same starts, same units."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from sph_reg_ros.evaluation.metrics import pose_error
 from sph_reg_ros.evaluation.protocols import PROTOCOLS
 from sph_reg_ros.evaluation.viewpoints import BENCH_GEOMETRY
 
-LM, GOAL = 'LM', 'SGD'
+LM, GOAL, ENCODER_LM = 'LM', 'SGD', 'LM, slopes of the encoder'
 FIRST_RATES, FACTOR, EXTRA_RATES = (0.01, 0.03, 0.1), 3.0, 3
 """Learning rates to try: three, and further ones while the best is at either end."""
 REACHED = 1.02
@@ -59,6 +59,9 @@ def compare_solvers(study: Study, steps: int, tuning: int) -> list[dict[str, Any
             cases = study.cases(protocol, condition)
             _race(LM, learned, cases[:1], 1)  # compiles
             runs = [_race(LM, learned, cases, steps)]
+            if learned.networks.pose_slopes:
+                own = replace(learned, networks=replace(learned.networks, pose_slopes=False))
+                runs.append(_race(ENCODER_LM, own, cases, steps))
             for name in OPTIMISERS:
 
                 def final_mm(rate: float, name: str = name, spare: list[Case] = spare) -> float:
@@ -125,7 +128,7 @@ def _errors_mm(case: Case, trace: Trace, bench_ct: BenchCT) -> list[float]:
 def _figures(runs: list[Run], study: Study, protocol: str, condition: str) -> list[dict[str, Any]]:
     goal_mm = REACHED * next(run for run in runs if run.name == GOAL).curve_mm[-1]
     print(f'\n{study.name}, {protocol}, {condition}: until mTRE {goal_mm:.2f} mm')
-    print(f'{"solver":<8}{"rate":>8}{"steps":>8}{"s":>8}{"final mm":>10}{"lost":>6}')
+    print(f'{"solver":<28}{"rate":>8}{"steps":>8}{"s":>8}{"final mm":>10}{"lost":>6}')
     found = []
     for run in runs:
         step = first_reached(run.curve_mm, goal_mm)
@@ -133,7 +136,7 @@ def _figures(runs: list[Run], study: Study, protocol: str, condition: str) -> li
         words = ('' if run.rate is None else f'{run.rate:g}', _number(step), _number(seconds, 2))
         rate, steps_text, seconds_text = words
         final = f'{run.curve_mm[-1]:.2f}'
-        print(f'{run.name:<8}{rate:>8}{steps_text:>8}{seconds_text:>8}{final:>10}{run.lost:>6}')
+        print(f'{run.name:<28}{rate:>8}{steps_text:>8}{seconds_text:>8}{final:>10}{run.lost:>6}')
         found.append(
             {
                 'protocol': protocol,

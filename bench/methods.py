@@ -12,6 +12,7 @@ A full run: --cases 100 --json FILE --output FOLDER. Parts may be run one by one
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from sph_reg_ros.registration.networks import Networks, find_networks
 CT = 'chest'
 OURS = 'shipped'
 MODELS = Path(__file__).parents[1] / 'models'
+POSE_SLOPES = ', pose slopes'
 START_ALONE = 'far, start alone'
 
 
@@ -95,7 +97,11 @@ def _capture(study: Study, arguments: argparse.Namespace) -> list[dict[str, Any]
 
 
 def _acceptance(study: Study, arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    return accept(study, _similarities(study, arguments), arguments.displaced)
+    """Measure slopes through the encoder, which are the similarity's own, and those in use."""
+    similarities = _similarities(study, arguments)
+    own = {name: replace(some, pose_slopes=False) for name, some in similarities.items()}
+    in_use = {f'{name}{POSE_SLOPES}': n for name, n in similarities.items() if n.pose_slopes}
+    return accept(study, own | in_use, arguments.displaced)
 
 
 PARTS = {

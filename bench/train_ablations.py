@@ -4,7 +4,7 @@ The settings are those of a file but for what `_ablations.variants` changes. One
 other; Ctrl-C ends the program, and to start it again goes on. `bench/methods.py --parts networks
 --ablations FOLDER` measures what is there.
 
-A full run: --start models/chest/regressor --images 20000 --output FOLDER.
+A full run: --start models/chest_lidc/regressor --images 20000 --output FOLDER.
 """
 
 import argparse

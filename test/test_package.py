@@ -49,7 +49,7 @@ def test_the_environment_installs_the_torch_that_the_package_allows():
 
 def test_pip_puts_the_networks_where_the_ros_build_puts_them(tmp_path, monkeypatch):
     setuptools = pytest.importorskip('setuptools')
-    card = Path('models/chest/regressor/card.json')
+    card = Path('models/chest_lidc/regressor/card.json')
     (tmp_path / card).parent.mkdir(parents=True)
     (tmp_path / card).touch()
     arguments = {}

@@ -19,8 +19,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sph_reg_ros.geometry import quaternion, smooth
-from sph_reg_ros.geometry.se3 import transform_points
+from sph_reg_ros.geometry import quaternion, smooth, so3
+from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM, transform_points
 
 EMBEDDING_LENGTH_MM = 180.0
 """What one radian weighs in a distance of poses: a point at that distance from the anatomy's middle
@@ -117,6 +117,36 @@ def pose_embedding(
     half = (centre - origin) / (2 * length_mm)
     sides = quaternion.exp(torch.stack([half, -half], -2))
     return quaternion.product(sides, turn[..., None, :])
+
+
+def residual_slopes(
+    moving: Float[Tensor, '*b 2 4'],
+    fixed: Float[Tensor, '*b 2 4'],
+    length_mm: float = EMBEDDING_LENGTH_MM,
+) -> Float[Tensor, '*b 6 6']:
+    """Return the derivative of `residual` by a twist of the pose that the moving pair embeds.
+
+    The pair tells rotation and shift of its pose, hence neither pose nor reference is asked for.
+
+    Args:
+        moving: `pose_embedding` of poses.
+        fixed: pairs to reach.
+        length_mm: L of the embeddings.
+
+    Returns:
+        dr / dxi, xi = (omega, v / TWIST_LENGTH_MM) of `se3.apply_twist` about the anatomy's centre.
+    """
+    p, q = moving.unbind(-2)
+    half = quaternion.log(quaternion.product(p, quaternion.conjugate(q))) / 2
+    # Each side of a pair is exp(+-half) turn; what a twist puts to its left is the rotation vector
+    # `by_twist @ xi`, and the logarithm of the difference is moved by what is to the right of that.
+    turns = 2 * torch.stack([half, -half], -2)
+    signs = turns.new_tensor([[[1.0]], [[-1.0]]])
+    by_shift = signs * (TWIST_LENGTH_MM / length_mm) * so3.left_jacobian(turns)
+    by_twist = torch.cat([so3.exp(turns), by_shift], -1)
+    apart = residual(moving, fixed).unflatten(-1, (2, 3))
+    fixed_axes = so3.exp(2 * quaternion.log(fixed)).mT
+    return (so3.left_jacobian_inverse(apart) @ fixed_axes @ by_twist).flatten(-3, -2)
 
 
 def _sign(value: Tensor) -> Tensor:

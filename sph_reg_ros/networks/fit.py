@@ -20,6 +20,12 @@ def fits_ct(card: Card, ct_hash: str) -> bool:
     return card.kind == 'agnostic_regressor' or ct_hash in card.ct_hashes
 
 
+def features_are_poses(card: Card) -> bool:
+    """Return whether a similarity has learned that each of its pairs be `so4.pose_embedding`."""
+    loss = card.training.get('similarity', {}).get('loss', {})
+    return card.network.get('head') == 'so4' and loss.get('pose', 0) > 0
+
+
 def covered_share(wanted: Camera, seen: Camera) -> float:
     """Return the share of a camera's pixels that another camera in the same place sees, too."""
     u, v = torch.cartesian_prod(

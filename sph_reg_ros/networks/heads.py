@@ -73,8 +73,17 @@ class SO4Head(Head):
         self, moving: Float[Tensor, 'B K 2 4'], fixed: Float[Tensor, 'B K 2 4']
     ) -> Float[Tensor, 'B 6*K']:
         """Return the logarithms of the differences, by the roots of the pairs' weights."""
-        roots = self.log_weights.softmax(0).sqrt()[:, None]
-        return (roots * so4.residual(moving, fixed)).flatten(-2)
+        return (self._roots * so4.residual(moving, fixed)).flatten(-2)
+
+    def pose_slopes(
+        self, moving: Float[Tensor, 'B K 2 4'], fixed: Float[Tensor, 'B K 2 4']
+    ) -> Float[Tensor, 'B 6*K 6']:
+        """Return the derivative of `residual` by a twist of the pose if each pair embeds it."""
+        return (self._roots[..., None] * so4.residual_slopes(moving, fixed)).flatten(-3, -2)
+
+    @property
+    def _roots(self) -> Float[Tensor, 'K 1']:
+        return self.log_weights.softmax(0).sqrt()[:, None]
 
 
 class SphereHead(Head):

@@ -35,7 +35,9 @@ def spherical_level(request: RegistrationRequest, networks: Networks, backend: s
     camera = networks.encoder_camera
     views = tuple(seen_by(view, camera) for view in request.views)
     similarities = tuple(
-        SphericalSimilarity.prepare(networks.encoder, view.line_integrals, view.mask)
+        SphericalSimilarity.prepare(
+            networks.encoder, view.line_integrals, view.mask, pose_slopes=networks.pose_slopes
+        )
         for view in views
     )
     poses = tuple(camera_from_first(view, request.views[0]) for view in request.views)
@@ -54,6 +56,6 @@ def refined_by_networks(
     Raises:
         SolverError: the CT is in view from no start.
     """
-    best = starts[level.scores(starts).argmax()]
+    best = starts[level.scores(starts).argmax()] if len(starts) > 1 else starts[0]
     solve = Solver(request.config, report)
     return solve(level, best, ROUGH_PROMISE, MAX_ITERATIONS).pose[None]

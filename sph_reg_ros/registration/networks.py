@@ -12,7 +12,13 @@ from sph_reg_ros.networks import weights
 from sph_reg_ros.networks.build import Network
 from sph_reg_ros.networks.card import Card
 from sph_reg_ros.networks.encoder import SphericalEncoder
-from sph_reg_ros.networks.fit import LEAST_COVERED, camera_of, covered_share, fits_ct
+from sph_reg_ros.networks.fit import (
+    LEAST_COVERED,
+    camera_of,
+    covered_share,
+    features_are_poses,
+    fits_ct,
+)
 from sph_reg_ros.networks.normalise import normalise
 from sph_reg_ros.networks.regressor import PoseRegressor
 from sph_reg_ros.registration.request import View
@@ -31,6 +37,7 @@ class Networks:
         encoder: of the learned similarity.
         encoder_camera: of the images that it takes.
         name: of their folder, for messages.
+        pose_slopes: the encoder's features are poses, so that its slopes need not be derived.
     """
 
     regressor: PoseRegressor
@@ -38,6 +45,7 @@ class Networks:
     encoder: SphericalEncoder
     encoder_camera: Camera
     name: str = ''
+    pose_slopes: bool = False
 
     def misfit(self, camera: Camera) -> str:
         """Return why X-rays of a camera are not for these networks, or '' if they are."""
@@ -90,7 +98,12 @@ def load_networks(folder: Path) -> Networks:
     encoder, encoder_card = _load(_place(folder, SIMILARITY), SphericalEncoder)
     assert isinstance(regressor, PoseRegressor) and isinstance(encoder, SphericalEncoder)
     return Networks(
-        regressor, camera_of(regressor_card), encoder, camera_of(encoder_card), folder.name
+        regressor,
+        camera_of(regressor_card),
+        encoder,
+        camera_of(encoder_card),
+        folder.name,
+        features_are_poses(encoder_card),
     )
 
 

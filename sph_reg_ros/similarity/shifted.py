@@ -1,10 +1,12 @@
 """Copies of an image, each shifted by whole pixels."""
 
+from itertools import product
+
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-SHIFTS_PX = ((2, 2), (-2, 2), (2, -2), (-2, -2))
+SHIFTS_PX = tuple(product((-3, -1, 1, 3), repeat=2))
 """Columns and rows. The errors of an encoder's slopes change within a pixel or two."""
 
 

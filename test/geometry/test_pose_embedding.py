@@ -117,3 +117,18 @@ def test_the_derivative_by_the_twist_is_exact_for_any_rotation(angle):
     assert torch.autograd.gradcheck(
         residual_after, (xi, pose, target), check_forward_ad=True, atol=1e-6
     )
+
+
+@pytest.mark.parametrize(('degrees', 'shift_mm'), [(0.0, 0.0), (10.0, 30.0), (60.0, 150.0)])
+def test_slopes_by_a_twist_are_known_from_the_embedding_alone(degrees, shift_mm):
+    poses, others = (scattered(degrees, shift_mm, seed, 20) for seed in (0, 1))
+    fixed = so4.pose_embedding(others, NOMINAL, CENTRE)
+
+    def residual(xi: torch.Tensor) -> torch.Tensor:
+        twist = torch.cat([xi[:3], se3.TWIST_LENGTH_MM * xi[3:]]).expand(20, 6)
+        moved = se3.apply_twist(twist, poses, CENTRE)
+        return so4.residual(so4.pose_embedding(moved, NOMINAL, CENTRE), fixed)
+
+    expected = torch.func.jacfwd(residual)(torch.zeros(6, dtype=torch.float64))
+    found = so4.residual_slopes(so4.pose_embedding(poses, NOMINAL, CENTRE), fixed)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)

@@ -5,7 +5,7 @@ import torch
 from cards import CARD
 
 from sph_reg_ros.geometry import Camera
-from sph_reg_ros.networks.fit import camera_of, covered_share, fits_ct
+from sph_reg_ros.networks.fit import camera_of, covered_share, features_are_poses, fits_ct
 
 CT = CARD.ct_hashes[0]
 TRAINED = camera_of(CARD)
@@ -46,3 +46,16 @@ def test_weights_for_one_ct_fit_no_other():
 
 def test_weights_that_look_at_the_ct_fit_any():
     assert fits_ct(replace(CARD, kind='agnostic_regressor'), 'ffff')
+
+
+@pytest.mark.parametrize(
+    ('head', 'pose', 'expected'), [('so4', 0.5, True), ('so4', 0.0, False), ('sphere', 0.5, False)]
+)
+def test_features_are_poses_if_training_asked_for_it_of_a_head_that_has_them(head, pose, expected):
+    training = {'similarity': {'loss': {'pose': pose}}}
+    card = replace(CARD, kind='similarity', network={'head': head}, training=training)
+    assert features_are_poses(card) is expected
+
+
+def test_features_are_not_taken_for_poses_where_the_card_says_nothing_of_training():
+    assert not features_are_poses(replace(CARD, kind='similarity', network={'head': 'so4'}))

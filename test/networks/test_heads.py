@@ -47,6 +47,18 @@ def test_so4_distances_are_the_weighted_mean_over_pairs():
     torch.testing.assert_close(head.squared_distance(first, second), expected)
 
 
+def test_slopes_by_the_pose_are_weighted_as_residuals_are():
+    head = SO4Head(2).double()
+    torch.nn.init.normal_(head.log_weights, generator=torch.Generator().manual_seed(2))
+    first, second = (0.3 * raw(seed, numbers=12) for seed in (0, 1))
+    first, second = head.project(first), head.project(second)
+    slopes = head.pose_slopes(first, second)
+    assert slopes.shape == (5, 12, 6)
+    plain = so4.residual_slopes(first, second).flatten(1, 2)
+    ratio = head.residual(first, second) / so4.residual(first, second).flatten(1)
+    torch.testing.assert_close(slopes, ratio[..., None] * plain)
+
+
 @pytest.mark.parametrize('angle', [0.0, 1e-7, 1e-3, 0.49, 0.51, 2.0, 3.1, math.pi - 2e-3])
 def test_the_residual_on_the_sphere_is_as_long_as_the_angle(angle):
     fixed, moving = at_angle(angle)

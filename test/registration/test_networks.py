@@ -3,6 +3,7 @@
 A fresh regressor answers with its nominal view, and fresh random features already compare images.
 """
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -134,6 +135,15 @@ def test_what_a_training_leaves_is_found_as_it_is(tmp_path):
         (folder / name).mkdir()
         (folder / 'weights').rename(folder / name / 'weights')
     assert find_networks(CT.content_hash, [tmp_path]) is not None
+
+
+def test_slopes_come_from_features_if_the_card_says_that_these_are_poses(tmp_path):
+    assert not find_networks(CT.content_hash, [saved(tmp_path, CT.content_hash)]).pose_slopes
+    card = tmp_path / 'similarity' / 'card.json'
+    content = json.loads(card.read_text())
+    content['training']['similarity'] = {'loss': {'pose': 0.5}}
+    card.write_text(json.dumps(content))
+    assert find_networks(CT.content_hash, [tmp_path]).pose_slopes
 
 
 def test_broken_weights_of_another_ct_stand_in_nobodys_way(tmp_path):
