@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from sph_reg_ros.errors import ErrorCode, PoseError
+from sph_reg_ros.errors import ErrorCode, PoseError, SolverError
 from sph_reg_ros.registration.learned import refined_by_networks, regressed, spherical_level
 from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.refine import refine
 from sph_reg_ros.registration.request import RegistrationRequest
-from sph_reg_ros.registration.result import Progress, RegistrationResult
+from sph_reg_ros.registration.result import Progress, RegistrationResult, Verdict
 from sph_reg_ros.registration.search import propose
 from sph_reg_ros.registration.verification.evidence import Evidence
 from sph_reg_ros.registration.verification.verify import NOT_VERIFIED, verify
@@ -24,13 +24,19 @@ from sph_reg_ros.rendering.render import resolve_backend
 Observer = Callable[[Progress], None]
 Begun = tuple[float, list[Level], Float64[Tensor, 'n 4 4']]
 """Similarity at the initial pose, the pyramid, rough poses."""
+Begin = Callable[[RegistrationRequest, str, '_Clock', Observer | None], Begun]
 DEPTH_WARNING = 'one view only: depth along the beam is far less certain than the other directions'
+WITHOUT = 'method image instead of spherical: '
+NETWORKS_ASTRAY = 'networks led to no pose that passes the checks; this one is from a search'
 
 
 def register(
     request: RegistrationRequest, observer: Observer | None = None, *, verified: bool = True
 ) -> RegistrationResult:
     """Find the pose at which the rendered CT looks like the X-rays.
+
+    Where networks lead to no VERIFIED pose and there is an initial one, a search around that gets a
+    try, too: networks know only views such as they were trained on.
 
     Args:
         request: CT, X-rays, initial pose, settings.
@@ -44,10 +50,47 @@ def register(
         SolverError: the CT is not in view, or the problem is degenerate.
         CancelledError: the observer asked to stop.
     """
-    clock, config = _Clock(), request.config
-    obstacle = why_no_networks(request)
+    clock, obstacle = _Clock(), why_no_networks(request)
+    if not obstacle:
+        return _by_networks_first(request, clock, observer, verified)
+    found = _registered(request, _by_search, clock, observer, verified)
+    return found if request.config.method == 'image' else _warned(found, WITHOUT + obstacle)
+
+
+def _by_networks_first(
+    request: RegistrationRequest, clock: '_Clock', observer: Observer | None, verified: bool
+) -> RegistrationResult:
+    """Return what networks lead to, or a search if that is not good and there is a start for it."""
+    can_search = request.initial_camera_from_ct is not None
+    found = None
+    try:
+        found = _registered(request, _by_networks, clock, observer, verified)
+    except SolverError:
+        if not can_search:
+            raise
+    if found and (found.verdict == Verdict.VERIFIED or not verified or not can_search):
+        return found
+    clock.prefix = 'again: '
+    try:
+        searched = _registered(request, _by_search, clock, observer, verified)
+    except SolverError:
+        if found is None:
+            raise
+        return found
+    if found is None or searched.verdict == Verdict.VERIFIED:
+        return _warned(searched, NETWORKS_ASTRAY)
+    return replace(found, timings_s=searched.timings_s)
+
+
+def _registered(
+    request: RegistrationRequest,
+    begin: Begin,
+    clock: '_Clock',
+    observer: Observer | None,
+    verified: bool,
+) -> RegistrationResult:
+    config = request.config
     backend = resolve_backend(config.backend, request.volume)
-    begin = _by_search if obstacle else _by_networks
     before, levels, starts = begin(request, backend, clock, observer)
     refined = refine(levels, starts, config, clock.reporter(observer))
     clock.lap('refine')
@@ -63,11 +106,11 @@ def register(
         similarity_before=before,
         similarity_after=refined.similarity,
         iterations=refined.iterations,
-        timings_s=clock.laps,
+        timings_s=dict(clock.laps),
         verification=verification,
-        warnings=_warnings(request, obstacle),
+        warnings=(DEPTH_WARNING,) if len(request.views) == 1 else (),
         backend=levels[-1].backend,
-        method='image' if obstacle else 'spherical',
+        method='image' if begin is _by_search else 'spherical',
         similarity=config.similarity,
         runner_up=refined.runner_up,
     )
@@ -160,21 +203,19 @@ def _score_before(levels: list[Level], request: RegistrationRequest) -> float:
     return before
 
 
-def _warnings(request: RegistrationRequest, obstacle: str) -> tuple[str, ...]:
-    found = [DEPTH_WARNING] if len(request.views) == 1 else []
-    if obstacle and request.config.method != 'image':
-        found.append(f'method image instead of {request.config.method}: {obstacle}')
-    return tuple(found)
+def _warned(result: RegistrationResult, warning: str) -> RegistrationResult:
+    return replace(result, warnings=(*result.warnings, warning))
 
 
 class _Clock:
     def __init__(self) -> None:
         self.start = self.last = perf_counter()
         self.laps: dict[str, float] = {}
+        self.prefix = ''
 
     def lap(self, name: str) -> None:
         now = perf_counter()
-        self.laps[name], self.last = now - self.last, now
+        self.laps[self.prefix + name], self.last = now - self.last, now
 
     def ticker(self, stage: str, observer: Observer | None) -> Callable[[float], None]:
         """Return what reports that a stage without solver steps goes on, and at which loss."""

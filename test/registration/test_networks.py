@@ -15,14 +15,15 @@ from phantoms import pose_in_front, smooth_phantom
 from registration_scenes import CAMERA, CONFIG, assert_close, moved, xray
 from training_jobs import small_ct
 
-from sph_reg_ros.errors import ErrorCode, PoseError, WeightsError
+from sph_reg_ros.errors import ErrorCode, PoseError, SolverError, WeightsError
 from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.networks import weights
 from sph_reg_ros.networks.encoder import SphericalEncoder
 from sph_reg_ros.networks.regressor import PoseRegressor
 from sph_reg_ros.registration.networks import Networks, find_networks
-from sph_reg_ros.registration.pipeline import register
+from sph_reg_ros.registration.pipeline import NETWORKS_ASTRAY, register
 from sph_reg_ros.registration.request import RegistrationRequest, View
+from sph_reg_ros.registration.result import Verdict
 
 VOLUME = smooth_phantom()
 TRUTH = pose_in_front(VOLUME)
@@ -107,6 +108,26 @@ def test_method_image_uses_no_networks_and_has_nothing_to_say_about_it():
     lost = networks(moved(VOLUME, TRUTH, seed=2, degrees=170.0))
     result = register(request(lost, moved(VOLUME, TRUTH, seed=1), method='image'))
     assert result.method == 'image' and not any('networks' in text for text in result.warnings)
+
+
+def test_where_networks_are_astray_a_search_around_the_initial_pose_finds_it():
+    lost = networks(moved(VOLUME, TRUTH, seed=11, degrees=150.0))
+    far = moved(VOLUME, TRUTH, seed=1, degrees=60.0)
+    result = register(request(lost, far, starts=8, search_rotation_rad=0.6))
+    assert (result.method, result.warnings[1:]) == ('image', (NETWORKS_ASTRAY,))
+    assert_close(VOLUME, result.camera_from_ct[0], TRUTH)
+    assert {'networks', 'again: search'} < set(result.timings_s)
+    alone = register(request(lost))
+    assert alone.method == 'spherical' and alone.verdict is not Verdict.VERIFIED
+
+
+def test_features_that_tell_nothing_are_an_error_only_where_there_is_no_initial_pose():
+    blind = networks(moved(VOLUME, TRUTH, seed=1))
+    torch.nn.init.zeros_(blind.encoder.body[-1].weight)
+    result = register(request(blind, moved(VOLUME, TRUTH, seed=1)))
+    assert (result.method, result.warnings[1:]) == ('image', (NETWORKS_ASTRAY,))
+    with pytest.raises(SolverError, match='nothing about the pose'):
+        register(request(blind))
 
 
 def saved(folder: Path, ct_hash: str) -> Path:
