@@ -102,7 +102,7 @@ class Learned:
     def by_product(
         self, case: Case, start: Tensor | None, config: RegistrationConfig | None = None
     ) -> Answer:
-        """Return what a user gets who tells how far off a start may be."""
+        """Return what a user gets, by default one who does not tell how far off a start may be."""
         result = register(self._request(case, start, config))
         remark = '' if result.method == 'spherical' else f'went by {result.method}'
         pose = result.camera_from_ct[0]

@@ -91,7 +91,10 @@ def descent_trace(name: str, level: Level, start: Tensor, rate: float, steps: in
 
 
 def slope(blocks: list[ResidualBlock]) -> Tensor:
-    """Return the derivative [6] of S = d^2 / 2 by xi; residuals are SCALE times the distance."""
+    """Return J^T r [6], for S = d^2 / 2 by xi; residuals are SCALE times the distance.
+
+    The derivative of S itself if slopes come through the encoder, not from features.
+    """
     return normal_equations(blocks)[1] / SCALE**2
 
 

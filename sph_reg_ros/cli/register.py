@@ -44,7 +44,8 @@ def register_command(
         str,
         typer.Option(
             help=f'{", ".join(METHODS)}. spherical: networks give the start; without any for this '
-            'CT and this imager it is image: a search around the initial pose.'
+            'CT and this imager, or if the pose fails the checks, image: a search around the '
+            'initial pose.'
         ),
     ] = RegistrationConfig.method,
     weights: Annotated[

@@ -23,6 +23,12 @@ def mean_distance_mm(
     second: Float64[Tensor, '*b 4 4'],
     points: Float64[Tensor, 'n 3'],
 ) -> Float64[Tensor, '*b']:
-    """Return the mean distance of points under two poses."""
+    """Return the mean distance (mm) of points between where two poses take them.
+
+    Args:
+        first: b_from_a (mm).
+        second: the same, or as many.
+        points: in frame a, mm.
+    """
     difference = transform_points(first, points) - transform_points(second, points)
     return difference.norm(dim=-1).mean(-1)

@@ -126,7 +126,7 @@ def residual_slopes(
 ) -> Float[Tensor, '*b 6 6']:
     """Return the derivative of `residual` by a twist of the pose that the moving pair embeds.
 
-    The pair tells rotation and shift of its pose, hence neither pose nor reference is asked for.
+    The pair tells the shift of its pose from the reference, hence neither is asked for.
 
     Args:
         moving: `pose_embedding` of poses.
@@ -138,8 +138,8 @@ def residual_slopes(
     """
     p, q = moving.unbind(-2)
     half = quaternion.log(quaternion.product(p, quaternion.conjugate(q))) / 2
-    # Each side of a pair is exp(+-half) turn; what a twist puts to its left is the rotation vector
-    # `by_twist @ xi`, and the logarithm of the difference is moved by what is to the right of that.
+    # Each side of a pair is exp(+-half) turn. A twist xi puts the rotation vector `by_twist @ xi`
+    # to its left, which in the axes of `fixed` is what the logarithm's Jacobian asks for.
     turns = 2 * torch.stack([half, -half], -2)
     signs = turns.new_tensor([[[1.0]], [[-1.0]]])
     by_shift = signs * (TWIST_LENGTH_MM / length_mm) * so3.left_jacobian(turns)

@@ -22,8 +22,12 @@ def fits_ct(card: Card, ct_hash: str) -> bool:
 
 def features_are_poses(card: Card) -> bool:
     """Return whether a similarity has learned that each of its pairs be `so4.pose_embedding`."""
-    loss = card.training.get('similarity', {}).get('loss', {})
-    return card.network.get('head') == 'so4' and loss.get('pose', 0) > 0
+    if card.network.get('head') != 'so4':
+        return False
+    try:
+        return float(card.training['similarity']['loss']['pose']) > 0
+    except (KeyError, TypeError, ValueError):
+        return False  # a card of another program, which does not say
 
 
 def covered_share(wanted: Camera, seen: Camera) -> float:

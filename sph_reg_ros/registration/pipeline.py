@@ -24,10 +24,10 @@ from sph_reg_ros.rendering.render import resolve_backend
 Observer = Callable[[Progress], None]
 Begun = tuple[float, list[Level], Float64[Tensor, 'n 4 4']]
 """Similarity at the initial pose, the pyramid, rough poses."""
-Begin = Callable[[RegistrationRequest, str, '_Clock', Observer | None], Begun]
 DEPTH_WARNING = 'one view only: depth along the beam is far less certain than the other directions'
 WITHOUT = 'method image instead of spherical: '
-NETWORKS_ASTRAY = 'networks led to no pose that passes the checks; this one is from a search'
+NETWORKS_ASTRAY = 'networks led to a pose that failed the checks; a search found this one'
+SEARCHED_IN_VAIN = 'a search around the initial pose found no better one that passes the checks'
 
 
 def register(
@@ -36,13 +36,15 @@ def register(
     """Find the pose at which the rendered CT looks like the X-rays.
 
     Where networks lead to no VERIFIED pose and there is an initial one, a search around that gets a
-    try, too: networks know only views such as they were trained on.
+    try, too: networks know only views such as they were trained on. What it finds is returned if it
+    is VERIFIED and looks better.
 
     Args:
         request: CT, X-rays, initial pose, settings.
         observer: called after every solver step and all through the search; raise CancelledError
             in it to stop.
-        verified: False leaves the pose UNVERIFIED and saves the time of the checks.
+        verified: False leaves the pose UNVERIFIED and saves the time of the checks, and of the
+            search after networks.
 
     Raises:
         ConfigError: the renderer cannot run here.
@@ -53,44 +55,64 @@ def register(
     clock, obstacle = _Clock(), why_no_networks(request)
     if not obstacle:
         return _by_networks_first(request, clock, observer, verified)
-    found = _registered(request, _by_search, clock, observer, verified)
+    found = _registered(request, 'image', clock, observer, verified)
     return found if request.config.method == 'image' else _warned(found, WITHOUT + obstacle)
 
 
 def _by_networks_first(
     request: RegistrationRequest, clock: '_Clock', observer: Observer | None, verified: bool
 ) -> RegistrationResult:
-    """Return what networks lead to, or a search if that is not good and there is a start for it."""
     can_search = request.initial_camera_from_ct is not None
-    found = None
     try:
-        found = _registered(request, _by_networks, clock, observer, verified)
-    except SolverError:
+        found = _registered(request, 'spherical', clock, observer, verified)
+    except SolverError as error:
         if not can_search:
             raise
-    if found and (found.verdict == Verdict.VERIFIED or not verified or not can_search):
+        clock.again()
+        searched = _registered(request, 'image', clock, observer, verified)
+        return _warned(searched, f'{WITHOUT}{error}')
+    if found.verdict == Verdict.VERIFIED or not verified or not can_search:
         return found
-    clock.prefix = 'again: '
+    clock.again()
+    return _searched_instead(found, request, clock, observer)
+
+
+def _searched_instead(
+    doubted: RegistrationResult,
+    request: RegistrationRequest,
+    clock: '_Clock',
+    observer: Observer | None,
+) -> RegistrationResult:
+    """Return what a search finds if it is VERIFIED and looks better, else the doubted result.
+
+    A pose may be doubted only because it is far from an initial pose that is wrong. Then a search
+    around that must not bring up a pose that looks worse.
+    """
     try:
-        searched = _registered(request, _by_search, clock, observer, verified)
+        found = _registered(request, 'image', clock, observer, verified=True)
     except SolverError:
-        if found is None:
-            raise
-        return found
-    if found is None or searched.verdict == Verdict.VERIFIED:
-        return _warned(searched, NETWORKS_ASTRAY)
-    return replace(found, timings_s=searched.timings_s)
+        found = None
+    if (
+        found is None
+        or found.verdict != Verdict.VERIFIED
+        or found.similarity_after <= doubted.similarity_after
+    ):
+        return replace(_warned(doubted, SEARCHED_IN_VAIN), timings_s=dict(clock.laps))
+    return replace(
+        _warned(found, NETWORKS_ASTRAY), iterations=doubted.iterations + found.iterations
+    )
 
 
 def _registered(
     request: RegistrationRequest,
-    begin: Begin,
+    method: str,
     clock: '_Clock',
     observer: Observer | None,
     verified: bool,
 ) -> RegistrationResult:
     config = request.config
     backend = resolve_backend(config.backend, request.volume)
+    begin = _by_search if method == 'image' else _by_networks
     before, levels, starts = begin(request, backend, clock, observer)
     refined = refine(levels, starts, config, clock.reporter(observer))
     clock.lap('refine')
@@ -110,7 +132,7 @@ def _registered(
         verification=verification,
         warnings=(DEPTH_WARNING,) if len(request.views) == 1 else (),
         backend=levels[-1].backend,
-        method='image' if begin is _by_search else 'spherical',
+        method=method,
         similarity=config.similarity,
         runner_up=refined.runner_up,
     )
@@ -148,15 +170,17 @@ def _by_networks(
     networks = request.networks
     assert networks is not None
     starts = regressed(request, networks)
+    around = replace(request, initial_camera_from_ct=starts[0])
     if request.initial_camera_from_ct is None:
-        request = replace(request, initial_camera_from_ct=starts[0])
+        request = around
     else:
         starts = torch.cat([starts, request.start[None]])
     clock.lap('regress')
-    level = spherical_level(request, networks, backend)
+    # How fine a CT has to be depends on where it is: an initial pose may be far off.
+    level = spherical_level(around, networks, backend)
     starts = refined_by_networks(level, starts, request, clock.reporter(observer, 'networks'))
     clock.lap('networks')
-    levels = _pyramid(request, backend)
+    levels = _pyramid(replace(request, initial_camera_from_ct=starts[0]), backend)
     clock.lap('prepare')
     return _score_before(levels, request), levels, starts
 
@@ -168,6 +192,8 @@ def _by_search(
     levels = _pyramid(request, backend)
     clock.lap('prepare')
     before, initial = _score_before(levels, request), request.start[None]
+    if before == -1:
+        _require_start_in_view(levels[0], request)
     found = initial[:0]
     if request.config.starts > 0:
         tick = clock.ticker('search', observer)
@@ -193,14 +219,15 @@ def _pyramid(request: RegistrationRequest, backend: str) -> list[Level]:
 
 
 def _score_before(levels: list[Level], request: RegistrationRequest) -> float:
-    """Return the similarity at the initial pose; raises SolverError if the CT is not in view."""
+    """Return the similarity at the initial pose; -1 if the CT is not in view."""
     # A level at which a rendering costs next to nothing, but not the one that sees least.
-    before = float(levels[min(1, len(levels) - 1)].scores(request.start[None]))
-    if before == -1:
-        for number, view in enumerate(request.views):
-            pose = levels[0].camera_from_first[number] @ request.start
-            require_in_view(request.volume, pose, view.camera, f'X-ray {number + 1}')
-    return before
+    return float(levels[min(1, len(levels) - 1)].scores(request.start[None]))
+
+
+def _require_start_in_view(level: Level, request: RegistrationRequest) -> None:
+    for number, view in enumerate(request.views):
+        pose = level.camera_from_first[number] @ request.start
+        require_in_view(request.volume, pose, view.camera, f'X-ray {number + 1}')
 
 
 def _warned(result: RegistrationResult, warning: str) -> RegistrationResult:
@@ -216,6 +243,11 @@ class _Clock:
     def lap(self, name: str) -> None:
         now = perf_counter()
         self.laps[self.prefix + name], self.last = now - self.last, now
+
+    def again(self) -> None:
+        """Count what follows by itself; what was broken off counts, too."""
+        self.lap('broken off')
+        self.prefix = 'again: '
 
     def ticker(self, stage: str, observer: Observer | None) -> Callable[[float], None]:
         """Return what reports that a stage without solver steps goes on, and at which loss."""

@@ -49,7 +49,8 @@ def _run(
     # A CT that shows nothing here is no reason to fail: it only leaves something to do later.
     with contextlib.suppress(ImageError, SolverError):
         view = View(image.cpu(), camera)
-        register(RegistrationRequest(volume, (view,), pose, config, networks=networks))
+        request = RegistrationRequest(volume, (view,), pose, config, networks=networks)
+        register(request, verified=networks is None)
 
 
 def _widest(networks: Networks) -> Camera:

@@ -18,7 +18,7 @@ from sph_reg_ros.similarity.shifted import SHIFTS_PX, shifted
 SCALE = math.sqrt(2) / math.pi
 """Residuals by the learned distance: the largest distance in SO(4), sqrt(2) pi, costs 4, so that
 scores lie in [-1, 1] as those of an image similarity do."""
-_RENDERINGS_AT_ONCE = 16
+_RENDERINGS_AT_ONCE = 4
 
 
 class SphericalSimilarity:
@@ -96,6 +96,8 @@ class SphericalSimilarity:
         self, rendering: Float[Tensor, 'H W'], jacobian: Float[Tensor, 'H W 6']
     ) -> ResidualBlock:
         """Return r with |r|^2 = 2 (1 - score), and its derivative by the pose.
+
+        With `pose_slopes` that of an encoder whose features are poses without any error.
 
         Raises:
             SolverError: NO_OVERLAP if the rendering is constant within the mask.

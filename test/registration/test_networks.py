@@ -20,6 +20,7 @@ from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.networks import weights
 from sph_reg_ros.networks.encoder import SphericalEncoder
 from sph_reg_ros.networks.regressor import PoseRegressor
+from sph_reg_ros.registration import pipeline
 from sph_reg_ros.registration.networks import Networks, find_networks
 from sph_reg_ros.registration.pipeline import NETWORKS_ASTRAY, register
 from sph_reg_ros.registration.request import RegistrationRequest, View
@@ -121,11 +122,34 @@ def test_where_networks_are_astray_a_search_around_the_initial_pose_finds_it():
     assert alone.method == 'spherical' and alone.verdict is not Verdict.VERIFIED
 
 
+def test_a_search_that_ends_where_it_looks_worse_does_not_replace_a_doubted_pose():
+    near, clock = moved(VOLUME, TRUTH, seed=1), pipeline._Clock()
+    found = register(request(networks(near), near))
+    rejected = replace(found.verification, verdict=Verdict.REJECTED)
+    for similarity, method in ((found.similarity_after - 0.1, 'image'), (1.0, 'spherical')):
+        doubted = replace(found, verification=rejected, similarity_after=similarity)
+        result = pipeline._searched_instead(doubted, request(networks(near), near), clock, None)
+        assert result.method == method
+        assert (result.verdict is Verdict.VERIFIED) == (method == 'image')
+    assert result.warnings[-1] == pipeline.SEARCHED_IN_VAIN
+
+
+def test_an_initial_pose_that_sees_nothing_does_not_hide_what_networks_find():
+    aside = TRUTH.clone()
+    aside[0, 3] += 2000.0
+    result = register(request(networks(moved(VOLUME, TRUTH, seed=1)), aside))
+    assert (result.method, result.similarity_before) == ('spherical', -1)
+    assert_close(VOLUME, result.camera_from_ct[0], TRUTH)
+    assert result.verdict is Verdict.REJECTED and ErrorCode.FAR_FROM_PRIOR in (
+        result.verification.reasons
+    )
+
+
 def test_features_that_tell_nothing_are_an_error_only_where_there_is_no_initial_pose():
     blind = networks(moved(VOLUME, TRUTH, seed=1))
     torch.nn.init.zeros_(blind.encoder.body[-1].weight)
     result = register(request(blind, moved(VOLUME, TRUTH, seed=1)))
-    assert (result.method, result.warnings[1:]) == ('image', (NETWORKS_ASTRAY,))
+    assert result.method == 'image' and 'nothing about the pose' in result.warnings[1]
     with pytest.raises(SolverError, match='nothing about the pose'):
         register(request(blind))
 

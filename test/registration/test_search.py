@@ -9,6 +9,7 @@ from phantoms import pose_in_front, smooth_phantom
 
 from sph_reg_ros.errors import ConfigError, ErrorCode, SolverError
 from sph_reg_ros.geometry import Camera, se3
+from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.registration.choices import ROBUST_KERNELS, SIMILARITIES
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.pipeline import register
@@ -38,8 +39,7 @@ def view_of(volume, camera_from_ct, camera=CAMERA) -> View:
 
 def distance_mm(volume, a, b) -> float:
     corners = torch.cartesian_prod(*[torch.tensor([-30.0, 30.0]).double()] * 3) + volume.centre
-    difference = se3.transform_points(a, corners) - se3.transform_points(b, corners)
-    return float(difference.norm(dim=-1).mean())
+    return float(mean_distance_mm(a, b, corners))
 
 
 def test_a_far_start_needs_the_search_and_is_found_with_it():
