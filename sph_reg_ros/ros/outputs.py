@@ -51,7 +51,9 @@ class Outputs:
         header, valid = view_header(view), False
         if result.verdict == RegistrationResult.VERIFIED:
             transforms = patient_transforms(registered, view, frames)
-            valid = self._patient.show(transforms, valid_until_ns)
+            # The imager may move on at any time; what it was at the X-ray's stamp stays true.
+            fixed = view.imager is not None
+            valid = self._patient.show(transforms, valid_until_ns, repeated=fixed)
         else:
             self._patient.withdraw()
         if valid:

@@ -22,6 +22,7 @@ class _Shown:
     transforms: Sequence[TransformStamped]
     sent_ns: int
     valid_until_ns: int
+    repeated: bool
 
 
 class PatientFrame:
@@ -66,8 +67,16 @@ class PatientFrame:
         with self._lock:
             return self._shown is not None
 
-    def show(self, transforms: Sequence[TransformStamped], valid_until_ns: int) -> bool:
-        """Send transforms from now on, in place of others; return False if they are too old."""
+    def show(
+        self, transforms: Sequence[TransformStamped], valid_until_ns: int, *, repeated: bool
+    ) -> bool:
+        """Send transforms from now on, in place of others; return False if they are too old.
+
+        Args:
+            transforms: of one X-ray, with its stamp.
+            valid_until_ns: when to stop.
+            repeated: False sends them once only, where what they are given in may move meanwhile.
+        """
         with self._lock:
             now_ns = self._node.get_clock().now().nanoseconds
             if now_ns >= valid_until_ns:
@@ -78,7 +87,7 @@ class PatientFrame:
             self._newer_ns = {newer for newer in self._newer_ns if newer > stamp_ns}
             # The clock of the imager may be ahead.
             sent_ns = min(now_ns, stamp_ns)
-            self._shown = _Shown(transforms, sent_ns, valid_until_ns)
+            self._shown = _Shown(transforms, sent_ns, valid_until_ns, repeated)
             return True
 
     def expect(self, stamp_ns: int) -> None:
@@ -111,7 +120,7 @@ class PatientFrame:
     def _send(self, shown: _Shown, now_ns: int) -> None:
         awaited = bool(self._newer_ns) and now_ns >= min(self._newer_ns)
         # tf2 complains about two transforms with one stamp, as simulated time may give them.
-        if now_ns > shown.sent_ns and not awaited:
+        if shown.repeated and now_ns > shown.sent_ns and not awaited:
             shown.sent_ns = now_ns
             self._transforms.send(_restamped(shown.transforms, now_ns))
 

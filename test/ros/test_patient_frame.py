@@ -35,13 +35,13 @@ def stamps(client: Client) -> list[int]:
 def test_from_a_newer_xrays_stamp_on_nothing_is_sent_before_its_result(client):
     frame = PatientFrame(client.node, 0.02, lambda: None, lambda: None)
     now_ns = client.node.get_clock().now().nanoseconds
-    assert frame.show(patient(now_ns), now_ns + 60 * NANOSECONDS)
+    assert frame.show(patient(now_ns), now_ns + 60 * NANOSECONDS, repeated=True)
     client.spin_until(lambda: len(stamps(client)) > 5)
     newer_ns = client.node.get_clock().now().nanoseconds
     frame.expect(newer_ns)
     client.spin(0.5)  # 25 periods
     assert max(stamps(client)) < newer_ns
-    assert frame.show(patient(newer_ns), newer_ns + 60 * NANOSECONDS)
+    assert frame.show(patient(newer_ns), newer_ns + 60 * NANOSECONDS, repeated=True)
     client.spin_until(lambda: max(stamps(client)) > newer_ns)
     assert newer_ns in stamps(client)
 
@@ -50,5 +50,14 @@ def test_an_xray_that_is_older_than_what_is_shown_is_not_waited_for(client):
     frame = PatientFrame(client.node, 0.02, lambda: None, lambda: None)
     now_ns = client.node.get_clock().now().nanoseconds
     frame.expect(now_ns - NANOSECONDS)
-    assert frame.show(patient(now_ns), now_ns + 60 * NANOSECONDS)
+    assert frame.show(patient(now_ns), now_ns + 60 * NANOSECONDS, repeated=True)
     client.spin_until(lambda: len(stamps(client)) > 5)
+
+
+def test_what_is_given_in_a_frame_that_may_move_is_sent_at_its_own_stamp_only(client):
+    frame = PatientFrame(client.node, 0.02, lambda: None, lambda: None)
+    now_ns = client.node.get_clock().now().nanoseconds
+    assert frame.show(patient(now_ns), now_ns + 60 * NANOSECONDS, repeated=False)
+    client.spin_until(lambda: stamps(client))
+    client.spin(0.5)  # 25 periods
+    assert stamps(client) == [now_ns] and frame.shown
