@@ -19,7 +19,7 @@ from sph_reg_ros.evaluation.protocols import Protocol, Start, any_in_view, draw_
 from sph_reg_ros.evaluation.simulation import Patient, patient_from_ct
 from sph_reg_ros.evaluation.viewpoints import BENCH_GEOMETRY, Viewpoints
 from sph_reg_ros.geometry import Camera
-from sph_reg_ros.geometry.box import landmark_grid
+from sph_reg_ros.geometry.box import TRUNK_HALF_SIZE_MM, landmarks_within
 from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
 from sph_reg_ros.imaging.ct import load_ct
 from sph_reg_ros.imaging.intensity import IntensityModel
@@ -29,8 +29,6 @@ from sph_reg_ros.registration.request import View
 
 STARTS_PER_XRAY = 4
 CONDITIONS = ('clean', 'disturbed')
-# Landmarks: a box about the middle of the CT, half sizes along LPS, cut to the CT's own.
-LANDMARK_BOX_MM = (120.0, 60.0, 90.0)
 _BODY_HU = -500.0
 _BODY_SAMPLES = 32
 
@@ -76,8 +74,7 @@ class BenchCT:
         """Return the points whose distances are the errors, CT coordinates."""
         shape = np.array(self.ct.hounsfield.shape[::-1])
         extent_mm = np.abs(self.ct.ct_from_index[:3, :3]) @ (shape - 1)
-        x, y, z = np.minimum(LANDMARK_BOX_MM, extent_mm / 2).tolist()
-        return landmark_grid(isocentre_of(self.ct), (x, y, z))
+        return landmarks_within(isocentre_of(self.ct), TRUNK_HALF_SIZE_MM, extent_mm.tolist())
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,15 @@
 """Points of a box that stand for all of it, and how far apart two poses take them."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
 from sph_reg_ros.geometry.se3 import transform_points
+
+TRUNK_HALF_SIZE_MM = (120.0, 60.0, 90.0)
+"""Half sizes along LPS of a box about the middle of a trunk; its points tell how good a pose is."""
 
 
 def landmark_grid(
@@ -16,6 +21,16 @@ def landmark_grid(
     corners = torch.cartesian_prod(signs, signs, signs)
     faces = torch.cat([torch.eye(3), -torch.eye(3)]).to(torch.float64)
     return centre_mm + half * torch.cat([corners, faces])
+
+
+def landmarks_within(
+    centre_mm: Float64[Tensor, '3'],
+    half_size_mm: tuple[float, float, float],
+    extent_mm: Sequence[float],
+) -> Float64[Tensor, '14 3']:
+    """Return those of a box about the middle of a CT, cut to the CT's own size along each axis."""
+    x, y, z = (min(half, size / 2) for half, size in zip(half_size_mm, extent_mm, strict=True))
+    return landmark_grid(centre_mm, (x, y, z))
 
 
 def mean_distance_mm(

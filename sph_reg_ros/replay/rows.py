@@ -11,7 +11,7 @@ from torch import Tensor
 from sph_reg_ros.errors import ErrorCode
 from sph_reg_ros.evaluation.metrics import PoseError, pose_error
 from sph_reg_ros.geometry import Camera
-from sph_reg_ros.geometry.box import landmark_grid
+from sph_reg_ros.geometry.box import landmarks_within
 from sph_reg_ros.geometry.carm import angles_from_camera_from_ct, format_angles
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.replay.bag_reader import BagInputs
@@ -68,8 +68,7 @@ def landmarks_of(volume: AttenuationVolume) -> Float64[Tensor, '14 3']:
     """Return the points of a CT whose distances are the errors, CT coordinates (mm)."""
     affine = volume.ct_from_index
     extent_mm = affine[:3, :3].abs() @ (torch.tensor(volume.shape[::-1]).double() - 1)
-    x, y, z = torch.minimum(torch.tensor(LANDMARK_BOX_MM).double(), extent_mm / 2).tolist()
-    return landmark_grid(volume.centre, (x, y, z))
+    return landmarks_within(volume.centre, LANDMARK_BOX_MM, extent_mm.tolist())
 
 
 def truth_of(inputs: BagInputs, source: str) -> StampedPoses | None:

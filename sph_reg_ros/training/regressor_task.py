@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
-from sph_reg_ros.geometry.box import landmark_grid, mean_distance_mm
+from sph_reg_ros.geometry.box import TRUNK_HALF_SIZE_MM, landmark_grid, mean_distance_mm
 from sph_reg_ros.geometry.geodesics import (
     centre_geodesic_mm,
     double_geodesic_mm,
@@ -27,8 +27,6 @@ from sph_reg_ros.training.task import LOSS, Losses
 Regressor = PoseRegressor | AgnosticRegressor
 
 _EPS_MM = 0.01
-_BOX_MM = (120.0, 60.0, 90.0)
-"""Half sizes (LPS) of the box about the middle of a CT whose points tell how good a pose is."""
 _NEAR_MM = 10.0
 
 
@@ -128,7 +126,8 @@ class RegressorTask:
         for batch in batches:
             found = found_poses(self.network, batch, self.studio).cpu()
             truth = batch.camera_from_ct
-            points = landmark_grid(self.studio.subjects[batch.subject].centre_mm.cpu(), _BOX_MM)
+            centre_mm = self.studio.subjects[batch.subject].centre_mm.cpu()
+            points = landmark_grid(centre_mm, TRUNK_HALF_SIZE_MM)
             errors_mm.append(mean_distance_mm(found, truth, points))
             angles_deg.append(torch.rad2deg(rotation_angle_rad(found, truth)))
         errors, angles = torch.cat(errors_mm), torch.cat(angles_deg)

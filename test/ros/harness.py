@@ -7,7 +7,8 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -194,6 +195,16 @@ class NodeProcess:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+
+
+@contextmanager
+def sound_node(log_path: Path, **parameters: Any) -> Iterator[NodeProcess]:
+    """Give an active node, which must still live at the end and have logged no traceback."""
+    with NodeProcess(log_path, **parameters) as node:
+        node.wait_for_log('activate: done', 120)
+        yield node
+        assert node.process.poll() is None, node.log
+        assert 'Traceback' not in node.log, node.log
 
 
 def worker_pid(node: NodeProcess) -> int:

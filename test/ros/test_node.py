@@ -14,15 +14,15 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import DescribeParameters, SetParametersAtomically
+from ros.actions import OFFSET
 from ros.harness import (
     BEST_EFFORT,
     FIXED,
     IMAGER,
     Client,
-    NodeProcess,
     error_mm,
-    make_scene,
     moved,
+    sound_node,
     worker_pid,
     write_phantom_ct,
     xray_messages,
@@ -37,35 +37,13 @@ from sph_reg_ros.ros.conversions import PATIENT_FROM_RAS, matrix_from_pose
 from sph_reg_ros.ros.image_conversions import array_from_image
 
 pytestmark = pytest.mark.ros
-OFFSET = (0.03, -0.02, 0.04, 4.0, -3.0, 6.0)
-
-
-@pytest.fixture(scope='module')
-def ct_path(tmp_path_factory):
-    return write_phantom_ct(tmp_path_factory.mktemp('ct') / 'ct.nii.gz')
-
-
-@pytest.fixture(scope='module')
-def scene(ct_path):
-    return make_scene(ct_path)
 
 
 @pytest.fixture(scope='module')
 def node(ct_path, tmp_path_factory):
     log = tmp_path_factory.mktemp('log') / 'node.log'
-    with NodeProcess(log, ct__path=ct_path, autostart=True, diagnostics__period=0.2) as process:
-        process.wait_for_log('activate: done', 90)
+    with sound_node(log, ct__path=ct_path, autostart=True, diagnostics__period=0.2) as process:
         yield process
-        assert process.process.poll() is None, process.log
-        assert 'Traceback' not in process.log, process.log
-
-
-@pytest.fixture(scope='module')
-def client(node, scene):
-    with Client() as client:
-        client.wait_until_heard()
-        client.publish_initial_pose(moved(scene.fixed_from_patient, *OFFSET))
-        yield client
 
 
 def good(client, scene, **options) -> RegistrationResult:

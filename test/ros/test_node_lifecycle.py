@@ -11,6 +11,7 @@ pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 from diagnostic_msgs.msg import DiagnosticArray
 from reliability import record, repetitions
+from ros.actions import OFFSET
 from ros.harness import (
     FIXED,
     IMAGER,
@@ -19,7 +20,6 @@ from ros.harness import (
     error_mm,
     make_scene,
     moved,
-    write_phantom_ct,
     xray_messages,
 )
 from sph_reg_ros.msg import RegistrationStatus
@@ -30,14 +30,8 @@ from sph_reg_ros.errors import ErrorCode
 from sph_reg_ros.imaging.ct import load_ct
 
 pytestmark = pytest.mark.ros
-OFFSET = (0.03, -0.02, 0.04, 4.0, -3.0, 6.0)
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 READY = 'research use only'
-
-
-@pytest.fixture(scope='module')
-def ct_path(tmp_path_factory):
-    return write_phantom_ct(tmp_path_factory.mktemp('ct') / 'ct.nii.gz')
 
 
 def assert_clean_stop(node: NodeProcess, number: signal.Signals) -> None:

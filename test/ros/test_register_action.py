@@ -14,9 +14,7 @@ from ros.harness import (
     Client,
     NodeProcess,
     error_mm,
-    make_scene,
     moved,
-    write_phantom_ct,
 )
 from sph_reg_ros.msg import RegistrationResult, RegistrationStatus
 
@@ -27,14 +25,8 @@ pytestmark = pytest.mark.ros
 
 
 @pytest.fixture(scope='module')
-def scene(tmp_path_factory):
-    return make_scene(write_phantom_ct(tmp_path_factory.mktemp('ct') / 'ct.nii.gz'))
-
-
-@pytest.fixture(scope='module')
-def client(tmp_path_factory):
+def client(ct_path, tmp_path_factory):
     folder = tmp_path_factory.mktemp('node')
-    ct_path = write_phantom_ct(folder / 'ct.nii.gz')
     with (
         NodeProcess(folder / 'log', ct__path=ct_path, autostart=True, continuous=False) as node,
         Client() as client,

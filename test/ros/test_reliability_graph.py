@@ -14,15 +14,13 @@ from ct_files import PATIENT_ID, PATIENT_NAME, Phantom, write_dicom
 from diagnostic_msgs.msg import DiagnosticArray
 from hypothesis import HealthCheck, given, settings
 from reliability import record, repetitions
-from ros.actions import OFFSET, finish, goal_for, send, verified
+from ros.actions import finish, goal_for, send, verified
 from ros.harness import (
     FIXED,
     REPOSITORY,
     Client,
     NodeProcess,
-    make_scene,
-    moved,
-    write_phantom_ct,
+    sound_node,
 )
 from ros.test_reliability_inputs import images
 from sph_reg_ros.msg import RegistrationResult, RegistrationStatus
@@ -34,16 +32,6 @@ from sph_reg_ros.imaging.ct import load_ct
 pytestmark = pytest.mark.ros
 SECOND = 1_000_000_000
 POLICY = REPOSITORY / 'security' / 'registration.policy.xml'
-
-
-@pytest.fixture(scope='module')
-def ct_path(tmp_path_factory):
-    return write_phantom_ct(tmp_path_factory.mktemp('ct') / 'ct.nii.gz')
-
-
-@pytest.fixture(scope='module')
-def scene(ct_path):
-    return make_scene(ct_path)
 
 
 @pytest.fixture(scope='module')
@@ -63,20 +51,14 @@ def node(series, tmp_path_factory):
         'paths__allowed': f"['{series.parent}']",
         'diagnostics__period': 0.2,
     }
-    with NodeProcess(log, **settings) as process:
-        process.wait_for_log('activate: done', 120)
+    with sound_node(log, **settings) as process:
         yield process
-        assert process.process.poll() is None, process.log
-        assert 'Traceback' not in process.log, process.log
 
 
 @pytest.fixture(scope='module')
-def client(node, scene):
-    with Client() as client:
-        client.listen(DiagnosticArray, '/diagnostics', 'diagnostics')
-        client.wait_until_heard()
-        client.publish_initial_pose(moved(scene.fixed_from_patient, *OFFSET))
-        yield client
+def client(client):
+    client.listen(DiagnosticArray, '/diagnostics', 'diagnostics')
+    return client
 
 
 def good(client, scene) -> None:

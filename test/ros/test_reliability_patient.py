@@ -12,15 +12,13 @@ pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from reliability import record, repetitions
-from ros.actions import OFFSET, verified
+from ros.actions import verified
 from ros.harness import (
     FIXED,
     Client,
     NodeProcess,
-    make_scene,
-    moved,
+    sound_node,
     worker_pid,
-    write_phantom_ct,
 )
 from sph_reg_ros.msg import RegistrationResult, RegistrationStatus
 from std_srvs.srv import Trigger
@@ -35,32 +33,11 @@ VALID_S = 0.6
 
 
 @pytest.fixture(scope='module')
-def ct_path(tmp_path_factory):
-    return write_phantom_ct(tmp_path_factory.mktemp('ct') / 'ct.nii.gz')
-
-
-@pytest.fixture(scope='module')
-def scene(ct_path):
-    return make_scene(ct_path)
-
-
-@pytest.fixture(scope='module')
 def node(ct_path, tmp_path_factory):
     log = tmp_path_factory.mktemp('log') / 'node.log'
     settings = {'ct__path': ct_path, 'autostart': True, 'worker__silence': 5.0}
-    with NodeProcess(log, **settings) as process:
-        process.wait_for_log('activate: done', 120)
+    with sound_node(log, **settings) as process:
         yield process
-        assert process.process.poll() is None, process.log
-        assert 'Traceback' not in process.log, process.log
-
-
-@pytest.fixture(scope='module')
-def client(node, scene):
-    with Client() as client:
-        client.wait_until_heard()
-        client.publish_initial_pose(moved(scene.fixed_from_patient, *OFFSET))
-        yield client
 
 
 @pytest.fixture

@@ -13,23 +13,13 @@ import pytest
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
-from ros.harness import REPOSITORY, Scene, error_mm, make_scene, moved, write_phantom_ct
+from ros.harness import REPOSITORY, Scene, error_mm, moved
 
 from sph_reg_ros.errors import CancelledError, ErrorCode, RegistrationError
 from sph_reg_ros.ros.protocol import LoadCT, Register, RegisterView, WarmUp
 from sph_reg_ros.ros.worker_client import MAX_RESTARTS, WorkerClient
 
 pytestmark = pytest.mark.ros
-
-
-@pytest.fixture(scope='module')
-def ct_path(tmp_path_factory):
-    return write_phantom_ct(tmp_path_factory.mktemp('worker') / 'ct.nii.gz')
-
-
-@pytest.fixture(scope='module')
-def scene(ct_path) -> Scene:
-    return make_scene(ct_path)
 
 
 @pytest.fixture(scope='module')

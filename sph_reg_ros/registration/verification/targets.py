@@ -5,18 +5,14 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from sph_reg_ros.geometry import so3
-from sph_reg_ros.geometry.box import landmark_grid
+from sph_reg_ros.geometry.box import TRUNK_HALF_SIZE_MM, landmarks_within
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
-
-HALF_SIZE_MM = (120.0, 60.0, 90.0)
-"""Half sizes along LPS of the box about the CT's middle whose points are the targets."""
 
 
 def target_points(volume: AttenuationVolume) -> Float64[Tensor, '14 3']:
     """Return corners and face centres of the box, cut to the CT's own size; CT coordinates (mm)."""
     extent = (volume.corners.amax(0) - volume.corners.amin(0)).tolist()
-    x, y, z = (min(half, size / 2) for half, size in zip(HALF_SIZE_MM, extent, strict=True))
-    return landmark_grid(volume.centre.cpu(), (x, y, z))
+    return landmarks_within(volume.centre.cpu(), TRUNK_HALF_SIZE_MM, extent)
 
 
 def expected_error_mm(
