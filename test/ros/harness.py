@@ -8,7 +8,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -191,10 +191,12 @@ class NodeProcess:
     def __enter__(self) -> 'NodeProcess':
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type | None, *_: object) -> None:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+        if error is not None:
+            print(f'what the node said:\n{self.log}')
 
 
 @contextmanager
@@ -270,15 +272,31 @@ class Client:
 
     def call(self, kind: type, name: str, request: Any, timeout_s: float = 30.0) -> Any:
         if name not in self.clients:
-            self.clients[name] = self.node.create_client(
-                kind, f'{self.namespace}/registration/{name}'
-            )
-            self.spin_until(self.clients[name].service_is_ready)
-            # The server may not know yet where to send its answer.
-            self.spin(0.2)
+            self.clients[name] = self._new_client(kind, name)
+            self._wait_until_answers_arrive()
         future = self.clients[name].call_async(request)
         self.spin_until(future.done, timeout_s)
         return future.result()
+
+    def _new_client(self, kind: type, name: str) -> Any:
+        client = self.node.create_client(kind, f'{self.namespace}/registration/{name}')
+        self.spin_until(client.service_is_ready)
+        return client
+
+    def _wait_until_answers_arrive(self) -> None:
+        """Wait until the node knows where to send its answers; it drops them before.
+
+        DDS announces endpoints in the order of their creation: once this client, which is the last
+        one, is answered, all others are known. Its question can be asked again, theirs cannot.
+        """
+        probe = self._new_client(GetState, 'get_state')
+        for _ in range(20):
+            future = probe.call_async(GetState.Request())
+            with suppress(AssertionError):
+                self.spin_until(future.done, 1.0)
+                self.node.destroy_client(probe)
+                return
+        raise AssertionError('the node does not answer')
 
     def change_state(self, label: str, timeout_s: float = 60.0) -> bool:
         ids = {
