@@ -58,7 +58,7 @@ class AttenuationVolume:
         slices, rows, columns = self.mu.shape
         return slices, rows, columns
 
-    @property
+    @cached_property
     def centre(self) -> Float64[Tensor, '3']:
         """Return the middle of the voxel grid in LPS world coordinates (mm)."""
         middle = (torch.tensor(self.shape[::-1], dtype=torch.float64) - 1) / 2

@@ -14,7 +14,10 @@ from sph_reg_ros.registration.prior import PosePrior
 from sph_reg_ros.registration.request import View
 from sph_reg_ros.rendering.along_rays import without_motion_along_rays
 from sph_reg_ros.rendering.render import render, render_with_jacobian
+from sph_reg_ros.rendering.sampling import unit_directions
 from sph_reg_ros.similarity import ImageSimilarity, ResidualBlock, prepare_similarity
+from sph_reg_ros.solvers import RobustKernel
+from sph_reg_ros.solvers.robust import robust_cost
 
 RIVALS_SIMILARITY = 'local_ncc'
 """What rivals are compared by: a fitted intensity curve would let wrong poses look right where an
@@ -110,6 +113,11 @@ class Level:
         ]
         return sum(scores) / len(scores) if min(scores) > -1 else -1.0
 
+    def cost(self, first_from_ct: Float64[Tensor, '4 4']) -> float:
+        """Return the sum of squared residuals at a pose, as LMResult.cost counts it."""
+        blocks, none = self.linearise(first_from_ct), RobustKernel.NONE
+        return sum(float(robust_cost(block, none, torch.ones(()))) for block in blocks)
+
     def reweighted(self, first_from_ct: Float64[Tensor, '4 4']) -> 'Level':
         """Return the level with low weights where the X-rays show what the CT lacks.
 
@@ -129,17 +137,23 @@ class Level:
             if torch.equal(pose, first_from_ct):
                 return known
         found = [
-            self._render(view, camera_from_first @ first_from_ct)
-            for view, camera_from_first in zip(self.views, self.camera_from_first, strict=True)
+            self._render(view, rays, camera_from_first @ first_from_ct)
+            for view, rays, camera_from_first in zip(
+                self.views, self._rays, self.camera_from_first, strict=True
+            )
         ]
         self.recent.append((first_from_ct, found))
         del self.recent[:-REMEMBERED]
         return found
 
-    def _render(self, view: View, camera_from_ct: Tensor) -> Rendering:
+    @cached_property
+    def _rays(self) -> tuple[Float64[Tensor, 'H W 3'], ...]:
+        return tuple(unit_directions(view.camera.K, view.camera.size) for view in self.views)
+
+    def _render(self, view: View, rays: Tensor, camera_from_ct: Tensor) -> Rendering:
         image, jacobian = render_with_jacobian(
             self.volume, camera_from_ct, view.camera.K, view.camera.size, backend=self.backend
         )
         centre = se3.transform_points(camera_from_ct, self.volume.centre[None])[0]
-        smooth = without_motion_along_rays(jacobian.cpu(), centre, view.camera.K, TWIST_LENGTH_MM)
+        smooth = without_motion_along_rays(jacobian.cpu(), centre, rays, TWIST_LENGTH_MM)
         return image.cpu(), smooth

@@ -117,7 +117,7 @@ def _registered(
     refined = refine(levels, starts, config, clock.reporter(observer))
     clock.lap('refine')
     best = refined.best
-    evidence = Evidence.of_result(levels, best, _expected(request), config)
+    evidence = Evidence.of_result(levels, refined, _expected(request), config)
     verification = verify(evidence) if verified else NOT_VERIFIED
     clock.lap('verify')
     return RegistrationResult(

@@ -29,12 +29,14 @@ class Refined:
 
     Attributes:
         best: the solver's result at the last level.
+        level: that level, weighted as the result was found.
         similarity: mean of the views there, every pixel counted alike.
         iterations: steps of all poses at all levels.
         runner_up: the second best optimum; None if only one was found.
     """
 
     best: LMResult
+    level: Level
     similarity: float
     iterations: int
     runner_up: RunnerUp | None
@@ -74,9 +76,10 @@ def refine(
         if len(poses) == 1:
             if index > 0 or last:
                 promise = FINE_PROMISE if last else COARSE_PROMISE
-                best = solve(level.reweighted(poses[0]), poses[0], promise)
+                weighted = level.reweighted(poses[0])
+                best = solve(weighted, poses[0], promise)
                 poses = [best.pose]
-    return Refined(best, levels[-1].score(best.pose), solve.steps, runner_up)
+    return Refined(best, weighted, levels[-1].score(best.pose), solve.steps, runner_up)
 
 
 def _distinct_optima(results: list[LMResult], volume: AttenuationVolume) -> list[LMResult]:

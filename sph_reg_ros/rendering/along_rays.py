@@ -4,13 +4,11 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from sph_reg_ros.rendering.sampling import unit_directions
-
 
 def without_motion_along_rays(
     jacobian: Float[Tensor, 'H W 6'],
     centre: Float64[Tensor, '3'],
-    K: Float64[Tensor, '3 3'],
+    directions: Float64[Tensor, 'H W 3'],
     twist_length_mm: float,
 ) -> Float[Tensor, 'H W 6']:
     """Return the Jacobian as it is for an exact integral: a shift along a ray leaves it the same.
@@ -23,11 +21,10 @@ def without_motion_along_rays(
     Args:
         jacobian: d/d(omega, v / twist_length_mm) of a twist about the centre, camera axes.
         centre: what twists turn about, camera mm.
-        K: intrinsics in pixels.
+        directions: of the pixels' rays, unit vectors in camera axes.
         twist_length_mm: one unit of translation.
     """
-    height, width = jacobian.shape[:2]
-    c = unit_directions(K, (height, width)).to(jacobian)
+    c = directions.to(jacobian)
     lever = torch.linalg.cross(centre.to(c).expand_as(c) / twist_length_mm, c)
     along = (jacobian[..., 3:] * c).sum(-1, keepdim=True)
     cleaned = jacobian.clone()

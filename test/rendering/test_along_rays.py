@@ -8,8 +8,10 @@ from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
 from sph_reg_ros.rendering.along_rays import without_motion_along_rays
 from sph_reg_ros.rendering.render import render_with_jacobian
+from sph_reg_ros.rendering.sampling import unit_directions
 
 CAMERA = Camera.from_geometry(1000.0, (4.0, 5.0), (33, 26), principal_point=(10.0, 18.0))
+RAYS = unit_directions(CAMERA.K, CAMERA.size)
 
 
 def relative_rms(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -23,7 +25,7 @@ def jacobians(step_mm: float | None) -> tuple[torch.Tensor, torch.Tensor]:
         volume, pose, CAMERA.K, CAMERA.size, backend='torch', step_mm=step_mm
     )
     centre = se3.transform_points(pose, volume.centre[None])[0]
-    return jacobian, without_motion_along_rays(jacobian, centre, CAMERA.K, TWIST_LENGTH_MM)
+    return jacobian, without_motion_along_rays(jacobian, centre, RAYS, TWIST_LENGTH_MM)
 
 
 def test_a_fine_quadrature_has_nothing_to_take_away():

@@ -14,6 +14,7 @@ from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.registration.result import Check, Verdict
 from sph_reg_ros.registration.verification.evidence import Evidence
 from sph_reg_ros.registration.verification.limits import MAX_RIVAL_GAIN
+from sph_reg_ros.solvers import LMResult
 
 SHIFTS_MM = (-32.0, 32.0)
 """Along the patient's axis; vertebrae lie 25 to 40 mm apart, the solver finds the rest."""
@@ -39,8 +40,7 @@ def best_rival(evidence: Evidence) -> Rival | None:
     """Return the best pose elsewhere that decoys lead to, None if all lead out of view or back."""
     level = evidence.coarse
     start = _scouted(evidence)
-    here = evidence.sought(level, evidence.pose, PROMISE, STEPS)
-    if start is None or here is None:
+    if start is None:
         return None
     there = evidence.sought(level, start, PROMISE, STEPS)
     if there is None:
@@ -48,7 +48,17 @@ def best_rival(evidence: Evidence) -> Rival | None:
     distance = float(mean_distance_mm(there.pose, evidence.pose, evidence.targets))
     if distance < DISTINCT_MM:
         return None
-    return Rival((here.cost - there.cost) / (2 * len(level.views)), distance)
+    return Rival(_gain(evidence, there), distance)
+
+
+def _gain(evidence: Evidence, there: LMResult) -> float:
+    level = evidence.coarse
+    gain = level.cost(evidence.pose) - there.cost
+    if gain > MAX_RIVAL_GAIN:
+        # The pose was found by another similarity, at another level: it may settle, too.
+        here = evidence.sought(level, evidence.pose, PROMISE, STEPS)
+        gain = gain if here is None else here.cost - there.cost
+    return gain / (2 * len(level.views))
 
 
 def _scouted(evidence: Evidence) -> Float64[Tensor, '4 4'] | None:

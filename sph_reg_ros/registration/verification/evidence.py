@@ -12,6 +12,7 @@ from sph_reg_ros.errors import SolverError
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.covariance import pose_covariance
 from sph_reg_ros.registration.level import RIVALS_SIMILARITY, Level
+from sph_reg_ros.registration.refine import Refined
 from sph_reg_ros.registration.solve import Solver
 from sph_reg_ros.registration.verification.targets import target_points
 from sph_reg_ros.similarity import ResidualBlock
@@ -30,6 +31,7 @@ class Evidence:
 
     Attributes:
         levels: the pyramid of the registration, coarse to fine.
+        finest: the last one, weighted as the pose was found.
         pose: of the first camera (mm), to be judged.
         initial: pose that the registration started from, None if networks gave it.
         termination: why the solver stopped.
@@ -39,6 +41,7 @@ class Evidence:
     """
 
     levels: Sequence[Level]
+    finest: Level
     pose: Float64[Tensor, '4 4']
     initial: Float64[Tensor, '4 4'] | None
     termination: TerminationReason
@@ -50,13 +53,15 @@ class Evidence:
     def of_result(
         cls,
         levels: Sequence[Level],
-        result: LMResult,
+        refined: Refined,
         initial: Float64[Tensor, '4 4'] | None,
         config: RegistrationConfig,
     ) -> 'Evidence':
         """Take over where the solver ended at the last level."""
+        result = refined.best
         return cls(
             levels,
+            refined.level,
             result.pose,
             initial,
             result.termination,
@@ -74,14 +79,10 @@ class Evidence:
         config: RegistrationConfig,
     ) -> 'Evidence':
         """Judge any pose as if the solver had converged there; raises SolverError NO_OVERLAP."""
-        blocks = levels[-1].reweighted(pose).linearise(pose)
-        information = normal_equations(blocks)[0]
-        return cls(levels, pose, initial, TerminationReason.CONVERGED, blocks, information, config)
-
-    @property
-    def finest(self) -> Level:
-        """Return the level at which the pose was found."""
-        return self.levels[-1]
+        finest = levels[-1].reweighted(pose)
+        blocks = finest.linearise(pose)
+        information, reason = normal_equations(blocks)[0], TerminationReason.CONVERGED
+        return cls(levels, finest, pose, initial, reason, blocks, information, config)
 
     @cached_property
     def coarse(self) -> Level:

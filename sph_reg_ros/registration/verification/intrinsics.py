@@ -43,7 +43,7 @@ def check_focal_length(evidence: Evidence) -> Check:
 
 def wanted_change(evidence: Evidence, number: int) -> tuple[float, float]:
     """Return the relative change of a view's focal length that it wants, and its deviation."""
-    level = evidence.finest.reweighted(evidence.pose)
+    level = evidence.finest
     image, jacobian = level.renderings(evidence.pose)[number]
     camera = level.views[number].camera
     pose = level.camera_from_first[number] @ evidence.pose
