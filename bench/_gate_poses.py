@@ -15,15 +15,18 @@ from sph_reg_ros.evaluation.viewpoints import BENCH_GEOMETRY
 from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.registration.config import RegistrationConfig
+from sph_reg_ros.registration.networks import Networks
 
 RIGHT = ('found', 'typical')
-WRONG = ('offset', 'depth', 'level', 'flip', 'other_ct', 'mirrored_ct', 'focal_length')
+WRONG = ('offset', 'depth', 'level', 'flip', 'other_ct', 'mirrored_ct', 'focal_length', 'misled')
 BEYOND = ('small_focal_error', 'principal_point')
 """Errors of the camera that one image cannot tell; counted apart."""
 SMALLEST_MM, LARGEST_MM = 3.0, 50.0
 TYPICAL = torch.tensor([1e-3] * 3 + [0.1, 0.1, 0.4], dtype=torch.float64)
 """Standard deviations of what a registration is off by: rad, mm across and along the beam."""
 VERTEBRA_MM = (22.0, 40.0)
+MISLED = torch.tensor([0.3] * 3 + [30.0, 30.0, 60.0], dtype=torch.float64)
+"""Standard deviations of a wrong initial pose: rad, mm across and along the beam."""
 FOCAL_ERRORS = (0.08, 0.4)
 SMALL_FOCAL_ERRORS = (0.005, 0.08)
 BEYOND_FOCAL = ('small_focal_error', SMALL_FOCAL_ERRORS)
@@ -55,12 +58,14 @@ class Forger:
         bench_ct: the CT.
         other: another patient's CT.
         mirrored: the CT, left and right exchanged.
+        networks: for the CT, None if there are none.
         config: of the registration.
     """
 
     bench_ct: BenchCT
     other: AttenuationVolume
     mirrored: AttenuationVolume
+    networks: Networks | None
     config: RegistrationConfig
 
     def wrong(self, case: Case, generator: np.random.Generator) -> Iterator[Forced]:
@@ -70,6 +75,18 @@ class Forger:
         yield from self._decoys(scene, generator)
         yield from self._wrong_volumes(case, generator)
         yield from self._wrong_cameras(case, generator)
+
+    def misleading_start(self, scene: Scene, generator: np.random.Generator) -> Tensor:
+        """Return a wrong initial pose: anywhere around, a vertebra along, or turned round."""
+        around = scene.moved(torch.from_numpy(generator.normal(size=6)) * MISLED)
+        level, turn = self._decoy_twists(scene, generator)
+        near = torch.from_numpy(generator.normal(size=6)) * TYPICAL
+        choices = (
+            around,
+            scene.moved(near, scene.moved(level)),
+            scene.moved(near, scene.moved(turn)),
+        )
+        return choices[int(generator.integers(3))]
 
     def scene(self, case: Case) -> Scene:
         """Return what a right pose is judged with."""
@@ -99,15 +116,17 @@ class Forger:
         return scene.moved(twist * (1 + 1e-6))
 
     def _decoys(self, scene: Scene, generator: np.random.Generator) -> Iterator[Forced]:
+        for kind, twist in zip(
+            ('level', 'flip'), self._decoy_twists(scene, generator), strict=True
+        ):
+            yield from _raw_and_settled(kind, scene, scene.moved(twist))
+
+    def _decoy_twists(self, scene: Scene, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Return a shift by one vertebra and half a turn."""
         axes, nothing = scene.truth[:3, :3], torch.zeros(3, dtype=torch.float64)
         shift = generator.choice([-1.0, 1.0]) * generator.uniform(*VERTEBRA_MM)
         turn = math.pi * axes[:, int(generator.integers(3))]
-        starts = {
-            'level': scene.moved(torch.cat([nothing, shift * axes[:, 2]])),
-            'flip': scene.moved(torch.cat([turn, nothing])),
-        }
-        for kind, start in starts.items():
-            yield from _raw_and_settled(kind, scene, start)
+        return torch.cat([nothing, shift * axes[:, 2]]), torch.cat([turn, nothing])
 
     def _wrong_volumes(self, case: Case, generator: np.random.Generator) -> Iterator[Forced]:
         for kind, wrong in (('other_ct', self.other), ('mirrored_ct', self.mirrored)):

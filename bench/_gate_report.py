@@ -142,7 +142,7 @@ def _print_split(split: Split) -> None:
 
 
 def _print_costs(trials: Sequence[GateTrial]) -> None:
-    found = [trial for trial in trials if math.isfinite(trial.registration_s)]
+    found = [trial for trial in trials if trial.kind == 'found']
     if found:
         gate, whole = (np.median([f(t) for t in found]) for f in (_seconds, _registration))
         print(f'\nmedian time: gate {gate:.2f} s, registration with it {whole:.2f} s')

@@ -3,7 +3,7 @@
 import time
 import zlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 from sph_reg_ros.errors import RegistrationError
 from sph_reg_ros.evaluation.cases import Case
 from sph_reg_ros.registration.pipeline import register
+from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import Verdict, Verification
 from sph_reg_ros.registration.verification.evidence import Evidence
 from sph_reg_ros.registration.verification.verify import verify
@@ -90,23 +91,45 @@ def trials_of(
         return
     for forced in forger.wrong(case, generator):
         yield _forced(forger, case, condition, forced)
+    yield from _misled(forger, case, condition, generator)
 
 
 def _right(
     forger: Forger, case: Case, condition: str, generator: np.random.Generator
 ) -> Iterator[GateTrial]:
     scene = forger.scene(case)
-    began = time.perf_counter()
-    try:
-        result = register(scene.request)
-    except RegistrationError:
-        return
-    took, checks_s = time.perf_counter() - began, result.timings_s['verify']
-    error_mm = forger.error_mm(scene, result.camera_from_ct[0])
-    found = _trial(forger, case, condition, 'found', True, error_mm, result.verification, checks_s)
-    yield GateTrial(**{**vars(found), 'registration_s': took})
+    yield from _registered(forger, case, condition, 'found', scene.request)
     twist = torch.from_numpy(generator.normal(size=6)) * TYPICAL
     yield _forced(forger, case, condition, Forced('typical', scene, scene.moved(twist), False))
+
+
+def _misled(
+    forger: Forger, case: Case, condition: str, generator: np.random.Generator
+) -> Iterator[GateTrial]:
+    scene = forger.scene(case)
+    request = replace(
+        scene.request,
+        initial_camera_from_ct=forger.misleading_start(scene, generator),
+        networks=forger.networks,
+        config=replace(forger.config, method='spherical'),
+    )
+    yield from _registered(forger, case, condition, 'misled', request)
+
+
+def _registered(
+    forger: Forger, case: Case, condition: str, kind: str, request: RegistrationRequest
+) -> Iterator[GateTrial]:
+    """Yield what the registration finds; nothing if it refuses."""
+    began = time.perf_counter()
+    try:
+        result = register(request)
+    except RegistrationError:
+        return
+    took = time.perf_counter() - began
+    checks_s = sum(t for name, t in result.timings_s.items() if name.endswith('verify'))
+    error_mm = forger.error_mm(forger.scene(case), result.camera_from_ct[0])
+    trial = _trial(forger, case, condition, kind, True, error_mm, result.verification, checks_s)
+    yield replace(trial, registration_s=took)
 
 
 def _forced(forger: Forger, case: Case, condition: str, forced: Forced) -> GateTrial:

@@ -2,9 +2,10 @@
 
 Wrong poses are forced as the solver's output: 3 to 50 mm beside the truth, slips in depth, half
 turns, one vertebra up or down, another patient's CT, the mirrored CT, a wrong focal length; as they
-are, and settled at the nearest optimum, where they look best. Right ones are what the registration
-finds, and the truth with a typical error. X-rays are clean or disturbed (noise, collimation,
-instruments, low contrast by scatter and hardening), as in register.py.
+are, and settled at the nearest optimum, where they look best. Misled is what the registration, by
+networks where there are any, makes of a wrong initial pose; it may be right. Right ones are what
+it finds from a good initial pose, and the truth with a typical error. X-rays are clean or disturbed
+(noise, collimation, instruments, low contrast by scatter and hardening), as in register.py.
 
 A pose is correct below 2 mm of mean target registration error and wrong from 3 mm on; depth counts
 like the other directions. With another patient's CT or a mirrored one every pose is wrong.
@@ -31,6 +32,8 @@ from sph_reg_ros.evaluation.path_cache import PathCache, default_cache_folder
 from sph_reg_ros.evaluation.protocols import NEAR
 from sph_reg_ros.files import write_together
 from sph_reg_ros.imaging.sample import sample_ct_path
+from sph_reg_ros.networks.shipped import weights_folders
+from sph_reg_ros.registration.networks import find_networks
 
 OTHER = {'chest': 'lumbar', 'pelvis': 'lumbar', 'lumbar': 'pelvis'}
 CLEAN_EVERY = 3
@@ -79,8 +82,9 @@ def _loaded(name: str) -> BenchCT:
 
 
 def _forger(name: str, loaded: dict[str, BenchCT]) -> Forger:
-    volume = loaded[name].volume
-    return Forger(loaded[name], loaded[OTHER[name]].volume, mirrored(volume), search_config(NEAR))
+    own, config = loaded[name], search_config(NEAR)
+    networks = find_networks(own.ct.content_hash, weights_folders())
+    return Forger(own, loaded[OTHER[name]].volume, mirrored(own.volume), networks, config)
 
 
 def _known(file: Path | None) -> list[GateTrial]:
