@@ -108,10 +108,10 @@ class BagError(RegistrationError):
 
 
 class CancelledError(RegistrationError):
-    """The caller asked to stop."""
+    """The caller asked to stop: CANCELLED, or TIMEOUT if what there is may still be of use."""
 
     def __init__(self, code: ErrorCode = ErrorCode.CANCELLED, message: str = 'cancelled') -> None:
-        """Default to the only code this error has."""
+        """Take what every error has."""
         super().__init__(code, message)
 
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from sph_reg_ros.errors import ErrorCode, PoseError, SolverError
+from sph_reg_ros.errors import CancelledError, ErrorCode, PoseError, SolverError
 from sph_reg_ros.registration.learned import refined_by_networks, regressed, spherical_level
 from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.refine import refine
@@ -27,6 +27,7 @@ Begun = tuple[float, list[Level], Float64[Tensor, 'n 4 4']]
 DEPTH_WARNING = 'one view only: depth along the beam is far less certain than the other directions'
 WITHOUT = 'method image instead of spherical: '
 NETWORKS_ASTRAY = 'networks led to a pose that failed the checks; a search found this one'
+OUT_OF_TIME = 'the time was over before a search around the initial pose could find a better one'
 SEARCHED_IN_VAIN = 'a search around the initial pose found no better one that passes the checks'
 
 
@@ -42,7 +43,7 @@ def register(
     Args:
         request: CT, X-rays, initial pose, settings.
         observer: called after every solver step and all through the search; raise CancelledError
-            in it to stop.
+            in it to stop. With the code TIMEOUT, a pose that networks led to is returned even so.
         verified: False leaves the pose UNVERIFIED and saves the time of the checks, and of the
             search after networks.
 
@@ -92,6 +93,11 @@ def _searched_instead(
         found = _registered(request, 'image', clock, observer, verified=True)
     except SolverError:
         found = None
+    except CancelledError as error:
+        if error.code != ErrorCode.TIMEOUT:
+            raise
+        clock.lap('broken off')
+        return replace(_warned(doubted, OUT_OF_TIME), timings_s=dict(clock.laps))
     if (
         found is None
         or found.verdict != Verdict.VERIFIED

@@ -68,7 +68,13 @@ class Register:
 
 @dataclass(frozen=True)
 class Cancel:
-    """Stop the running request as soon as possible."""
+    """Stop the running request as soon as possible.
+
+    Attributes:
+        code: CANCELLED, or TIMEOUT if a result that is already there is welcome.
+    """
+
+    code: ErrorCode
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ class Server:
         """Serve on a connected socket."""
         self._connection = connection
         self._requests: SimpleQueue[Request] = SimpleQueue()
-        self._cancelled = threading.Event()
+        self._cancelled: ErrorCode | None = None
         self._sending = threading.Lock()
 
     def listen(self) -> None:
@@ -36,11 +36,11 @@ class Server:
             while True:
                 message = self._connection.recv()
                 if isinstance(message, Cancel):
-                    self._cancelled.set()
+                    self._cancelled = message.code
                 elif isinstance(message, Ping):
                     self._send(Pong(message.number))
                 else:
-                    self._cancelled.clear()
+                    self._cancelled = None
                     self._requests.put(message)
         except (EOFError, OSError):
             os._exit(0)
@@ -67,8 +67,9 @@ class Server:
             return Failure('SolverError', ErrorCode.NUMERICAL, message)
 
     def _report(self, progress: ProgressReport) -> None:
-        if self._cancelled.is_set():
-            raise CancelledError
+        code = self._cancelled
+        if code is not None:
+            raise CancelledError(code)
         self._send(progress)
 
     def _send(self, message: Reply | Failure | ProgressReport | Pong) -> None:

@@ -147,7 +147,7 @@ class WorkerProcess:
             late = time.monotonic() > deadline
             if ended is None and (late or patience.cancelled()):
                 ended = _too_late() if late else CancelledError()
-                self._connection.send(Cancel())
+                self._connection.send(Cancel(ended.code))
                 deadline = time.monotonic() + CANCEL_GRACE_S
             elif ended is not None and late:
                 # It hangs: the next call finds it dead and starts another.
@@ -175,10 +175,11 @@ def _limit_sending(connection: Connection) -> None:
 
 
 def _reply(message: Reply | Failure, ended: RegistrationError | None) -> Reply:
-    if ended is not None:
-        raise ended
     if isinstance(message, Failure):
-        raise error_from(message)
+        raise ended or error_from(message)
+    # Nobody wants what was cancelled; what is late may be what was found before a second try.
+    if isinstance(ended, CancelledError):
+        raise ended
     return message
 
 

@@ -15,7 +15,7 @@ from phantoms import pose_in_front, smooth_phantom
 from registration_scenes import CAMERA, CONFIG, assert_close, moved, xray
 from training_jobs import small_ct
 
-from sph_reg_ros.errors import ErrorCode, PoseError, SolverError, WeightsError
+from sph_reg_ros.errors import CancelledError, ErrorCode, PoseError, SolverError, WeightsError
 from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.networks import weights
 from sph_reg_ros.networks.encoder import SphericalEncoder
@@ -132,6 +132,24 @@ def test_a_search_that_ends_where_it_looks_worse_does_not_replace_a_doubted_pose
         assert result.method == method
         assert (result.verdict is Verdict.VERIFIED) == (method == 'image')
     assert result.warnings[-1] == pipeline.SEARCHED_IN_VAIN
+
+
+@pytest.mark.parametrize('code', [ErrorCode.TIMEOUT, ErrorCode.CANCELLED])
+def test_what_networks_found_survives_a_search_that_runs_out_of_time_but_not_one_cancelled(code):
+    lost = networks(moved(VOLUME, TRUTH, seed=11, degrees=150.0))
+    asked = request(lost, moved(VOLUME, TRUTH, seed=1, degrees=60.0), starts=8)
+
+    def stop_in_the_search(progress):
+        if progress.stage == 'search':
+            raise CancelledError(code)
+
+    if code == ErrorCode.CANCELLED:
+        with pytest.raises(CancelledError):
+            register(asked, stop_in_the_search)
+        return
+    result = register(asked, stop_in_the_search)
+    assert (result.method, result.warnings[-1]) == ('spherical', pipeline.OUT_OF_TIME)
+    assert result.verdict is not Verdict.VERIFIED and 'again: broken off' in result.timings_s
 
 
 def test_an_initial_pose_that_sees_nothing_does_not_hide_what_networks_find():

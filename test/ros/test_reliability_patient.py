@@ -146,6 +146,16 @@ def hang_while_registering(client, scene, node) -> int:
     return client.publish_xray(scene)
 
 
+def test_while_a_newer_xray_is_registered_the_patient_before_is_held_back(shown, scene, node):
+    stamp = hang_while_registering(shown, scene, node)
+    shown.status(RegistrationStatus.REGISTERING)
+    assert_withdrawn(shown)
+    os.kill(worker_pid(node), signal.SIGCONT)
+    assert shown.result_of(stamp).verdict == RegistrationResult.VERIFIED
+    shown.lookup(FIXED, 'patient', stamp)
+    shown.spin_until(lambda: newest_stamp(shown) > stamp)
+
+
 def test_deactivating_withdraws_the_patient(shown):
     assert shown.change_state('deactivate')
     shown.status(RegistrationStatus.INACTIVE)
