@@ -45,6 +45,7 @@ def send(client: Client, goal: Register.Goal, feedback: Callable | None = None) 
             client.node, Register, f'{client.namespace}/registration/register'
         )
         client.spin_until(client.action.server_is_ready)
+        client.wait_until_answers_arrive()
     future = client.action.send_goal_async(goal, feedback_callback=feedback)
     client.spin_until(future.done)
     return future.result()

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -141,6 +141,7 @@ class NodeProcess:
         *,
         params_file: Path | None = None,
         namespace: str = '/',
+        environment: Mapping[str, str] | None = None,
         **parameters: Any,
     ):
         arguments = ['--ros-args', '-r', f'__ns:={namespace}']
@@ -150,7 +151,7 @@ class NodeProcess:
             text = str(value).lower() if isinstance(value, bool) else str(value)
             arguments += ['-p', f'{name.replace("__", ".")}:={text}']
         self.log_path = log_path
-        environment = os.environ | {
+        own = {
             'ROS_DOMAIN_ID': str(DOMAIN),
             'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
             'ROS_LOG_DIR': str(log_path.parent),
@@ -162,7 +163,7 @@ class NodeProcess:
                 [sys.executable, '-m', 'sph_reg_ros.ros.node', *arguments],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=environment,
+                env=os.environ | own | dict(environment or {}),
                 cwd=log_path.parent,
             )
 
@@ -273,7 +274,7 @@ class Client:
     def call(self, kind: type, name: str, request: Any, timeout_s: float = 30.0) -> Any:
         if name not in self.clients:
             self.clients[name] = self._new_client(kind, name)
-            self._wait_until_answers_arrive()
+            self.wait_until_answers_arrive()
         future = self.clients[name].call_async(request)
         self.spin_until(future.done, timeout_s)
         return future.result()
@@ -283,7 +284,7 @@ class Client:
         self.spin_until(client.service_is_ready)
         return client
 
-    def _wait_until_answers_arrive(self) -> None:
+    def wait_until_answers_arrive(self) -> None:
         """Wait until the node knows where to send its answers; it drops them before.
 
         DDS announces endpoints in the order of their creation: once this client, which is the last

@@ -11,7 +11,7 @@ pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
-from reliability import record, repetitions
+from reliability import RECORD, record, repetitions
 from ros.actions import verified
 from ros.harness import (
     FIXED,
@@ -30,12 +30,14 @@ from sph_reg_ros.ros.tf_buffer import LookupFailedError
 pytestmark = pytest.mark.ros
 SECOND = 1_000_000_000
 VALID_S = 0.6
+SILENCE_S = 1.5 if RECORD else 5.0
+"""The default where nothing else runs; other work must not fail a test."""
 
 
 @pytest.fixture(scope='module')
 def node(ct_path, tmp_path_factory):
     log = tmp_path_factory.mktemp('log') / 'node.log'
-    settings = {'ct__path': ct_path, 'autostart': True, 'worker__silence': 5.0}
+    settings = {'ct__path': ct_path, 'autostart': True, 'worker__silence': SILENCE_S}
     with sound_node(log, **settings) as process:
         yield process
 
@@ -131,13 +133,16 @@ def first_error(statuses) -> RegistrationStatus | None:
 
 
 def test_a_worker_that_hangs_in_a_registration_is_replaced(shown, scene, node):
+    start = time.monotonic()
     stamp = hang_while_registering(shown, scene, node)
     result = shown.result_of(stamp)
+    detected_s = time.monotonic() - start
     assert result.error.code == ErrorCode.WORKER_DIED, result.error_message
     assert 'no sign of life' in result.error_message
     shown.spin_until(lambda: shown.received['status'][-1].state == RegistrationStatus.READY, 60)
     assert_withdrawn(shown)
     verified(shown, scene)
+    record('P24', f'worker stopped in a registration: noticed in {detected_s:.2f} s (limit 2 s)')
 
 
 def hang_while_registering(client, scene, node) -> int:
