@@ -1,5 +1,6 @@
 """A phantom CT, its X-rays, the real node in its own process, and a client that talks to it."""
 
+import fcntl
 import os
 import random
 import signal
@@ -185,19 +186,41 @@ class NodeProcess:
         try:
             self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            self.kill()
             raise AssertionError(f'the node did not end:\n{self.log}') from None
         return self.process.returncode, time.monotonic() - start
+
+    def kill(self) -> None:
+        """End it at once, and remove the shared memory that it leaves behind."""
+        self.process.kill()
+        self.process.wait()
+        remove_orphaned_memory()
 
     def __enter__(self) -> 'NodeProcess':
         return self
 
     def __exit__(self, error: type | None, *_: object) -> None:
         if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+            self.process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(10.0)
+        if self.process.poll() is None:
+            self.kill()
         if error is not None:
             print(f'what the node said:\n{self.log}')
+
+
+def remove_orphaned_memory() -> int:
+    """Remove segments whose process is gone: Fast DDS locks a file beside each while it lives."""
+    removed = 0
+    for lock in Path('/dev/shm').glob('fastrtps_*_el'):
+        # Somebody else's, or one that was removed by others meanwhile.
+        with suppress(OSError), lock.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock.with_name(lock.name.removesuffix('_el')).unlink(missing_ok=True)
+            lock.unlink(missing_ok=True)
+            removed += 1
+    return removed
 
 
 @contextmanager

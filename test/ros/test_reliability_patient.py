@@ -189,8 +189,7 @@ def kill_and_restart(folder: Path, ct_path: Path, scene) -> None:
         first.wait_for_log('activate: done', 120)
         verified(client, scene)
         client.status(RegistrationStatus.VERIFIED)
-        first.process.kill()
-        first.process.wait()
+        first.kill()
     with Client(namespace='/other') as client, NodeProcess(folder / 'again', **settings) as again:
         again.wait_for_log('activate: done', 120)
         client.status(RegistrationStatus.READY)
