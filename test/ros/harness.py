@@ -210,17 +210,14 @@ class NodeProcess:
             print(f'what the node said:\n{self.log}')
 
 
-def remove_orphaned_memory() -> int:
+def remove_orphaned_memory() -> None:
     """Remove segments whose process is gone: Fast DDS locks a file beside each while it lives."""
-    removed = 0
     for lock in Path('/dev/shm').glob('fastrtps_*_el'):
         # Somebody else's, or one that was removed by others meanwhile.
         with suppress(OSError), lock.open() as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             lock.with_name(lock.name.removesuffix('_el')).unlink(missing_ok=True)
             lock.unlink(missing_ok=True)
-            removed += 1
-    return removed
 
 
 @contextmanager

@@ -148,6 +148,18 @@ def test_with_networks_an_xray_is_registered_without_initial_pose(tmp_path, ct_p
         assert error_mm(patient, scene.fixed_from_patient, scene) < 1.0
 
 
+def test_a_node_that_stops_leaves_no_shared_memory(tmp_path):
+    with NodeProcess(tmp_path / 'log') as node:
+        node.wait_for_log(READY)
+        maps = Path(f'/proc/{node.process.pid}/maps').read_text().splitlines()
+        # Ports are shared with whoever else is there, and go with the last of them.
+        segments = {Path(line.split()[-1]) for line in maps if '/dev/shm/fastrtps_' in line}
+        segments = {path for path in segments if '_port' not in path.name}
+        assert_clean_stop(node, signal.SIGINT)
+    assert not [path for path in segments if path.exists()]
+    record('P20', f'{len(segments)} segments of shared memory, none left after the end')
+
+
 def test_without_a_ct_the_node_stays_inactive_until_one_is_loaded(tmp_path, ct_path):
     scene = make_scene(ct_path)
     with (
