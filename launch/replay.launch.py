@@ -5,6 +5,7 @@ from pathlib import Path
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
 from launch.actions import IncludeLaunchDescription, OpaqueFunction, Shutdown
+from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -16,6 +17,7 @@ ARGUMENTS = {
     'bag': ('', 'rosbag2 folder, sqlite3 or MCAP'),
     'ct': ('', 'DICOM folder, NIfTI, NRRD or MetaImage'),
     'params_file': (str(SHARE / 'config/registration.yaml'), 'parameters of the registration node'),
+    'topics': ('', 'where the bag has other names: image:=/TOPIC camera_info:=/TOPIC'),
     'truth': ('', 'topic of true poses in the bag, or TUM file; empty: none'),
     'output': ('replay', 'folder for poses, metrics and report'),
     'limit': ('', 'figure of metrics.json and its limit, such as mtre_mm.median<=1.5'),
@@ -48,15 +50,29 @@ def nodes(context: LaunchContext) -> list[IncludeLaunchDescription | Node]:
     for name in ('truth', 'limit'):
         if given[name]:
             words += [f'--{name}', given[name]]
+    for topic in given['topics'].split():
+        words += ['--topic', topic]
     player = Node(
         package='sph_reg_ros',
         executable='bag_player',
         name='bag_player',
         arguments=words,
         output='screen',
-        on_exit=Shutdown(reason='the bag is over'),
+        on_exit=end,
     )
     return [registration, player]
+
+
+def end(event: ProcessExited, context: LaunchContext) -> list[Shutdown]:
+    """Shut everything down, as the player has ended.
+
+    Raises:
+        RuntimeError: it failed, or missed a limit; only an error makes the exit code of
+            `ros2 launch` 1.
+    """
+    if event.returncode:
+        raise RuntimeError(f'the replay failed: exit code {event.returncode} of bag_player')
+    return [Shutdown(reason='the bag is over')]
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -6,7 +6,6 @@ from sph_reg_ros.errors import CTError, ErrorCode
 from sph_reg_ros.imaging.dicom_files import SeriesInfo, is_dicom, scan_folder, series_info
 from sph_reg_ros.imaging.dicom_series import load_dicom_folder
 from sph_reg_ros.imaging.volume import CT
-from sph_reg_ros.imaging.volume_file import load_volume_file, volume_suffix
 
 __all__ = ['CT', 'SeriesInfo', 'list_series', 'load_ct']
 
@@ -26,6 +25,9 @@ def load_ct(path: Path, *, series_uid: str | None = None) -> CT:
     try:
         if path.is_dir():
             return load_dicom_folder(path, series_uid or None)
+        # For these only: its SimpleITK takes as long to import as many a series to read.
+        from sph_reg_ros.imaging.volume_file import load_volume_file, volume_suffix
+
         suffix = volume_suffix(path)
         if suffix is None:
             raise _no_volume_file(path)

@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from sph_reg_ros.errors import CTError, ErrorCode
+from sph_reg_ros.imaging.dicom_stream import DicomStream
 
 HEADER_TAGS = (
     'SOPClassUID', 'Modality', 'PatientID', 'SeriesInstanceUID', 'SeriesDescription',
@@ -127,7 +128,10 @@ def read_header(path: Path) -> Dataset | None:
     """Return HEADER_TAGS of a DICOM file, None if it cannot be parsed."""
     with quiet_pydicom():
         try:
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(HEADER_TAGS))
+            with DicomStream(path) as file:
+                header = pydicom.dcmread(
+                    file, stop_before_pixels=True, specific_tags=list(HEADER_TAGS)
+                )
             # Values are parsed on first access, and a damaged one fails only then.
             for tag in HEADER_TAGS:
                 header.get(tag)

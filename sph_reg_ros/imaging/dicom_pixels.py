@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-import SimpleITK
 from jaxtyping import Float32
 from pydicom.dataset import Dataset
 from pydicom.pixels import get_decoder
 
 from sph_reg_ros.imaging.dicom_files import quiet_pydicom
+from sph_reg_ros.imaging.dicom_stream import DicomStream
 from sph_reg_ros.imaging.hounsfield import AIR_HU
 
 
@@ -22,7 +22,8 @@ def read_hounsfield(path: Path) -> Float32[np.ndarray, 'J I']:
         Exception: of nearly any type, if the file is damaged, truncated or lacks the rescale.
     """
     with quiet_pydicom():
-        dataset = pydicom.dcmread(path)
+        with DicomStream(path) as file:
+            dataset = pydicom.dcmread(file)
         slope, intercept = float(dataset.RescaleSlope), float(dataset.RescaleIntercept)
         if slope == 0 or not np.isfinite([slope, intercept]).all():
             raise ValueError('rescale slope and intercept are no line')
@@ -41,6 +42,8 @@ def read_hounsfield(path: Path) -> Float32[np.ndarray, 'J I']:
 
 def _decoded_by_simpleitk(path: Path) -> Float32[np.ndarray, 'J I']:
     """Return HU of a slice in a compression that only SimpleITK's GDCM reads."""
+    import SimpleITK  # takes as long as a small series does
+
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO('GDCMImageIO')
     reader.SetFileName(str(path))

@@ -16,6 +16,7 @@ from sph_reg_ros.imaging.dicom_camera import Projection, read_projection
 from sph_reg_ros.imaging.dicom_files import quiet_pydicom
 from sph_reg_ros.imaging.dicom_intensity import read_intensity
 from sph_reg_ros.imaging.dicom_shutter import declared_mask
+from sph_reg_ros.imaging.dicom_stream import DicomStream
 from sph_reg_ros.imaging.dicom_tags import read_number, read_word, tag_label
 from sph_reg_ros.imaging.identity import hashed_identifier
 from sph_reg_ros.imaging.xray_image import XRay
@@ -77,7 +78,8 @@ def _xray(dataset: Dataset, path: Path, frame: int, camera: Camera | None, geome
 
 def _read_file(path: Path) -> Dataset:
     try:
-        return pydicom.dcmread(path, force=True)
+        with DicomStream(path) as file:
+            return pydicom.dcmread(file, force=True)
     except OSError as error:
         reason = error.strerror or type(error).__name__
     except Exception as error:

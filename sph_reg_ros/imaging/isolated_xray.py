@@ -8,9 +8,9 @@ import torch
 from sph_reg_ros.errors import ErrorCode, ImageError
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.child_process import GIBIBYTE, ChildError, Limits, Report, run_child
-from sph_reg_ros.imaging.dicom_files import is_dicom
 from sph_reg_ros.imaging.intensity import IntensityModel
 from sph_reg_ros.imaging.xray import load_xray as load_in_process
+from sph_reg_ros.imaging.xray import other_reader
 from sph_reg_ros.imaging.xray_image import XRay
 
 
@@ -27,7 +27,8 @@ def load_xray(path: Path, *, frame: int = 0, geometry: bool = True) -> XRay:
             long.
         CameraError: as from xray.load_xray.
     """
-    if not is_dicom(path):
+    # Not by DICOM's mark: a file without it is read as DICOM, too.
+    if other_reader(path) is not None:
         return load_in_process(path, frame=frame)
     limits = Limits.for_input(path.stat().st_size, 1, base_bytes=16 * GIBIBYTE)
     arguments = {'path': str(path.absolute()), 'frame': frame, 'geometry': geometry}

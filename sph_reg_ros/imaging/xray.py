@@ -1,5 +1,6 @@
 """X-rays in: from files, and from counts to what a registration compares."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -39,6 +40,19 @@ def load_xray(path: Path | str, *, frame: int = 0, camera: Camera | None = None)
             not fit the image.
     """
     path = Path(path)
+    reader = other_reader(path)
+    if reader is None:
+        return read_dicom_xray(path, frame, camera)
+    pixels = reader(path, frame)
+    return XRay(pixels, torch.ones(pixels.shape, dtype=torch.bool), camera)
+
+
+def other_reader(path: Path) -> Callable[[Path, int], Float32[Tensor, 'H W']] | None:
+    """Return what reads the pixels of a PNG, TIFF or NumPy file, None for what may be DICOM.
+
+    Raises:
+        ImageError: the file cannot be opened.
+    """
     try:
         with path.open('rb') as file:
             start = file.read(4)
@@ -46,10 +60,9 @@ def load_xray(path: Path | str, *, frame: int = 0, camera: Camera | None = None)
         raise ImageError(
             ErrorCode.IMAGE_UNREADABLE, f'{path.name} cannot be opened: {error.strerror}'
         ) from error
-    if start.startswith((*_RASTER_STARTS, _ARRAY_START)):
-        pixels = (read_array if start == _ARRAY_START else read_raster)(path, frame)
-        return XRay(pixels, torch.ones(pixels.shape, dtype=torch.bool), camera)
-    return read_dicom_xray(path, frame, camera)
+    if start == _ARRAY_START:
+        return read_array
+    return read_raster if start.startswith(_RASTER_STARTS) else None
 
 
 def prepare_xray(

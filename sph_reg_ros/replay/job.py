@@ -17,7 +17,7 @@ from sph_reg_ros.replay.offline_node import OfflineNode, Outcome
 from sph_reg_ros.replay.pictures import write_pictures
 from sph_reg_ros.replay.record import DROPPED, BagRecord, ImageRow
 from sph_reg_ros.replay.result_bag import ResultBag
-from sph_reg_ros.replay.rows import Judge, image_row, landmarks_of, tolerance_ns, truth_of
+from sph_reg_ros.replay.rows import Judge, image_row, landmarks_of, numbered, tolerance_ns, truth_of
 from sph_reg_ros.replay.written import record_files
 from sph_reg_ros.ros.parameters import NodeParameters
 from sph_reg_ros.ros.protocol import CTLoaded, LoadCT
@@ -107,7 +107,7 @@ class _Run:
             report(len(self._rows), images)
         node.finish()
         self._note(bag)
-        return _numbered([*self._rows, *_dropped(arrived, self._rows)])
+        return numbered([*self._rows, *_dropped(arrived, self._rows)])
 
     def _note(self, bag: ResultBag) -> None:
         for outcome in self._outcomes:
@@ -143,11 +143,6 @@ def _dropped(arrived: list[tuple[int, str]], rows: list[ImageRow]) -> list[Image
         for stamp_ns, frame_id in arrived
         if stamp_ns not in known
     ]
-
-
-def _numbered(rows: list[ImageRow]) -> tuple[ImageRow, ...]:
-    ordered = sorted(rows, key=lambda row: row.stamp_ns)
-    return tuple(replace(row, number=number) for number, row in enumerate(ordered, 1))
 
 
 def _seed(seed: int) -> None:

@@ -1,10 +1,10 @@
 """The record of a bag that the live node registered; no ROS here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sph_reg_ros.errors import RegistrationError
+from sph_reg_ros.errors import BagError, ErrorCode, RegistrationError
 from sph_reg_ros.evaluation.versions import versions
 from sph_reg_ros.files import write_together
 from sph_reg_ros.imaging.attenuation import attenuation_from_hounsfield
@@ -14,8 +14,15 @@ from sph_reg_ros.replay.bag_stream import BagStream
 from sph_reg_ros.replay.limits import Limit
 from sph_reg_ros.replay.pictures import write_pictures
 from sph_reg_ros.replay.record import BagRecord, ImageRow
-from sph_reg_ros.replay.rows import Judge, image_row, landmarks_of, tolerance_ns, truth_of
-from sph_reg_ros.replay.written import record_files, write_summary
+from sph_reg_ros.replay.rows import (
+    Judge,
+    image_row,
+    landmarks_of,
+    numbered,
+    tolerance_ns,
+    truth_of,
+)
+from sph_reg_ros.replay.written import RECORD, record_files, write_summary
 from sph_reg_ros.ros.conversions import nanoseconds
 from sph_reg_ros.ros.image_conversions import array_from_image
 from sph_reg_ros.ros.message_types import Message
@@ -27,60 +34,83 @@ class LiveRecord:
     """Knows from the bag which view a result of the live node speaks of, and the truth."""
 
     def __init__(
-        self, inputs: BagInputs, bag: Path, parameters: NodeParameters, truth: str
+        self, inputs: BagInputs, bag: Path, parameters: NodeParameters, truth: str, folder: Path
     ) -> None:
-        """Read CT and truth; raises RegistrationError."""
-        self._name, self._parameters = bag.resolve().name, parameters
+        """Read CT and truth.
+
+        Args:
+            inputs: of the bag.
+            bag: its folder.
+            parameters: of the node; ct.path is the CT.
+            truth: topic of true poses, or TUM file; '' if there is none.
+            folder: for all files; made by need, and it must not hold an earlier replay.
+
+        Raises:
+            RegistrationError: one of them cannot be used.
+        """
+        if (folder / RECORD).exists():
+            raise BagError(
+                ErrorCode.BAG_UNREADABLE, f'{folder} holds a replay already: name another folder'
+            )
+        self._name, self._parameters, self._folder = bag.resolve().name, parameters, folder
         ct = load_ct(Path(parameters.ct.path), series_uid=parameters.ct.series_uid or None)
         volume = attenuation_from_hounsfield(ct, parameters.ct.energy_kev)
         tolerance = tolerance_ns(parameters.matching.max_time_difference)
         self._judge = Judge(landmarks_of(volume), truth_of(inputs, truth), tolerance)
+        self._rows: list[ImageRow] = []
+        self._ct_hash = ''
+        # A view may be complete only after the node's result, as the bag's own time goes on.
         self._views: dict[int, tuple[XRayView, FramedPose | None]] = {}
+        self._results: dict[int, tuple[Message, Message | None]] = {}
         self._stream = BagStream(parameters, self._on_view, lambda image, error: None)
 
     def take(self, event: Event) -> None:
         """Take in a message that the node got, too."""
         self._stream.take(event)
 
-    def record(
-        self, results: Mapping[int, Message], renderings: Mapping[int, Message], folder: Path
-    ) -> BagRecord:
-        """Return the record, and write the pictures into a folder.
+    def note(self, result: Message, rendering: Message | None) -> None:
+        """Take in what the node made of an image.
 
         Args:
-            results: RegistrationResult by stamp (ns).
-            renderings: Image of the CT at the pose that was found, by stamp; some may be missing.
-            folder: made if it is not there.
+            result: RegistrationResult.
+            rendering: Image of the CT at the pose that was found; None if there is none.
         """
+        stamp_ns = nanoseconds(result.header.stamp)
+        self._ct_hash = self._ct_hash or result.ct_series_uid_hash
+        self._results[stamp_ns] = result, rendering
+        self._add_row(stamp_ns)
+
+    def finish(self) -> BagRecord:
+        """Return the record once the bag is over."""
         self._stream.finish()
-        rows = []
-        for number, stamp_ns in enumerate(sorted(results), 1):
-            row = self._row(number, results[stamp_ns])
-            view = self._views.get(stamp_ns)
-            if view is not None and row.camera_from_ct and stamp_ns in renderings:
-                drr = array_from_image(renderings[stamp_ns])
-                names = write_pictures(view[0], drr, self._parameters.image, folder)
-                row = replace(row, pictures=names)
-            rows.append(row)
-        ct_hash = next((result.ct_series_uid_hash for result in results.values()), '')
-        return BagRecord(self._name, ct_hash, tuple(rows), versions())
+        for result, _ in self._results.values():
+            self._rows.append(image_row(0, result, None, None, self._judge))
+        return BagRecord(self._name, self._ct_hash, numbered(self._rows), versions())
 
-    def write(self, record: BagRecord, limits: Sequence[Limit], folder: Path) -> tuple[Path, ...]:
+    def write(self, record: BagRecord, limits: Sequence[Limit]) -> tuple[Path, ...]:
         """Write what a replay without ROS writes, but for the new bag; return the summaries."""
-        folder.mkdir(parents=True, exist_ok=True)
-        write_together(record_files(record, self._parameters, folder))
-        return write_summary([(record, folder)], limits, self._parameters, folder)
-
-    def _row(self, number: int, result: Message) -> ImageRow:
-        view, initial = self._views.get(nanoseconds(result.header.stamp), (None, None))
-        start = None
-        if view is not None:
-            try:
-                start = initial_camera_from_ct(initial, view)
-            except RegistrationError:
-                # The node refused it for the same reason, and its result says so.
-                start = None
-        return image_row(number, result, view, start, self._judge)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_together(record_files(record, self._parameters, self._folder))
+        return write_summary([(record, self._folder)], limits, self._parameters, self._folder)
 
     def _on_view(self, view: XRayView, initial: FramedPose | None) -> None:
         self._views[view.stamp_ns] = view, initial
+        self._add_row(view.stamp_ns)
+
+    def _add_row(self, stamp_ns: int) -> None:
+        if stamp_ns not in self._views or stamp_ns not in self._results:
+            return
+        (view, initial), (result, rendering) = (
+            self._views.pop(stamp_ns),
+            self._results.pop(stamp_ns),
+        )
+        try:
+            start = initial_camera_from_ct(initial, view)
+        except RegistrationError:
+            # The node refused it for the same reason, and its result says so.
+            start = None
+        row = image_row(0, result, view, start, self._judge)
+        if row.camera_from_ct and rendering is not None:
+            drr, image = array_from_image(rendering), self._parameters.image
+            row = replace(row, pictures=write_pictures(view, drr, image, self._folder))
+        self._rows.append(row)

@@ -1,6 +1,7 @@
 """Rows of a record from result messages, live or of a bag, compared with the truth."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,12 @@ def image_row(
         warnings=tuple(result.warnings),
         seconds=result.compute_time,
     )
+
+
+def numbered(rows: Iterable[ImageRow]) -> tuple[ImageRow, ...]:
+    """Return the rows of a bag in the order of their stamps, numbered from 1."""
+    ordered = sorted(rows, key=lambda row: row.stamp_ns)
+    return tuple(replace(row, number=number) for number, row in enumerate(ordered, 1))
 
 
 def _verdict(result: Message) -> str:

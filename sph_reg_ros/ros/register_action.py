@@ -13,6 +13,7 @@ from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
+from std_msgs.msg import Header
 
 from sph_reg_ros.action import Register
 from sph_reg_ros.errors import (
@@ -23,9 +24,10 @@ from sph_reg_ros.errors import (
     RegistrationError,
     RuntimeUnavailableError,
 )
-from sph_reg_ros.msg import ErrorCode as ErrorCodeMessage
+from sph_reg_ros.msg import RegistrationResult
 from sph_reg_ros.ros.job import Job
 from sph_reg_ros.ros.mailbox import Mailbox
+from sph_reg_ros.ros.messages import refusal_message
 from sph_reg_ros.ros.parameters import NodeParameters
 from sph_reg_ros.ros.protocol import ProgressReport
 from sph_reg_ros.ros.registrar import Registrar
@@ -81,7 +83,7 @@ class RegisterAction:
         try:
             outcome = self._outcome(goal_handle)
         except RegistrationError as error:
-            outcome = _failed(error)
+            outcome = self._failed(error)
         finally:
             self._next_view = None
             self._busy.release()
@@ -109,10 +111,7 @@ class RegisterAction:
             observer=lambda progress: goal_handle.publish_feedback(_feedback(progress)),
             single_shot=True,
         )
-        result = self._registrar.register(job)
-        return Register.Result(
-            result=result, error=result.error, error_message=result.error_message
-        )
+        return _answer(self._registrar.register(job))
 
     def _timeout_s(self, goal: Register.Goal) -> float:
         if not math.isfinite(goal.timeout) or goal.timeout < 0:
@@ -155,12 +154,13 @@ class RegisterAction:
                 ErrorCode.NOT_ACTIVE, 'the node is not active: configure and activate it first'
             )
 
+    def _failed(self, error: RegistrationError) -> Register.Result:
+        frame = self._parameters().frames.patient
+        return _answer(refusal_message(error, Header(), frame, self._registrar.ct_hash))
 
-def _failed(error: RegistrationError) -> Register.Result:
-    outcome = Register.Result(error_message=str(error))
-    outcome.error = outcome.result.error = ErrorCodeMessage(code=int(error.code))
-    outcome.result.error_message = str(error)
-    return outcome
+
+def _answer(result: RegistrationResult) -> Register.Result:
+    return Register.Result(result=result, error=result.error, error_message=result.error_message)
 
 
 def _feedback(progress: ProgressReport) -> Register.Feedback:

@@ -132,6 +132,7 @@ def test_a_missing_path_an_unknown_format_and_an_empty_folder_are_refused(tmp_pa
         assert error.value.code == ErrorCode.CT_UNREADABLE
     with pytest.raises(CTError, match='no such file'):
         list_series(tmp_path / 'absent')
+    assert list_series(tmp_path / 'ct.xyz') == []
 
 
 def test_a_single_dicom_file_is_refused_with_the_advice_to_give_its_folder(tmp_path):

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from pydicom.dataset import Dataset
 from xray_files import PaintedDetector, gradient, write_xa
 
 from sph_reg_ros.errors import CameraError, ErrorCode
@@ -117,6 +118,18 @@ def test_a_calibrated_pixel_spacing_is_refused_as_a_stand_in(tmp_path, tags):
         (dict(DistanceSourceToPatient=1100), ErrorCode.CAMERA_INVALID, '0018,1111'),
         (dict(ImagerPixelSpacing=None), ErrorCode.CAMERA_MISSING, '0018,1164'),
         (dict(ImagerPixelSpacing=[0.5, 0]), ErrorCode.CAMERA_INVALID, '0018,1164'),
+        (dict(ImagerPixelSpacing=[0.5, 0.5, 0.5]), ErrorCode.CAMERA_INVALID, 'has 3 values, not 2'),
+        (
+            dict(SharedFunctionalGroupsSequence=[Dataset()]),
+            ErrorCode.CAMERA_MISSING,
+            'Enhanced XA',
+        ),
+        (
+            # From the front, neither rows nor columns run along the beam.
+            dict(PositionerPrimaryAngle=None, ViewPosition='AP', PatientOrientation=['A', 'F']),
+            ErrorCode.CAMERA_INVALID,
+            '0018,5101',
+        ),
         (dict(FieldOfViewRotation=45), ErrorCode.CAMERA_INVALID, '0018,7032'),
         (dict(DetectorPrimaryAngle=5), ErrorCode.CAMERA_INVALID, '0018,1530'),
         (dict(PatientOrientation=['A', 'F']), ErrorCode.CAMERA_INVALID, '0020,0020'),
@@ -147,6 +160,12 @@ def test_without_the_distance_to_the_patient_there_is_a_camera_but_no_pose(tmp_p
     xray = load_xray(path)
     assert xray.camera is not None and xray.camera_from_ct is None
     assert '(0018,1111)' in xray.warnings[0]
+
+
+def test_angles_of_another_positioner_than_a_c_arm_are_no_pose(tmp_path):
+    for kind in ('CARM', 'COLUMN'):
+        xray = load_xray(write_xa(tmp_path / 'a.dcm', gradient(), PositionerType=kind))
+        assert (xray.camera_from_ct is None) == (kind == 'COLUMN')
 
 
 def test_without_patient_orientation_the_usual_display_is_assumed_and_said_so(tmp_path):

@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 import torch
+from pydicom.dataset import Dataset
 from xray_files import PATIENT_ID, gradient, write_xa
 
 from sph_reg_ros.errors import CameraError, ErrorCode, ImageError, RegistrationError
@@ -80,6 +81,25 @@ def test_padding_is_masked(tmp_path):
     assert torch.equal(load_xray(path).mask, torch.from_numpy(pixels > 9))
 
 
+def test_a_bitmap_shutter_closes_nothing(tmp_path):
+    path = write_xa(tmp_path / 'a.dcm', gradient(), ShutterShape='BITMAP')
+    assert bool(load_xray(path).mask.all())
+
+
+def test_a_modality_lut_leads_back_to_values_linear_in_intensity(tmp_path):
+    table, stored = Dataset(), gradient() % 16
+    table.LUTDescriptor, table.LUTData = [16, 0, 16], [5 * n for n in range(16)]
+    table['LUTDescriptor'].VR = table['LUTData'].VR = 'US'
+    tags = dict(ModalityLUTSequence=[table], PixelIntensityRelationship='LOG')
+    xray = load_xray(write_xa(tmp_path / 'a.dcm', stored, **tags))
+    assert torch.equal(xray.pixels, torch.from_numpy(5 * stored.astype(np.float32)))
+    assert xray.intensity == IntensityModel('beer_lambert')
+    del table.LUTDescriptor
+    with pytest.raises(ImageError, match='0028,3000') as caught:
+        load_xray(write_xa(tmp_path / 'a.dcm', stored, **tags))
+    assert caught.value.code == ErrorCode.IMAGE_ENCODING
+
+
 @pytest.mark.parametrize('name', ['Shutter', 'Collimator'])
 def test_a_rectangular_and_a_circular_shutter_are_masked_together(tmp_path, name):
     tags = {
@@ -108,6 +128,10 @@ def test_a_polygonal_shutter_is_masked(tmp_path):
     [
         (dict(ShutterShape='RECTANGULAR', ShutterUpperHorizontalEdge=3), '0018,1608'),
         (dict(ShutterShape='CIRCULAR', RadiusOfCircularShutter=3), '0018,1610'),
+        (
+            dict(ShutterShape='RECTANGULAR', ShutterUpperHorizontalEdge=[3, 4]),
+            '0018,1606.* has 2 values, not 1',
+        ),
         (dict(CollimatorShape='POLYGONAL', VerticesOfThePolygonalCollimator=[1, 2]), '0018,1720'),
     ],
 )

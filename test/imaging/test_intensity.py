@@ -113,6 +113,12 @@ def test_with_an_estimated_beam_the_exposure_does_not_matter(scale, bright_air, 
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
+def test_without_a_usable_pixel_the_open_beam_is_unknown():
+    with pytest.raises(ImageError, match='no pixel') as caught:
+        line_integrals(torch.ones(4, 5), IntensityModel(), torch.zeros(4, 5, dtype=torch.bool))
+    assert caught.value.code == ErrorCode.IMAGE_CONTENT
+
+
 @pytest.mark.parametrize('fill', [0.0, -5.0])
 def test_a_black_image_has_no_open_beam(fill):
     with pytest.raises(ImageError) as caught:

@@ -4,6 +4,7 @@ import os
 import resource
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from sph_reg_ros.imaging import child_process, ct, isolated, isolated_xray, xray
 from sph_reg_ros.imaging.child_process import GIBIBYTE, ChildError, Limits, run_child
 
 PLENTY = Limits(3 * GIBIBYTE, 60, 300.0)
-CHILD_CPU_LIMIT_S = 10
+REFUSED_WITHIN_S = 10
 
 
 def test_a_series_is_the_same_as_without_the_child(tmp_path):
@@ -47,6 +48,14 @@ def test_an_xray_is_the_same_as_without_the_child(tmp_path, geometry):
         assert found.camera is None and found.camera_from_ct is None
 
 
+def test_an_xray_without_the_mark_of_dicom_is_read_by_a_child_as_well(tmp_path, monkeypatch):
+    path = write_xa(tmp_path / 'xray', gradient())
+    expected = xray.load_xray(path)
+    path.write_bytes(path.read_bytes()[132:])
+    monkeypatch.setattr(isolated_xray, 'load_in_process', None)
+    assert (isolated_xray.load_xray(path).pixels == expected.pixels).all()
+
+
 def test_other_formats_are_read_without_a_child(tmp_path, monkeypatch):
     monkeypatch.setattr(isolated, 'run_child', None)
     path = write_volume(tmp_path / 'ct.nii.gz', numbered_phantom())
@@ -54,32 +63,58 @@ def test_other_formats_are_read_without_a_child(tmp_path, monkeypatch):
     assert isolated.list_series(path) == []
 
 
-def outcome(name: str, folder: Path) -> tuple[str, ErrorCode | None, str, float]:
-    start = time.monotonic()
+@dataclass(frozen=True)
+class Outcome:
+    name: str
+    code: ErrorCode | None
+    message: str
+    wall_s: float
+    cpu_s: float  # of this process and its children: other work on the machine does not count
+
+
+def outcome(name: str, folder: Path) -> Outcome:
+    wall_s, cpu_s = time.monotonic(), processor_time()
+    code, message = None, 'was loaded'
     try:
         isolated.load_ct(folder)
     except RegistrationError as error:
-        return name, error.code, str(error), time.monotonic() - start
-    return name, None, 'was loaded', time.monotonic() - start
+        code, message = error.code, str(error)
+    return Outcome(name, code, message, time.monotonic() - wall_s, processor_time() - cpu_s)
+
+
+def processor_time() -> float:
+    """Return the seconds that this process has computed, and the children it has waited for."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def test_every_broken_series_is_refused_with_its_typed_error(tmp_path):
-    for number, (write, _) in enumerate(BROKEN.values()):
-        write(tmp_path / str(number))
+    folders = {name: tmp_path / str(number) for number, name in enumerate(BROKEN)}
+    for name, (write, _) in BROKEN.items():
+        write(folders[name])
     before = written(tmp_path)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        folders = [tmp_path / str(number) for number in range(len(BROKEN))]
-        outcomes = list(pool.map(outcome, BROKEN, folders))
-    wrong = [found for found in outcomes if found[1] != BROKEN[found[0]][1]]
+    # One after the other where it is measured: at once, each counts the children of the others.
+    with ThreadPoolExecutor(repetitions(4, 1)) as pool:
+        outcomes = list(pool.map(outcome, folders, folders.values()))
+    wrong = [found for found in outcomes if found.code != BROKEN[found.name][1]]
     assert not wrong and len(outcomes) >= 30
     assert written(tmp_path) == before, 'reading wrote something'
-    for _, _, message, _ in outcomes:
+    for found in outcomes:
         for secret in (PATIENT_ID, *PATIENT_NAME.split('^')):
-            assert secret not in message
+            assert secret not in found.message
+    slowest = max(outcomes, key=lambda found: found.cpu_s)
+    assert slowest.cpu_s < REFUSED_WITHIN_S, slowest
+    record('P15', figures_of(outcomes))
+
+
+def figures_of(outcomes: list[Outcome]) -> str:
+    wall_s, cpu_s = max(o.wall_s for o in outcomes), max(o.cpu_s for o in outcomes)
     largest_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    slowest_s = max(seconds for *_, seconds in outcomes)
-    figures = f'slowest {slowest_s:.1f} s, largest child {largest_mb:.0f} MB'
-    record('P15', f'{len(outcomes)} broken series, a typed error each; {figures}')
+    return (
+        f'{len(outcomes)} broken series, a typed error each; slowest {cpu_s:.1f} s of processor '
+        f'time (limit {REFUSED_WITHIN_S} s), {wall_s:.1f} s on the clock; '
+        f'largest child {largest_mb:.0f} MB'
+    )
 
 
 def written(folder: Path) -> set[Path]:
@@ -92,6 +127,26 @@ def test_a_child_that_needs_too_much_memory_is_a_typed_error(tmp_path, monkeypat
     with pytest.raises(CTError) as caught:
         isolated.load_ct(folder)
     assert caught.value.code == ErrorCode.CT_UNREADABLE and 'crashed' in str(caught.value)
+
+
+def test_an_xray_whose_child_crashes_is_a_typed_error(tmp_path, monkeypatch):
+    path = write_xa(tmp_path / 'xray', gradient())
+    monkeypatch.setattr(isolated_xray, 'GIBIBYTE', 1 << 20)
+    with pytest.raises(ImageError, match='crashed') as caught:
+        isolated_xray.load_xray(path)
+    assert caught.value.code == ErrorCode.IMAGE_UNREADABLE
+
+
+def test_a_folder_that_cannot_be_listed_is_a_typed_error(tmp_path):
+    with pytest.raises(CTError, match='cannot be read') as caught:
+        isolated.file_sizes(tmp_path / 'gone')
+    assert caught.value.code == ErrorCode.CT_UNREADABLE
+
+
+def test_a_system_without_files_in_memory_uses_one_on_disk(tmp_path, monkeypatch):
+    folder = write_dicom(tmp_path / 'ct', numbered_phantom())
+    monkeypatch.delattr(os, 'memfd_create', raising=False)
+    assert isolated.load_ct(folder).content_hash == ct.load_ct(folder).content_hash
 
 
 def test_a_child_that_computes_for_ever_is_ended_by_its_limit(monkeypatch):

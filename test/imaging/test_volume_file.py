@@ -1,11 +1,14 @@
 """Volume files that must be refused, and the types of their voxels."""
 
+from io import BytesIO
+
 import numpy as np
 import pytest
 import SimpleITK
 
 from sph_reg_ros.errors import CTError, ErrorCode
 from sph_reg_ros.imaging.ct import load_ct
+from sph_reg_ros.imaging.nifti_header import read_nifti_header
 from sph_reg_ros.imaging.volume_file import volume_hash
 
 
@@ -76,6 +79,21 @@ def test_a_nifti_whose_geometry_is_open_is_refused(tmp_path, changes):
         content[place : place + len(value)] = value
     path.write_bytes(content)
     assert code_of(path) == ErrorCode.CT_GEOMETRY
+
+
+def test_one_orientation_of_a_nifti_is_enough(tmp_path):
+    path = write_image(tmp_path / 'ct.nii', np.zeros((3, 6, 5), np.int16))
+    content, both = path.read_bytes(), load_ct(path)
+    for code in (QFORM_CODE, SFORM_CODE):
+        path.write_bytes(content[:code] + bytes(2) + content[code + 2 :])
+        np.testing.assert_allclose(load_ct(path).ct_from_index, both.ct_from_index)
+
+
+def test_what_is_no_whole_nifti_header_is_refused():
+    with pytest.raises(ValueError, match='no NIfTI'):
+        read_nifti_header(BytesIO(b'no such format'))
+    with pytest.raises(EOFError):
+        read_nifti_header(BytesIO((348).to_bytes(4, 'little')))
 
 
 def test_colour_truncated_and_mislabelled_files_are_refused(tmp_path):

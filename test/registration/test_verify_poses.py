@@ -14,6 +14,7 @@ from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.registration.pipeline import register
 from sph_reg_ros.registration.request import RegistrationRequest, View
 from sph_reg_ros.registration.result import Verdict, Verification
+from sph_reg_ros.registration.verification.elsewhere import best_rival, check_rival
 from sph_reg_ros.registration.verification.evidence import Evidence
 from sph_reg_ros.registration.verification.verify import verify
 from sph_reg_ros.registration.views import build_level
@@ -91,6 +92,23 @@ def test_a_pose_near_the_initial_one_is_not_blamed_for_it():
     checks = {check.name: check for check in judged(initial=near).checks}
     assert checks['prior_distance'].value == pytest.approx(4.0, rel=1e-6)
     assert checks['prior_distance'].passed
+
+
+def test_where_every_other_pose_is_out_of_view_there_is_no_rival():
+    # A field of 7 mm on one corner of a CT of 30 mm, which holds nothing else.
+    mu = torch.zeros(30, 30, 30)
+    mu[25:29, 10:20, 25:29] = 0.02
+    volume = AttenuationVolume(mu, torch.eye(4, dtype=torch.float64))
+    camera = Camera.from_geometry(1000.0, (0.1, 0.1), (96, 96))
+    upright = torch.tensor([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]], dtype=torch.float64)
+    to_corner = torch.tensor([-13.5, -13.5, 700.0], dtype=torch.float64)
+    pose = se3.from_parts(upright, to_corner - upright @ volume.centre)
+    view = View(xray(volume, pose, camera), camera)
+    levels = [build_level(RegistrationRequest(volume, (view,), pose, FINE), 96, 'numba')]
+    evidence = Evidence.of_pose(levels, pose, None, FINE)
+    assert best_rival(evidence) is None
+    check = check_rival(None)
+    assert check.passed and check.name == 'rival'
 
 
 def test_a_camera_that_no_c_arm_has_is_rejected():

@@ -46,6 +46,14 @@ def test_a_start_behind_the_source_is_refused_and_one_around_it_is_not():
     assert not is_refused(pose_in_front(VOLUME, 0.0))
 
 
+def test_a_refused_start_is_told_where_it_lies():
+    for depth_mm, words in ((-500.0, 'behind the source'), (0.0, 'reaches behind the source')):
+        pose = pose_in_front(VOLUME, depth_mm)
+        pose[0, 3] += 500
+        with pytest.raises(SolverError, match=words):
+            require_in_view(VOLUME, pose, CAMERA, 'it')
+
+
 def test_the_corners_enclose_the_voxels():
     inside = se3.transform_points(VOLUME.ct_from_index, torch.zeros(1, 3, dtype=torch.float64))
     corners = VOLUME.corners

@@ -2,6 +2,7 @@
 
 import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,7 +10,12 @@ pytest.importorskip('launch_ros')
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 from launch import LaunchContext
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import (
+    DeclareLaunchArgument,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+    Shutdown,
+)
 from launch.utilities import normalize_to_list_of_substitutions, perform_substitutions
 from launch_ros.utilities import evaluate_parameters
 
@@ -135,7 +141,18 @@ def test_a_replay_runs_in_simulated_time_and_ends_with_its_player():
         for name, value in registration.launch_arguments
     }
     assert given['use_sim_time'] == 'true'
-    assert 'Shutdown' in type(player._ExecuteLocal__on_exit).__name__
+    (shutdown,) = player._ExecuteLocal__on_exit(SimpleNamespace(returncode=0), context)
+    assert isinstance(shutdown, Shutdown)
+    with pytest.raises(RuntimeError, match='exit code 1'):
+        player._ExecuteLocal__on_exit(SimpleNamespace(returncode=1), context)
+
+
+def test_names_of_topics_in_the_bag_are_passed_on():
+    topics = 'image:=/a camera_info:=/b'
+    _, (_, player) = started('replay.launch.py', bag='/b', ct='/c', topics=topics)
+    words = [part.text for word in player.cmd for part in word if hasattr(part, 'text')]
+    given = [words[n + 1] for n, word in enumerate(words) if word == '--topic']
+    assert given == topics.split()
 
 
 @pytest.mark.parametrize('given', [{}, {'bag': '/my/bag'}, {'ct': '/my/ct'}])

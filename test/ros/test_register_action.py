@@ -2,6 +2,7 @@
 
 import time
 
+import numpy as np
 import pytest
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
@@ -156,3 +157,4 @@ def test_an_inactive_node_aborts_goals(client, scene):
     assert client.change_state('deactivate')
     status, result = finish(client, send(client, goal_for()))
     assert (status, result.error.code) == (GoalStatus.STATUS_ABORTED, ErrorCode.NOT_ACTIVE)
+    assert np.isnan([result.result.pose.pose.position.x, result.result.tre_p95]).all()
