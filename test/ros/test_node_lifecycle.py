@@ -157,7 +157,7 @@ def test_a_node_that_stops_leaves_no_shared_memory(tmp_path):
         segments = {path for path in segments if '_port' not in path.name}
         assert_clean_stop(node, signal.SIGINT)
     assert not [path for path in segments if path.exists()]
-    record('P20', f'{len(segments)} segments of shared memory, none left after the end')
+    record('P23', f'{len(segments)} segments of shared memory, none left after the end')
 
 
 def test_without_a_ct_the_node_stays_inactive_until_one_is_loaded(tmp_path, ct_path):

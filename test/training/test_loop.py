@@ -29,7 +29,7 @@ from sph_reg_ros.training.task import LOSS
 
 CPU = Run(accelerator='cpu', network_threads=1)
 SHORT = {'images': 40, 'batch': 2, 'log_steps': 3, 'validation_steps': 8, 'validation_images': 4}
-DEADLINE_S = 90.0
+DEADLINE_S = 300.0
 
 
 def train(job: Job, folder: Path, observer=lambda progress: None, resume: bool = False):
