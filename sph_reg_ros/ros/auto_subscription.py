@@ -107,10 +107,10 @@ class AutoSubscription:
         if self._setting == 'auto':
             return  # follow_publishers repairs it
         policy = qos_policy_name_from_kind(event.last_policy_kind)
+        # Not throttled: that is done per line of code, so that the first topic would hide the rest.
         self._node.get_logger().warning(
             f'{self._name()}: a publisher does not offer the {policy} that image.reliability = '
-            f'{self._setting!r} asks for, so nothing of it arrives; set image.reliability to auto',
-            throttle_duration_sec=5.0,
+            f'{self._setting!r} asks for, so nothing of it arrives; set image.reliability to auto'
         )
 
     def _name(self) -> str:
