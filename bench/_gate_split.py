@@ -13,6 +13,7 @@ MEASURED = (
     'remaining_step_mm',
     'patch_displacement_mm',
     'focal_misfit',
+    'principal_point_misfit',
     'held_out_mm',
     'other_starts_mm',
     'rival',

@@ -1,4 +1,4 @@
-"""The figures behind the gate: targets, displacements of patches, the focal length's derivative."""
+"""The figures behind the gate: targets, displacements of patches, the derivative by the camera."""
 
 import math
 
@@ -8,10 +8,10 @@ from phantoms import pose_in_front, smooth_phantom
 from registration_scenes import CAMERA
 
 from sph_reg_ros.errors import ErrorCode
-from sph_reg_ros.geometry import Camera, se3
+from sph_reg_ros.geometry import se3
 from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.registration.result import Check, Verdict, Verification
-from sph_reg_ros.registration.verification.intrinsics import by_focal_length
+from sph_reg_ros.registration.verification.intrinsics import by_intrinsics
 from sph_reg_ros.registration.verification.patches import displacements
 from sph_reg_ros.registration.verification.targets import (
     expected_error_mm,
@@ -88,20 +88,25 @@ def test_masked_and_empty_patches_are_left_out():
     assert len(displacements(image, image, mask)[0]) == 16
 
 
+@pytest.mark.parametrize('number', range(3))
 @pytest.mark.parametrize('camera', [CAMERA, CAMERA.flip(horizontal=True), CAMERA.rotate90()])
-def test_the_derivative_by_the_focal_length_is_that_of_differences(camera):
-    volume = smooth_phantom()
+def test_the_derivative_by_the_camera_is_that_of_differences(camera, number):
+    volume, step = smooth_phantom(), 5e-4
     pose = pose_in_front(volume)
     centre = se3.transform_points(pose, volume.centre[None])[0]
-    _, jacobian = render_with_jacobian(volume, pose, camera.K, camera.size)
+    _, jacobian = render_with_jacobian(volume, pose, camera.K, camera.size, step_mm=0.2)
     images = []
-    for factor in (1.002, 1 / 1.002):
-        # The focal length scales what K does before the principal point is added.
-        K = camera.K @ torch.diag(torch.tensor([factor, factor, 1.0], dtype=torch.float64))
-        images.append(render(volume, pose, Camera(K, *camera.size).K, camera.size))
-    difference = (images[0] - images[1]) / (2 * math.log(1.002))
-    column = by_focal_length(jacobian, camera, centre)
-    assert float((column - difference).norm() / difference.norm()) < 0.02
+    for sign in (1, -1):
+        # What comes before K does the same to an image that is flipped or turned.
+        change = torch.eye(3, dtype=torch.float64)
+        if number == 0:
+            change[:2, :2] *= math.exp(sign * step)
+        else:
+            change[number - 1, 2] = sign * step
+        images.append(render(volume, pose, camera.K @ change, camera.size, step_mm=0.2))
+    difference = (images[0] - images[1]) / (2 * step)
+    column = by_intrinsics(jacobian, camera, centre)[..., number]
+    assert float((column - difference).norm() / difference.norm()) < 0.01
 
 
 def test_nan_passes_no_limit():

@@ -131,6 +131,21 @@ def test_a_wrong_focal_length_is_rejected_at_the_depth_that_hides_it():
     assert result.verdict == Verdict.REJECTED
 
 
+def test_a_wrong_principal_point_is_rejected_at_the_turn_that_hides_it():
+    phantom, angle = smooth_phantom(), 0.08
+    truth = pose_in_front(phantom, distance_mm=300.0)  # where perspective is strong
+    camera = Camera.from_geometry(1000.0, (4.0, 4.0), (96, 96))
+    K = camera.K.clone()
+    K[0, 2] += angle * K[0, 0]
+    about_source = torch.tensor([0.0, -angle, 0, 0, 0, 0], dtype=torch.float64)
+    view = View(xray(phantom, truth, camera, noise=0.001), Camera(K, *camera.size))
+    start = se3.exp(about_source) @ truth
+    result = register(RegistrationRequest(phantom, (view,), start, replace(FINE, starts=0)))
+    reasons = failed(result.verification)
+    assert reasons['principal_point_misfit'] == ErrorCode.CAMERA_INCONSISTENT
+    assert result.verdict == Verdict.REJECTED
+
+
 def test_noise_alone_leaves_doubt_about_the_pose_but_is_not_verified():
     verification = judged(noise=1.0)
     assert verification.verdict != Verdict.VERIFIED

@@ -1,7 +1,8 @@
-"""Would the X-ray look more like the CT through another focal length?
+"""Would the X-ray look more like the CT through another camera?
 
-A wrong focal length or pixel pitch is nearly made good by a wrong depth, and no similarity tells:
-what gives it away is the perspective, by which near parts are enlarged more than far ones.
+A wrong focal length or pixel pitch is nearly made good by a wrong depth, a wrong principal point by
+a turn about the source, and no similarity tells. What gives them away is the perspective: near
+parts are enlarged more than far ones, one side of the image more than the other.
 """
 
 import math
@@ -16,55 +17,67 @@ from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
 from sph_reg_ros.registration.covariance import cluster_robust
 from sph_reg_ros.registration.result import Check, Verdict
 from sph_reg_ros.registration.verification.evidence import Evidence
-from sph_reg_ros.registration.verification.limits import MAX_FOCAL_MISFIT
+from sph_reg_ros.registration.verification.limits import (
+    MAX_FOCAL_MISFIT,
+    MAX_PRINCIPAL_POINT_MISFIT,
+)
 from sph_reg_ros.rendering.sampling import unit_directions
 from sph_reg_ros.solvers import normal_equations
 
 CERTAIN = 2.0
 """Standard deviations below which a change is taken for chance."""
+_AGAINST = (Verdict.REJECTED, ErrorCode.CAMERA_INCONSISTENT)
 
 
-def check_focal_length(evidence: Evidence) -> Check:
-    """Reject if the X-ray certainly wants another focal length.
+def check_intrinsics(evidence: Evidence) -> tuple[Check, Check]:
+    """Reject if the X-ray certainly wants another focal length or principal point.
 
-    A Gauss-Newton step from the pose is taken with pose and focal length free. The figure is the
-    relative change of the focal length less CERTAIN of its standard deviations, 0 at least, the
-    largest of the views.
+    A Gauss-Newton step from the pose is taken with pose and both of them free. The figures are the
+    relative change of the focal length and the way of the principal point in focal lengths, less
+    CERTAIN of their standard deviations, 0 at least; the largest of the views.
     """
-    misfits = []
+    focal, principal = [], []
     for number in range(len(evidence.finest.views)):
-        change, deviation = wanted_change(evidence, number)
-        misfits.append(max(0.0, abs(change) - CERTAIN * deviation))
-    against = (Verdict.REJECTED, ErrorCode.CAMERA_INCONSISTENT)
-    # NaN must not hide behind the first view's figure.
-    misfit = max(misfits) if all(map(math.isfinite, misfits)) else math.nan
-    return Check.at_most('focal_misfit', misfit, MAX_FOCAL_MISFIT, against)
+        change, covariance = wanted_change(evidence, number)
+        focal.append(_certain_size(change[:1], covariance[:1, :1]))
+        principal.append(_certain_size(change[1:], covariance[1:, 1:]))
+    return (
+        Check.at_most('focal_misfit', _largest(focal), MAX_FOCAL_MISFIT, _AGAINST),
+        Check.at_most(
+            'principal_point_misfit', _largest(principal), MAX_PRINCIPAL_POINT_MISFIT, _AGAINST
+        ),
+    )
 
 
-def wanted_change(evidence: Evidence, number: int) -> tuple[float, float]:
-    """Return the relative change of a view's focal length that it wants, and its deviation."""
+def wanted_change(
+    evidence: Evidence, number: int
+) -> tuple[Float64[Tensor, '3'], Float64[Tensor, '3 3']]:
+    """Return by how much a view wants its intrinsics changed (`by_intrinsics`), and the covariance.
+
+    Args:
+        evidence: the pose.
+        number: of the view.
+    """
     level = evidence.finest
     image, jacobian = level.renderings(evidence.pose)[number]
     camera = level.views[number].camera
     pose = level.camera_from_first[number] @ evidence.pose
     centre = se3.transform_points(pose, level.volume.centre[None].cpu())[0]
-    column = by_focal_length(jacobian, camera, centre)
-    block = level.similarities[number].residuals(
-        image, torch.cat([jacobian, column[..., None]], -1)
-    )
+    columns = by_intrinsics(jacobian, camera, centre)
+    block = level.similarities[number].residuals(image, torch.cat([jacobian, columns], -1))
     A, g = normal_equations([block])
     step = torch.linalg.lstsq(A, -g[:, None], driver='gelsd').solution[:, 0]
-    variance = cluster_robust([block], A)[-1, -1]
-    return float(step[-1]), float(variance.clamp(min=0).sqrt())
+    return step[-3:], cluster_robust([block], A)[-3:, -3:]
 
 
-def by_focal_length(
+def by_intrinsics(
     jacobian: Float[Tensor, 'H W 6'], camera: Camera, centre: Float64[Tensor, '3']
-) -> Float[Tensor, 'H W']:
-    """Return the derivative of a rendering by the logarithm of the focal length.
+) -> Float[Tensor, 'H W 3']:
+    """Return the derivative of a rendering by the intrinsics.
 
-    A longer focal length bends every ray towards the optical axis, and that is a turn about the
-    source, another one in each pixel; what a turn does is known from the derivative by the pose.
+    They are the logarithm of the focal length and the way of the principal point along the camera's
+    x and y, in focal lengths. Each bends every ray, and that is a turn about the source, another
+    one in each pixel; what a turn does is known from the derivative by the pose.
 
     Args:
         jacobian: of the rendering by a twist about `centre` (`render_with_jacobian`).
@@ -72,9 +85,33 @@ def by_focal_length(
         centre: what twists turn about, camera coordinates (mm).
     """
     ray = unit_directions(camera.K, camera.size).double()
-    # K scaled: x / z and y / z of a pixel's ray shrink by as much as the focal length grows.
-    bent = torch.cat([-ray[..., :2], torch.zeros_like(ray[..., :1])], -1)
+    x, y, z = ray.unbind(-1)
+    nothing = torch.zeros_like(z)
+    # x / z and y / z of a pixel's ray shrink by as much as the focal length grows, and fall as far
+    # as the principal point moves on.
+    bent = torch.stack(
+        [
+            torch.stack([-x, -y, nothing], -1),
+            torch.stack([-z, nothing, nothing], -1),
+            torch.stack([nothing, -z, nothing], -1),
+        ]
+    )
     # Turning the rays one way is turning the anatomy the other way.
-    turn = -torch.linalg.cross(ray, bent)
+    turn = -torch.linalg.cross(ray.expand_as(bent), bent)
     shift = torch.linalg.cross(turn, centre.expand_as(turn)) / TWIST_LENGTH_MM
-    return (jacobian * torch.cat([turn, shift], -1).to(jacobian)).sum(-1)
+    return (jacobian * torch.cat([turn, shift], -1).to(jacobian)).sum(-1).movedim(0, -1)
+
+
+def _certain_size(change: Float64[Tensor, 'n'], covariance: Float64[Tensor, 'n n']) -> float:
+    """Return the length of a change less what may be chance in its direction."""
+    size = float(change.norm())
+    if size == 0 or not math.isfinite(size):
+        return size
+    direction = change / size
+    deviation = (direction @ covariance @ direction).clamp(min=0).sqrt()
+    return max(0.0, size - CERTAIN * float(deviation))
+
+
+def _largest(misfits: list[float]) -> float:
+    # NaN must not hide behind the first view's figure.
+    return max(misfits) if all(map(math.isfinite, misfits)) else math.nan

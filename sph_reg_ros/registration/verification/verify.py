@@ -16,7 +16,7 @@ from sph_reg_ros.registration.verification.again import (
 from sph_reg_ros.registration.verification.bound import bound_mm, check_bound, estimated_error_mm
 from sph_reg_ros.registration.verification.elsewhere import best_rival, check_rival
 from sph_reg_ros.registration.verification.evidence import Evidence
-from sph_reg_ros.registration.verification.intrinsics import check_focal_length
+from sph_reg_ros.registration.verification.intrinsics import check_intrinsics
 from sph_reg_ros.registration.verification.patches import (
     check_displacement,
     check_share,
@@ -52,7 +52,7 @@ def verify(evidence: Evidence) -> Verification:
         check_overlap(evidence),
         check_displacement(agreement),
         check_share(agreement),
-        check_focal_length(evidence),
+        *check_intrinsics(evidence),
         check_held_out(again),
         check_starts(again),
         check_rival(best_rival(evidence)),
