@@ -21,6 +21,7 @@ RIGHT = ('found', 'typical')
 WRONG = ('offset', 'depth', 'level', 'flip', 'other_ct', 'mirrored_ct', 'focal_length', 'misled')
 BEYOND = ('small_focal_error', 'principal_point')
 """Errors of the camera that one image cannot tell; counted apart."""
+KINDS = (*RIGHT, *WRONG, *BEYOND)
 SMALLEST_MM, LARGEST_MM = 3.0, 50.0
 TYPICAL = torch.tensor([1e-3] * 3 + [0.1, 0.1, 0.4], dtype=torch.float64)
 """Standard deviations of what a registration is off by: rad, mm across and along the beam."""

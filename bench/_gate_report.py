@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from _gate_poses import BEYOND, RIGHT, WRONG
+from _gate_poses import BEYOND, KINDS, RIGHT
 from _gate_split import Split, splits
 from _gate_trials import CORRECT_MM, WRONG_MM, GateTrial
 
@@ -85,7 +85,7 @@ def _print_targets(trials: Sequence[GateTrial]) -> None:
 
 def _print_kinds(trials: Sequence[GateTrial]) -> None:
     print(f'\n{"kind":<20}{"settled":>8}{"poses":>7}{"wrong":>7}{"VERIFIED":>10}{"REJECTED":>10}')
-    for kind in (*RIGHT, *WRONG, *BEYOND):
+    for kind in KINDS:
         for settled in (False, True):
             some = [t for t in trials if t.kind == kind and t.settled == settled]
             if not some:

@@ -2,7 +2,7 @@
 
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -81,26 +81,22 @@ class GateTrial:
 
 
 def trials_of(
-    forger: Forger, case: Case, condition: str, *, right_only: bool
+    forger: Forger, case: Case, condition: str, kinds: Container[str]
 ) -> Iterator[GateTrial]:
     """Yield the trials of one X-ray: what the registration finds, and poses that are forced."""
     words = (forger.bench_ct.ct.series_uid_hash, condition)
     generator = np.random.default_rng([case.number, *(zlib.crc32(word.encode()) for word in words)])
-    yield from _right(forger, case, condition, generator)
-    if right_only:
-        return
-    for forced in forger.wrong(case, generator):
-        yield _forced(forger, case, condition, forced)
-    yield from _misled(forger, case, condition, generator)
-
-
-def _right(
-    forger: Forger, case: Case, condition: str, generator: np.random.Generator
-) -> Iterator[GateTrial]:
     scene = forger.scene(case)
-    yield from _registered(forger, case, condition, 'found', scene.request)
+    if 'found' in kinds:
+        yield from _registered(forger, case, condition, 'found', scene.request)
     twist = torch.from_numpy(generator.normal(size=6)) * TYPICAL
-    yield _forced(forger, case, condition, Forced('typical', scene, scene.moved(twist), False))
+    typical = Forced('typical', scene, scene.moved(twist), False)
+    # Whatever is left out, the others are the same as in a full run.
+    for forced in (typical, *forger.wrong(case, generator)):
+        if forced.kind in kinds:
+            yield _forced(forger, case, condition, forced)
+    if 'misled' in kinds:
+        yield from _misled(forger, case, condition, generator)
 
 
 def _misled(

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from _gate_poses import Forger, mirrored
+from _gate_poses import KINDS, Forger, mirrored
 from _gate_report import report
 from _gate_trials import GateTrial, trials_of
 from _methods import search_config
@@ -70,7 +70,7 @@ def _measured(
                 continue
             maker = CaseMaker(NEAR, condition, PathCache(arguments.cache))
             case = maker.case(forger.bench_ct, number)
-            some = list(trials_of(forger, case, condition, right_only=arguments.right_only))
+            some = list(trials_of(forger, case, condition, set(arguments.kinds)))
             wrong += sum(trial.wrong for trial in some)
             print(f'\r{forger.bench_ct.name} {number}: {wrong} wrong poses', end='', flush=True)
             yield some
@@ -109,7 +109,7 @@ def _arguments() -> argparse.Namespace:
     add('--ct', nargs='+', choices=CTS, default=list(CTS), help='which CTs')
     add('--json', type=Path, help='file for all trials; one that exists is gone on with')
     add('--report', action='store_true', help='only print the tables of an existing file')
-    add('--right-only', action='store_true', help='no forced wrong poses')
+    add('--kinds', nargs='+', choices=KINDS, default=KINDS, help='which poses')
     add('--first', type=int, default=0, help='first X-ray of each CT')
     add('--last', type=int, default=1_000_000, help='X-ray of each CT to end before')
     add('--cache', type=Path, default=default_cache_folder(), help='folder of path integrals')

@@ -58,6 +58,7 @@ class Promise:
 PATIENT = 'test/ros/test_reliability_patient.py'
 INPUTS = 'test/ros/test_reliability_inputs.py'
 GRAPH = 'test/ros/test_reliability_graph.py'
+MIDDLEWARE = 'test/ros/test_reliability_middleware.py'
 LIFECYCLE = 'test/ros/test_node_lifecycle.py'
 ISOLATED = 'test/imaging/test_isolated.py'
 PROMISES = (
@@ -101,15 +102,17 @@ PROMISES = (
             f'{LIFECYCLE} -k "cycle or signal or shared_memory"'),
     Promise('P24', 'a lost worker is noticed in 2 s and replaced, the patient withdrawn',
             f'{PATIENT} -k worker'),
-    Promise('P25', 'publisher restarts, late joiners, jumps of the clock are survived',
-            f'{GRAPH} -k "starts_again or late_comer or jumps"'),
+    Promise('P25', 'publisher restarts, late joiners, jumps of the clock, 30 % packet loss, two '
+            'publishers and unfit QoS are survived or named',
+            f'{GRAPH} {MIDDLEWARE} -k "starts_again or late_comer or jumps or 30_percent or '
+            'two_publishers or initial_pose_is_heard or warned_of or ruled_out"'),
     Promise('P26', 'the SROS 2 policy lists exactly what the node offers', f'{GRAPH} -k policy'),
     Promise('P27', 'a bag replayed twice gives the same table',
             'test/replay/test_replay.py -k same_csv'),
     Promise('P28', 'without parameters nothing is published', f'{GRAPH} -k without_parameters'),
     Promise('P29', 'only allowed paths are read; no patient name in logs and messages',
             f'{GRAPH} -k "path or name"'),
-    Promise('P30', 'no network at run time'),
+    Promise('P30', 'no network at run time', f'{MIDDLEWARE} -k without_a_network'),
     Promise('P31', 'dependencies audited, releases signed'),
     Promise('P32', '90 % of the core covered by tests, 95 % of what validates and verifies',
             'test/test_coverage.py'),
