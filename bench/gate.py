@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from _gate_plot import plot
 from _gate_poses import KINDS, Forger, mirrored
 from _gate_report import report
 from _gate_trials import GateTrial, trials_of
@@ -41,7 +42,7 @@ CLEAN_EVERY = 3
 
 
 def main() -> None:
-    """Print the tables; write every trial with --json."""
+    """Print the tables; write every trial with --json, and a picture with --plot."""
     arguments = _arguments()
     trials = _known(arguments.json)
     if not arguments.report:
@@ -52,6 +53,8 @@ def main() -> None:
     if not trials:
         sys.exit('nothing was measured')
     report(trials)
+    if arguments.plot is not None:
+        plot(trials, arguments.plot)
 
 
 def _measured(
@@ -108,6 +111,7 @@ def _arguments() -> argparse.Namespace:
     add('--trials', type=int, default=60, help='wrong poses, all CTs together')
     add('--ct', nargs='+', choices=CTS, default=list(CTS), help='which CTs')
     add('--json', type=Path, help='file for all trials; one that exists is gone on with')
+    add('--plot', type=Path, help='PNG of errors and bounds')
     add('--report', action='store_true', help='only print the tables of an existing file')
     add('--kinds', nargs='+', choices=KINDS, default=KINDS, help='which poses')
     add('--first', type=int, default=0, help='first X-ray of each CT')
