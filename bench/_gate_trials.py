@@ -2,13 +2,13 @@
 
 import time
 import zlib
-from collections.abc import Container, Iterator
+from collections.abc import Iterator, Set
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from _gate_poses import TYPICAL, Forced, Forger
+from _gate_poses import RIGHT, TYPICAL, Forced, Forger
 from torch import Tensor
 
 from sph_reg_ros.errors import RegistrationError
@@ -81,7 +81,7 @@ class GateTrial:
 
 
 def trials_of(
-    forger: Forger, case: Case, condition: str, kinds: Container[str]
+    forger: Forger, case: Case, condition: str, kinds: Set[str]
 ) -> Iterator[GateTrial]:
     """Yield the trials of one X-ray: what the registration finds, and poses that are forced."""
     words = (forger.bench_ct.ct.series_uid_hash, condition)
@@ -91,8 +91,12 @@ def trials_of(
         yield from _registered(forger, case, condition, 'found', scene.request)
     twist = torch.from_numpy(generator.normal(size=6)) * TYPICAL
     typical = Forced('typical', scene, scene.moved(twist), False)
+    if 'typical' in kinds:
+        yield _forced(forger, case, condition, typical)
+    if kinds <= set(RIGHT):
+        return
     # Whatever is left out, the others are the same as in a full run.
-    for forced in (typical, *forger.wrong(case, generator)):
+    for forced in forger.wrong(case, generator):
         if forced.kind in kinds:
             yield _forced(forger, case, condition, forced)
     if 'misled' in kinds:
