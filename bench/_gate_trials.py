@@ -80,9 +80,7 @@ class GateTrial:
         return asdict(self)
 
 
-def trials_of(
-    forger: Forger, case: Case, condition: str, kinds: Set[str]
-) -> Iterator[GateTrial]:
+def trials_of(forger: Forger, case: Case, condition: str, kinds: Set[str]) -> Iterator[GateTrial]:
     """Yield the trials of one X-ray: what the registration finds, and poses that are forced."""
     words = (forger.bench_ct.ct.series_uid_hash, condition)
     generator = np.random.default_rng([case.number, *(zlib.crc32(word.encode()) for word in words)])
