@@ -75,6 +75,12 @@ class GateTrial:
         """Return whether it must not be."""
         return self.kind in ALWAYS_WRONG or self.error_mm >= WRONG_MM
 
+    @classmethod
+    def of(cls, content: dict[str, Any]) -> 'GateTrial':
+        """Return the trial whose content this is, perhaps by way of JSON."""
+        listed = {name: tuple(content[name]) for name in ('disturbances', 'failed')}
+        return cls(**{**content, **listed})
+
     def content(self) -> dict[str, Any]:
         """Return everything, for JSON."""
         return asdict(self)

@@ -93,7 +93,7 @@ def _forger(name: str, loaded: dict[str, BenchCT]) -> Forger:
 def _known(file: Path | None) -> list[GateTrial]:
     if file is None or not file.exists():
         return []
-    return [GateTrial(**content) for content in json.loads(file.read_text())]
+    return [GateTrial.of(content) for content in json.loads(file.read_text())]
 
 
 def _write(file: Path | None, trials: list[GateTrial]) -> None:

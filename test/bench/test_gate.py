@@ -1,5 +1,6 @@
 """The figures that the gate's benchmark prints, from trials made up for the purpose."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -76,3 +77,8 @@ def test_a_check_that_is_not_learnt_still_counts_in_a_split():
     trials = [replace(GOOD, ct=name) for name in ('a', 'b')]
     split = next(splits(trials))
     assert not split.verifies(replace(GOOD, failed=('prior_distance',)))
+
+
+def test_a_trial_comes_back_from_json_as_it_was():
+    trial = replace(GOOD, failed=('held_out_mm',), disturbances=('noise',))
+    assert GateTrial.of(json.loads(json.dumps(trial.content()))) == trial
