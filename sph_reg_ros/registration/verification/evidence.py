@@ -85,6 +85,11 @@ class Evidence:
         return cls(levels, finest, pose, initial, reason, blocks, information, config)
 
     @cached_property
+    def finest_held_out(self) -> Level:
+        """Return the last level, with the similarity that was not optimised."""
+        return self._held_out(self.levels[-1])
+
+    @cached_property
     def coarse(self) -> Level:
         """Return the level of about COARSE_PX, with the similarity that was not optimised."""
         return self._near(COARSE_PX)

@@ -6,6 +6,7 @@ parts are enlarged more than far ones, one side of the image more than the other
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Float64
@@ -15,6 +16,7 @@ from sph_reg_ros.errors import ErrorCode
 from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
 from sph_reg_ros.registration.covariance import cluster_robust
+from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.result import Check, Verdict
 from sph_reg_ros.registration.verification.evidence import Evidence
 from sph_reg_ros.registration.verification.limits import (
@@ -25,7 +27,11 @@ from sph_reg_ros.rendering.sampling import unit_directions
 from sph_reg_ros.solvers import normal_equations
 
 CERTAIN = 2.0
-"""Standard deviations below which a change is taken for chance."""
+"""Standard deviations of a change of the focal length below which it is taken for chance."""
+PROBABLE = 1.0
+"""The same of a way of the principal point, which two similarities have to want."""
+_FOCAL_LENGTH = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
+_PRINCIPAL_POINT = 1.0 - _FOCAL_LENGTH
 _AGAINST = (Verdict.REJECTED, ErrorCode.CAMERA_INCONSISTENT)
 
 
@@ -34,13 +40,16 @@ def check_intrinsics(evidence: Evidence) -> tuple[Check, Check]:
 
     A Gauss-Newton step from the pose is taken with pose and both of them free. The figures are the
     relative change of the focal length and the way of the principal point in focal lengths, less
-    CERTAIN of their standard deviations, 0 at least; the largest of the views.
+    what may be chance, 0 at least; the largest of the views. Instruments and the cut ends of a CT
+    seem to move the principal point, too, but not alike for all similarities: the one that was
+    optimised and the one that was not have to agree.
     """
     focal, principal = [], []
     for number in range(len(evidence.finest.views)):
-        change, covariance = wanted_change(evidence, number)
-        focal.append(_certain_size(change[:1], covariance[:1, :1]))
-        principal.append(_certain_size(change[1:], covariance[1:, 1:]))
+        optimised = wanted_change(evidence, evidence.finest, number)
+        other = wanted_change(evidence, evidence.finest_held_out, number)
+        focal.append(optimised.along(_FOCAL_LENGTH, CERTAIN))
+        principal.append(_agreed_way(optimised, other))
     return (
         Check.at_most('focal_misfit', _largest(focal), MAX_FOCAL_MISFIT, _AGAINST),
         Check.at_most(
@@ -49,16 +58,45 @@ def check_intrinsics(evidence: Evidence) -> tuple[Check, Check]:
     )
 
 
-def wanted_change(
-    evidence: Evidence, number: int
-) -> tuple[Float64[Tensor, '3'], Float64[Tensor, '3 3']]:
-    """Return by how much a view wants its intrinsics changed (`by_intrinsics`), and the covariance.
+@dataclass(frozen=True)
+class WantedChange:
+    """By how much a view wants its intrinsics changed (`by_intrinsics`).
+
+    Attributes:
+        step: the change.
+        covariance: of it.
+    """
+
+    step: Float64[Tensor, '3']
+    covariance: Float64[Tensor, '3 3']
+
+    def along(self, direction: Float64[Tensor, '3'], deviations: float) -> float:
+        """Return the size along a unit vector, either way, less some standard deviations."""
+        variance = (direction @ self.covariance @ direction).clamp(min=0)
+        return abs(float(direction @ self.step)) - deviations * float(variance.sqrt())
+
+
+def _agreed_way(first: WantedChange, second: WantedChange) -> float:
+    """Return the way of the principal point that both want, in the direction of their mean."""
+    mean = (first.step + second.step) / 2 * _PRINCIPAL_POINT
+    size = float(mean.norm())
+    if size == 0 or not math.isfinite(size):
+        return size
+    direction = mean / size
+    # One that wants the opposite does not agree.
+    if float(direction @ first.step) < 0 or float(direction @ second.step) < 0:
+        return 0.0
+    return min(one.along(direction, PROBABLE) for one in (first, second))
+
+
+def wanted_change(evidence: Evidence, level: Level, number: int) -> WantedChange:
+    """Return what a view wants.
 
     Args:
         evidence: the pose.
+        level: the last one, by some similarity.
         number: of the view.
     """
-    level = evidence.finest
     image, jacobian = level.renderings(evidence.pose)[number]
     camera = level.views[number].camera
     pose = level.camera_from_first[number] @ evidence.pose
@@ -67,7 +105,7 @@ def wanted_change(
     block = level.similarities[number].residuals(image, torch.cat([jacobian, columns], -1))
     A, g = normal_equations([block])
     step = torch.linalg.lstsq(A, -g[:, None], driver='gelsd').solution[:, 0]
-    return step[-3:], cluster_robust([block], A)[-3:, -3:]
+    return WantedChange(step[-3:], cluster_robust([block], A)[-3:, -3:])
 
 
 def by_intrinsics(
@@ -102,16 +140,6 @@ def by_intrinsics(
     return (jacobian * torch.cat([turn, shift], -1).to(jacobian)).sum(-1).movedim(0, -1)
 
 
-def _certain_size(change: Float64[Tensor, 'n'], covariance: Float64[Tensor, 'n n']) -> float:
-    """Return the length of a change less what may be chance in its direction."""
-    size = float(change.norm())
-    if size == 0 or not math.isfinite(size):
-        return size
-    direction = change / size
-    deviation = (direction @ covariance @ direction).clamp(min=0).sqrt()
-    return max(0.0, size - CERTAIN * float(deviation))
-
-
 def _largest(misfits: list[float]) -> float:
     # NaN must not hide behind the first view's figure.
-    return max(misfits) if all(map(math.isfinite, misfits)) else math.nan
+    return max(0.0, *misfits) if all(map(math.isfinite, misfits)) else math.nan
