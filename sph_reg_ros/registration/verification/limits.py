@@ -22,7 +22,7 @@ MIN_SHARE_OF_PATCHES = 0.5
 """Of the patches with structure, those that can be compared at all."""
 MAX_FOCAL_MISFIT = 0.006
 """Relative change of the focal length that the X-ray certainly wants."""
-MAX_PRINCIPAL_POINT_MISFIT = 0.006
+MAX_PRINCIPAL_POINT_MISFIT = 0.007
 """Way of the principal point that it certainly wants, in focal lengths."""
 MAX_RIVAL_GAIN = 0.0
 """Similarity that another pose may have more than the one that is judged."""
