@@ -20,7 +20,7 @@ from sph_reg_ros.registration.networks import Networks
 RIGHT = ('found', 'typical')
 WRONG = ('offset', 'depth', 'level', 'flip', 'other_ct', 'mirrored_ct', 'focal_length', 'misled')
 BEYOND = ('small_focal_error', 'principal_point')
-"""Errors of the camera that one image cannot tell; counted apart."""
+"""Errors of the camera that one image tells only in part; counted apart."""
 KINDS = (*RIGHT, *WRONG, *BEYOND)
 SMALLEST_MM, LARGEST_MM = 3.0, 50.0
 TYPICAL = torch.tensor([1e-3] * 3 + [0.1, 0.1, 0.4], dtype=torch.float64)
@@ -69,9 +69,8 @@ class Forger:
     networks: Networks | None
     config: RegistrationConfig
 
-    def wrong(self, case: Case, generator: np.random.Generator) -> Iterator[Forced]:
-        """Yield wrong poses, and those that nobody can tell (BEYOND)."""
-        scene = self.scene(case)
+    def wrong(self, case: Case, scene: Scene, generator: np.random.Generator) -> Iterator[Forced]:
+        """Yield wrong poses of a case, whose right ones are judged with `scene`, and BEYOND."""
         yield from self._near_misses(scene, generator)
         yield from self._decoys(scene, generator)
         yield from self._wrong_volumes(case, generator)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from _gate_poses import RIGHT, TYPICAL, Forced, Forger
+from _gate_scene import Scene
 from torch import Tensor
 
 from sph_reg_ros.errors import RegistrationError
@@ -92,7 +93,7 @@ def trials_of(forger: Forger, case: Case, condition: str, kinds: Set[str]) -> It
     generator = np.random.default_rng([case.number, *(zlib.crc32(word.encode()) for word in words)])
     scene = forger.scene(case)
     if 'found' in kinds:
-        yield from _registered(forger, case, condition, 'found', scene.request)
+        yield from _registered(forger, case, scene, condition, 'found', scene.request)
     twist = torch.from_numpy(generator.normal(size=6)) * TYPICAL
     typical = Forced('typical', scene, scene.moved(twist), False)
     if 'typical' in kinds:
@@ -100,28 +101,32 @@ def trials_of(forger: Forger, case: Case, condition: str, kinds: Set[str]) -> It
     if kinds <= set(RIGHT):
         return
     # Whatever is left out, the others are the same as in a full run.
-    for forced in forger.wrong(case, generator):
+    for forced in forger.wrong(case, scene, generator):
         if forced.kind in kinds:
             yield _forced(forger, case, condition, forced)
     if 'misled' in kinds:
-        yield from _misled(forger, case, condition, generator)
+        yield from _misled(forger, case, scene, condition, generator)
 
 
 def _misled(
-    forger: Forger, case: Case, condition: str, generator: np.random.Generator
+    forger: Forger, case: Case, scene: Scene, condition: str, generator: np.random.Generator
 ) -> Iterator[GateTrial]:
-    scene = forger.scene(case)
     request = replace(
         scene.request,
         initial_camera_from_ct=forger.misleading_start(scene, generator),
         networks=forger.networks,
         config=replace(forger.config, method='spherical'),
     )
-    yield from _registered(forger, case, condition, 'misled', request)
+    yield from _registered(forger, case, scene, condition, 'misled', request)
 
 
 def _registered(
-    forger: Forger, case: Case, condition: str, kind: str, request: RegistrationRequest
+    forger: Forger,
+    case: Case,
+    scene: Scene,
+    condition: str,
+    kind: str,
+    request: RegistrationRequest,
 ) -> Iterator[GateTrial]:
     """Yield what the registration finds; nothing if it refuses."""
     began = time.perf_counter()
@@ -131,7 +136,7 @@ def _registered(
         return
     took = time.perf_counter() - began
     checks_s = sum(t for name, t in result.timings_s.items() if name.endswith('verify'))
-    error_mm = forger.error_mm(forger.scene(case), result.camera_from_ct[0])
+    error_mm = forger.error_mm(scene, result.camera_from_ct[0])
     trial = _trial(forger, case, condition, kind, True, error_mm, result.verification, checks_s)
     yield replace(trial, registration_s=took)
 

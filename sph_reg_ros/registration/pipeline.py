@@ -89,21 +89,22 @@ def _searched_instead(
     A pose may be doubted only because it is far from an initial pose that is wrong. Then a search
     around that must not bring up a pose that looks worse.
     """
+    found, why_not = None, SEARCHED_IN_VAIN
     try:
         found = _registered(request, 'image', clock, observer, verified=True)
     except SolverError:
-        found = None
+        pass
     except CancelledError as error:
         if error.code != ErrorCode.TIMEOUT:
             raise
+        why_not = OUT_OF_TIME
         clock.lap('broken off')
-        return replace(_warned(doubted, OUT_OF_TIME), timings_s=dict(clock.laps))
     if (
         found is None
         or found.verdict != Verdict.VERIFIED
         or found.similarity_after <= doubted.similarity_after
     ):
-        return replace(_warned(doubted, SEARCHED_IN_VAIN), timings_s=dict(clock.laps))
+        return replace(_warned(doubted, why_not), timings_s=dict(clock.laps))
     return replace(
         _warned(found, NETWORKS_ASTRAY), iterations=doubted.iterations + found.iterations
     )

@@ -1,4 +1,4 @@
-"""Goals for ~/register, sent by a harness.Client."""
+"""What a harness.Client asks of the node: a good X-ray registered, goals for ~/register."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +14,13 @@ from sph_reg_ros.msg import RegistrationResult
 from sph_reg_ros.ros.conversions import pose_from_matrix
 
 OFFSET = (0.03, -0.02, 0.04, 4.0, -3.0, 6.0)
+
+
+def good(client: Client, scene: Scene, **options: Any) -> RegistrationResult:
+    """Register a good X-ray, which a node that lives can always do."""
+    result = client.result_of(client.publish_xray(scene, **options))
+    assert result.verdict == RegistrationResult.VERIFIED, result.error_message
+    return result
 
 
 def goal_for(

@@ -14,7 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import DescribeParameters, SetParametersAtomically
-from ros.actions import OFFSET
+from ros.actions import OFFSET, good
 from ros.harness import (
     BEST_EFFORT,
     FIXED,
@@ -44,13 +44,6 @@ def node(ct_path, tmp_path_factory):
     log = tmp_path_factory.mktemp('log') / 'node.log'
     with sound_node(log, ct__path=ct_path, autostart=True, diagnostics__period=0.2) as process:
         yield process
-
-
-def good(client, scene, **options) -> RegistrationResult:
-    """Register a good X-ray, which a node that lives can always do."""
-    result = client.result_of(client.publish_xray(scene, **options))
-    assert result.verdict == RegistrationResult.VERIFIED, result.error_message
-    return result
 
 
 def test_an_xray_becomes_a_transform_that_tf2_can_look_up(client, scene):

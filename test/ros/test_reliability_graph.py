@@ -14,7 +14,7 @@ from ct_files import PATIENT_ID, PATIENT_NAME, Phantom, write_dicom
 from diagnostic_msgs.msg import DiagnosticArray
 from hypothesis import HealthCheck, given, settings
 from reliability import record, repetitions
-from ros.actions import finish, goal_for, send, verified
+from ros.actions import finish, goal_for, good, send, verified
 from ros.harness import (
     FIXED,
     REPOSITORY,
@@ -23,7 +23,7 @@ from ros.harness import (
     sound_node,
 )
 from ros.test_reliability_inputs import images
-from sph_reg_ros.msg import RegistrationResult, RegistrationStatus
+from sph_reg_ros.msg import RegistrationStatus
 from sph_reg_ros.srv import LoadCT
 
 from sph_reg_ros.errors import ErrorCode
@@ -59,11 +59,6 @@ def node(series, tmp_path_factory):
 def client(client):
     client.listen(DiagnosticArray, '/diagnostics', 'diagnostics')
     return client
-
-
-def good(client, scene) -> None:
-    result = client.result_of(client.publish_xray(scene))
-    assert result.verdict == RegistrationResult.VERIFIED, result.error_message
 
 
 def test_the_security_policy_lists_exactly_what_the_node_offers_and_hears(client, node):

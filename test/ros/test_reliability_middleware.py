@@ -26,7 +26,7 @@ from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from reliability import RECORD, record, repetitions
-from ros.actions import OFFSET
+from ros.actions import OFFSET, good
 from ros.harness import (
     BEST_EFFORT,
     FIXED,
@@ -188,11 +188,6 @@ def node(ct_path, tmp_path_factory):
     log = tmp_path_factory.mktemp('log') / 'node.log'
     with sound_node(log, ct__path=ct_path, autostart=True, diagnostics__period=0.1) as process:
         yield process
-
-
-def good(client: Client, scene) -> None:
-    result = client.result_of(client.publish_xray(scene))
-    assert result.verdict == RegistrationResult.VERIFIED, result.error_message
 
 
 @pytest.mark.parametrize('qos', [LATCHED, LATCHED_BEST_EFFORT, RELIABLE, BEST_EFFORT])
