@@ -19,6 +19,8 @@ from rclpy.qos import (
     qos_policy_name_from_kind,
 )
 
+from sph_reg_ros.ros.sequence_gaps import SequenceGaps
+
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
 except ImportError:  # Humble
@@ -55,7 +57,9 @@ class AutoSubscription:
         self._node, self._type, self._topic = node, message_type, topic
         self._callback, self._depth, self._group = callback, depth, group
         self._setting = reliability
-        self._policy = self._wanted_policy()
+        self._gaps = SequenceGaps()
+        self._publishers: list[Any] = []
+        self._policy = self._look_around()
         self._subscription = self._subscribe()
 
     @property
@@ -63,9 +67,14 @@ class AutoSubscription:
         """Return whether delivery is reliable now."""
         return self._policy == ReliabilityPolicy.RELIABLE
 
+    @property
+    def missing(self) -> int:
+        """Return how many messages never came; not counted while several publish at once."""
+        return self._gaps.missing
+
     def follow_publishers(self) -> None:
         """Subscribe again if the publishers that are there now ask for another reliability."""
-        policy = self._wanted_policy()
+        policy = self._look_around()
         if policy == self._policy:
             return
         self._policy = policy
@@ -73,16 +82,22 @@ class AutoSubscription:
             f'{self._name()}: publishers offer {policy.name.lower()} delivery, subscribed so'
         )
         self.destroy()
+        self._gaps.restart()
         self._subscription = self._subscribe()
 
     def destroy(self) -> None:
         """End the subscription."""
         self._node.destroy_subscription(self._subscription)
 
-    def _wanted_policy(self) -> ReliabilityPolicy:
+    def _look_around(self) -> ReliabilityPolicy:
+        """Take in which publishers there are; return the reliability that suits them."""
+        infos = self._node.get_publishers_info_by_topic(self._name())
+        publishers = sorted(info.endpoint_gid for info in infos)
+        if publishers != self._publishers:
+            self._publishers = publishers
+            self._gaps.restart()
         if self._setting != 'auto':
             return _FIXED[self._setting]
-        infos = self._node.get_publishers_info_by_topic(self._name())
         offered = [info.qos_profile.reliability for info in infos]
         best_effort = ReliabilityPolicy.BEST_EFFORT in offered
         return ReliabilityPolicy.BEST_EFFORT if best_effort else ReliabilityPolicy.RELIABLE
@@ -97,11 +112,16 @@ class AutoSubscription:
         return self._node.create_subscription(
             self._type,
             self._topic,
-            self._callback,
+            self._receive,
             qos,
             callback_group=self._group,
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible),
         )
+
+    def _receive(self, message: Any, info: dict[str, Any]) -> None:
+        if len(self._publishers) == 1:
+            self._gaps.note(info)
+        self._callback(message)
 
     def _on_incompatible(self, event: Any) -> None:
         if self._setting == 'auto':

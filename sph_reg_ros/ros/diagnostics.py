@@ -76,6 +76,7 @@ class Diagnostics:
             'registered': status.images_registered,
             'refused': status.images_refused,
             'dropped': status.images_dropped,
+            'lost': status.images_lost,
         }
         values = {name: str(count) for name, count in counters.items()}
         return self._status('images', OK, f'{status.images_received} received', values)

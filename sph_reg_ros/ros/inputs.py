@@ -13,6 +13,7 @@ from sph_reg_ros.errors import RegistrationError
 from sph_reg_ros.ros.auto_subscription import AutoSubscription
 from sph_reg_ros.ros.conversions import NANOSECONDS
 from sph_reg_ros.ros.image_age import require_present
+from sph_reg_ros.ros.image_counts import ImageCounts
 from sph_reg_ros.ros.parameters import NodeParameters
 from sph_reg_ros.ros.views import XRayView
 from sph_reg_ros.ros.xray_stream import XRayStream
@@ -64,14 +65,10 @@ class XRayInput:
         )
 
     @property
-    def received(self) -> int:
-        """Return how many images came in."""
-        return self._stream.received
-
-    @property
-    def dropped(self) -> int:
-        """Return how many images gave way to newer ones while they waited for companions."""
-        return self._stream.dropped
+    def counts(self) -> ImageCounts:
+        """Return how many images came in since, and how many did not get further."""
+        lost = self._subscriptions[0].missing
+        return ImageCounts(self._stream.received, self._stream.dropped, lost)
 
     def forget(self) -> None:
         """Drop every image, camera and imager pose that waits."""

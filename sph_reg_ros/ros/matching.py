@@ -67,18 +67,24 @@ class Matcher:
         self._tolerance_s = max_time_difference_s
         self._timeout_s = timeout_s
         self._needs_imager_pose = needs_imager_pose
-        self._waiting: deque[_Waiting] = deque(maxlen=self.MAX_IMAGES)
+        self._waiting: list[_Waiting] = []
         self._cameras: deque[Sample] = deque(maxlen=self.MAX_CAMERAS)
         self._poses: deque[Sample] = deque(maxlen=self.MAX_POSES)
         self._newest_image_ns = 0
         self.dropped = 0
 
     def add_image(self, image: Sample, now_s: float) -> None:
-        """Let an image wait; the oldest one gives way when too many wait."""
+        """Let an image wait; when too many do, it takes the place of the last that came.
+
+        Those before it keep theirs: were the oldest to give way, images that come faster than
+        their companions, or than the timeout without one, would all be gone before their turn.
+        """
         if image.stamp_ns < self._newest_image_ns - self._timeout_s * NANOSECONDS:
             self._forget_after(image.stamp_ns + self._timeout_s * NANOSECONDS)
         self._newest_image_ns = image.stamp_ns
-        self.dropped += len(self._waiting) == self._waiting.maxlen
+        if len(self._waiting) == self.MAX_IMAGES:
+            self._waiting.pop()
+            self.dropped += 1
         self._waiting.append(_Waiting(image, now_s))
 
     def add_camera(self, camera: Sample) -> None:
@@ -92,9 +98,7 @@ class Matcher:
     def poll(self, now_s: float) -> list[Match]:
         """Return the images that are complete or have waited too long, oldest first."""
         matches = [(waiting, self._match(waiting, now_s)) for waiting in self._waiting]
-        self._waiting = deque(
-            (waiting for waiting, match in matches if match is None), maxlen=self.MAX_IMAGES
-        )
+        self._waiting = [waiting for waiting, match in matches if match is None]
         return [match for _, match in matches if match is not None]
 
     def _keep(self, samples: deque[Sample], sample: Sample) -> None:
@@ -137,7 +141,10 @@ class Matcher:
         for camera in reversed(self._cameras_of(image)):
             if camera.size == image.size:
                 seconds = (image.stamp_ns - camera.stamp_ns) / NANOSECONDS
-                return camera, (f'camera_info is {seconds:.3f} s older than the image',)
+                return camera, (
+                    f'camera_info is {seconds:.3f} s older than the image, which waited in vain '
+                    'for its own; publish one with each image, or one with stamp 0 for all',
+                )
         return None, ()
 
     def _imager_pose(self, image: Sample, waited_s: float) -> Sample | None:

@@ -21,6 +21,7 @@ from sph_reg_ros.networks.shipped import weights_folders
 from sph_reg_ros.ros.allowed_paths import AllowedPaths
 from sph_reg_ros.ros.ct_loader import CTLoader
 from sph_reg_ros.ros.diagnostics import Diagnostics
+from sph_reg_ros.ros.image_counts import ImageCounts
 from sph_reg_ros.ros.initial_pose import InitialPoseInput
 from sph_reg_ros.ros.inputs import XRayInput
 from sph_reg_ros.ros.lifecycle import ResponsiveLifecycleNode, transition
@@ -67,7 +68,7 @@ class RegistrationNode(ResponsiveLifecycleNode):
         )
         self._initial_pose = InitialPoseInput(self)
         self._inputs: XRayInput | None = None
-        self._counted = (0, 0)
+        self._counted = ImageCounts()
         self._status.image_counts = self._image_counts
         self._action = RegisterAction(
             self,
@@ -171,7 +172,7 @@ class RegistrationNode(ResponsiveLifecycleNode):
             self._phase = 'configured'
         inputs, self._inputs = self._inputs, None
         if inputs is not None:
-            self._counted = (self._counted[0] + inputs.received, self._counted[1] + inputs.dropped)
+            self._counted += inputs.counts
             inputs.destroy()
         self._registrar.stop()
 
@@ -229,12 +230,10 @@ class RegistrationNode(ResponsiveLifecycleNode):
             method=self._status.method,
         )
 
-    def _image_counts(self) -> tuple[int, int]:
-        received, dropped = self._counted
+    def _image_counts(self) -> ImageCounts:
+        counts = self._counted + ImageCounts(dropped=self._registrar.dropped)
         inputs = self._inputs
-        if inputs is not None:
-            received, dropped = received + inputs.received, dropped + inputs.dropped
-        return received, dropped + self._registrar.dropped
+        return counts if inputs is None else counts + inputs.counts
 
 
 def no_ct() -> CTError:

@@ -11,6 +11,7 @@ from sph_reg_ros.errors import ErrorCode, RegistrationError
 from sph_reg_ros.msg import ErrorCode as ErrorCodeMessage
 from sph_reg_ros.msg import RegistrationResult, RegistrationStatus
 from sph_reg_ros.ros.conversions import NANOSECONDS, nanoseconds, time_message
+from sph_reg_ros.ros.image_counts import ImageCounts
 from sph_reg_ros.ros.messages import note_result
 
 LATCHED = QoSProfile(
@@ -25,7 +26,7 @@ class StatusBoard:
     """State, last error and counters; every change is published. Thread-safe.
 
     Attributes:
-        image_counts: gives how many images came in, and how many gave way to newer ones.
+        image_counts: gives how many images came in, and how many did not get further.
         method: of the last registration that was carried out; '' before.
     """
 
@@ -35,7 +36,7 @@ class StatusBoard:
         self._lock = threading.RLock()
         self._publisher = node.create_publisher(RegistrationStatus, '~/status', LATCHED)
         self._message = RegistrationStatus()
-        self.image_counts: Callable[[], tuple[int, int]] = lambda: (0, 0)
+        self.image_counts: Callable[[], ImageCounts] = ImageCounts
         self.method = ''
         self.set_state(RegistrationStatus.UNCONFIGURED)
 
@@ -87,7 +88,10 @@ class StatusBoard:
             stamp_ns = nanoseconds(self._message.result_stamp)
             age_ns = max(0, now.nanoseconds - stamp_ns) if stamp_ns else 0
             self._message.age = Duration(sec=age_ns // NANOSECONDS, nanosec=age_ns % NANOSECONDS)
-            self._message.images_received, self._message.images_dropped = self.image_counts()
+            counts = self.image_counts()
+            self._message.images_received = counts.received
+            self._message.images_dropped = counts.dropped
+            self._message.images_lost = counts.lost
             self._publisher.publish(self._message)
 
     def _set_error(self, code: int, text: str) -> None:

@@ -117,16 +117,6 @@ def test_the_covariance_predicts_the_spread_of_repeated_registrations():
     assert (ratio > 0.4).all() and (ratio < 2.5).all()
 
 
-def test_depth_is_the_least_certain_direction_of_one_view():
-    volume = smooth_phantom()
-    truth = pose_in_front(volume)
-    result = register(
-        RegistrationRequest(volume, (View(xray(volume, truth), CAMERA),), truth, CONFIG)
-    )
-    sigma = result.covariance.diagonal().sqrt()
-    assert sigma[5] > 2 * sigma[3:5].max()
-
-
 def test_a_start_that_shows_nothing_is_refused():
     volume = smooth_phantom()
     truth = pose_in_front(volume)

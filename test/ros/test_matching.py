@@ -123,7 +123,19 @@ def test_buffers_are_bounded_and_count_what_they_drop(matcher):
     for index in range(Matcher.MAX_IMAGES + 3):
         matcher.add_image(sample(index, f'{index}'), 0.0)
     assert matcher.dropped == 3
-    assert [match.image.value for match in matcher.poll(1.0)] == ['3', '4', '5', '6']
+    assert [match.image.value for match in matcher.poll(1.0)] == ['0', '1', '2', '6']
+
+
+def test_a_camera_that_is_published_once_serves_images_at_15_hz():
+    matcher = Matcher(0.02, 1.0, needs_imager_pose=False)
+    matcher.add_camera(sample(0, 'camera'))
+    matched = []
+    for index in range(1, 75):
+        matcher.add_image(sample(index / 15, f'image {index}'), index / 15)
+        matched += [match for match in matcher.poll(index / 15) if match.camera is not None]
+    # Each of them waited for a camera of its own for a second.
+    assert len(matched) >= 4
+    assert all('or one with stamp 0' in match.warnings[0] for match in matched)
 
 
 def test_a_jump_back_in_time_forgets_what_was_before(matcher):
