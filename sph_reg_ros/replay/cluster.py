@@ -1,5 +1,6 @@
 """Many bags on a Ray cluster; bags, CT and output lie where every machine finds them."""
 
+import os
 import socket
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
@@ -32,6 +33,8 @@ def replay_on_cluster(
         raise RuntimeUnavailableError(
             ErrorCode.BACKEND_UNAVAILABLE, "Ray is not installed: pip install 'sph_reg_ros[ray]'"
         ) from None
+    # A Ray that is started here would report to its makers how it is used.
+    os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
     already = ray.is_initialized()
     try:
         if not already:

@@ -1,6 +1,7 @@
 """Many bags: each fails alone, all are in one report."""
 
 import json
+import os
 from dataclasses import dataclass, replace
 
 import pytest
@@ -70,22 +71,34 @@ def test_a_process_that_dies_takes_no_other_bag_with_it(bags, ct, tmp_path):
     assert counts == [(0, 2), (1, 2), (2, 2)]
 
 
-def test_bags_go_through_a_local_ray_of_two_workers(bags, ct, tmp_path):
+@pytest.fixture
+def ray_of_two_workers(monkeypatch):
+    """Start Ray; one whose own processes do not come up within its 30 s says nothing about us."""
     ray = pytest.importorskip('ray')
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    monkeypatch.setenv('RAY_USAGE_STATS_ENABLED', '0')
     try:
-        todo = jobs_of(bags, ct, tmp_path / 'ray')
-        found = replay_on_cluster(todo, 'local')
-    finally:
-        ray.shutdown()
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    except Exception as error:
+        pytest.skip(f'Ray does not start on this machine: {error}')
+    yield
+    ray.shutdown()
+
+
+def test_bags_go_through_a_local_ray_of_two_workers(bags, ct, tmp_path, ray_of_two_workers):
+    todo = jobs_of(bags, ct, tmp_path / 'ray')
+    found = replay_on_cluster(todo, 'local')
     assert ['BAG_UNREADABLE' in record.failure for record in found] == [False, True, False]
     here = replay_all([replace(todo[0], output=tmp_path / 'here')], 1)[0]
     assert found[0].rows[0].camera_from_ct == here.rows[0].camera_from_ct
 
 
-def test_a_cluster_that_does_not_answer_is_an_error_with_its_address(bags, ct, tmp_path):
+def test_a_cluster_that_does_not_answer_is_an_error_with_its_address(
+    bags, ct, tmp_path, monkeypatch
+):
     pytest.importorskip('ray')
+    monkeypatch.delenv('RAY_USAGE_STATS_ENABLED', raising=False)
     done = run(
         *('replay', bags[0], '--ct', ct, '--output', tmp_path / 'out'), '--ray', '127.0.0.1:1'
     )
     assert done.exit_code == 2 and 'no Ray cluster at 127.0.0.1:1' in done.stderr
+    assert os.environ['RAY_USAGE_STATS_ENABLED'] == '0'
