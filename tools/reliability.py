@@ -102,10 +102,10 @@ PROMISES = (
             f'{LIFECYCLE} -k "cycle or signal or shared_memory"'),
     Promise('P24', 'a lost worker is noticed in 2 s and replaced, the patient withdrawn',
             f'{PATIENT} -k worker'),
-    Promise('P25', 'publisher restarts, late joiners, jumps of the clock, 30 % packet loss, two '
-            'publishers and unfit QoS are survived or named',
+    Promise('P25', 'publisher restarts, late joiners, jumps of the clock, 30 % packet loss, '
+            'bursts, two publishers and unfit QoS are survived or named',
             f'{GRAPH} {MIDDLEWARE} -k "starts_again or late_comer or jumps or 30_percent or '
-            'two_publishers or initial_pose_is_heard or warned_of or ruled_out"'),
+            'two_publishers or burst or initial_pose_is_heard or warned_of or ruled_out"'),
     Promise('P26', 'the SROS 2 policy lists exactly what the node offers', f'{GRAPH} -k policy'),
     Promise('P27', 'a bag replayed twice gives the same table',
             'test/replay/test_replay.py -k same_csv'),

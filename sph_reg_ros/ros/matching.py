@@ -6,6 +6,8 @@ An image waits until both are known:
   the same frame and size serves, with a warning: many drivers publish it only once.
 - imager pose: the closest in time within `max_time_difference`; as long as a closer one may still
   come, the image waits for it.
+Images leave in the order of their stamps: one that waited so long that a newer one has left is
+dropped, as a pose of the past must not follow, let alone replace, a newer one.
 Stamps that jump back by more than `timeout` (a bag that starts again) empty the buffers.
 """
 
@@ -71,6 +73,7 @@ class Matcher:
         self._cameras: deque[Sample] = deque(maxlen=self.MAX_CAMERAS)
         self._poses: deque[Sample] = deque(maxlen=self.MAX_POSES)
         self._newest_image_ns = 0
+        self._newest_match_ns = 0
         self.dropped = 0
 
     def add_image(self, image: Sample, now_s: float) -> None:
@@ -99,7 +102,15 @@ class Matcher:
         """Return the images that are complete or have waited too long, oldest first."""
         matches = [(waiting, self._match(waiting, now_s)) for waiting in self._waiting]
         self._waiting = [waiting for waiting, match in matches if match is None]
-        return [match for _, match in matches if match is not None]
+        return [match for _, match in matches if match is not None and self._has_its_turn(match)]
+
+    def _has_its_turn(self, match: Match) -> bool:
+        if match.image.stamp_ns < self._newest_match_ns:
+            self.dropped += 1
+            return False
+        if match.error is None:
+            self._newest_match_ns = match.image.stamp_ns
+        return True
 
     def _keep(self, samples: deque[Sample], sample: Sample) -> None:
         jump_ns = self._timeout_s * NANOSECONDS
@@ -109,6 +120,7 @@ class Matcher:
 
     def _forget_after(self, stamp_ns: float) -> None:
         self._waiting.clear()
+        self._newest_match_ns = 0
         for samples in (self._cameras, self._poses):
             kept = [sample for sample in samples if sample.stamp_ns <= stamp_ns]
             samples.clear()

@@ -138,6 +138,26 @@ def test_a_camera_that_is_published_once_serves_images_at_15_hz():
     assert all('or one with stamp 0' in match.warnings[0] for match in matched)
 
 
+def test_an_image_whose_companions_come_after_a_newer_one_has_left_is_dropped(matcher):
+    matcher.add_image(sample(0.0, 'old'), 0.0)
+    matcher.add_image(sample(0.1, 'new'), 0.1)
+    for offset_s in (0.1, 0.0):
+        matcher.add_camera(sample(offset_s, 'camera'))
+        matcher.add_imager_pose(sample(offset_s, 'pose', 'base'))
+        left = [match.image.value for match in matcher.poll(0.2)]
+        assert left == (['new'] if offset_s else [])
+    assert matcher.dropped == 1
+
+
+def test_a_newer_image_that_lacks_something_does_not_hold_an_older_one_back(matcher):
+    matcher.add_image(sample(0.1, 'without'), 0.0)
+    assert matcher.poll(1.0)[0].error is not None
+    matcher.add_image(sample(0.0, 'with'), 1.0)
+    matcher.add_camera(sample(0.0, 'camera'))
+    matcher.add_imager_pose(sample(0.0, 'pose', 'base'))
+    assert [match.image.value for match in matcher.poll(1.0)] == ['with']
+
+
 def test_a_jump_back_in_time_forgets_what_was_before(matcher):
     matcher.add_camera(sample(10, 'old camera'))
     matcher.add_imager_pose(sample(10, 'old pose', 'base'))

@@ -289,6 +289,30 @@ def test_xrays_of_two_publishers_at_once_are_answered_or_counted(client, scene, 
     )
 
 
+def test_after_a_burst_the_last_xray_is_the_one_that_is_registered(client, scene, node):
+    bursts, size, messages = repetitions(2, 50), 200, xray_messages(scene, 0)
+    good(client, scene)
+    client.spin(1.0)  # the node looks every half second who publishes
+    before, known = arrived(client), client.received['status'][-1].images_lost
+    for _ in range(bursts):
+        last = [publish_now(client, messages) for _ in range(size)][-1]
+        result = client.result_of(last)
+        assert result.verdict == RegistrationResult.VERIFIED, result.error_message
+        assert client.received['result'][-1] is result, 'an older X-ray came after it'
+    client.spin_until(lambda: arrived(client) - before == bursts * size)
+    lost = client.received['status'][-1].images_lost - known
+    record(
+        'P25 bursts',
+        f'the last of {size} X-rays VERIFIED after {bursts} bursts, {lost} never came in: counted',
+    )
+
+
+def arrived(client: Client) -> int:
+    """Return how many images the node has received, or knows that it has not."""
+    status = client.received['status'][-1]
+    return status.images_received + status.images_lost
+
+
 def publish_now(client: Client, messages) -> int:
     stamp = client.new_stamp()
     for name in ('imager_pose', 'camera_info', 'image'):
