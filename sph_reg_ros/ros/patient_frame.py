@@ -84,7 +84,7 @@ class PatientFrame:
                 return False
             self._transforms.send(transforms)
             stamp_ns = nanoseconds(transforms[0].header.stamp)
-            self._newer_ns = {newer for newer in self._newer_ns if newer > stamp_ns}
+            self._forget_expected(stamp_ns)
             # The clock of the imager may be ahead.
             sent_ns = min(now_ns, stamp_ns)
             self._shown = _Shown(transforms, sent_ns, valid_until_ns, repeated)
@@ -95,10 +95,18 @@ class PatientFrame:
         with self._lock:
             self._newer_ns.add(stamp_ns)
 
+    def settle(self, stamp_ns: int) -> None:
+        """Expect no more of the X-ray with this stamp, and of those before it."""
+        with self._lock:
+            self._forget_expected(stamp_ns)
+
     def withdraw(self) -> None:
         """Send nothing any more; nothing is on its way once this has returned."""
         with self._lock:
             self._shown = None
+
+    def _forget_expected(self, stamp_ns: int) -> None:
+        self._newer_ns = {newer for newer in self._newer_ns if newer > stamp_ns}
 
     def _on_timer(self) -> None:
         with self._lock:

@@ -163,6 +163,7 @@ class Registrar:
             if item is not None and self._active:
                 view, initial = item
                 self.register(Job((view,), initial))
+                self._patient.settle(view.stamp_ns)
             else:
                 self._look_after_worker()
 

@@ -46,6 +46,17 @@ def test_from_a_newer_xrays_stamp_on_nothing_is_sent_before_its_result(client):
     assert newer_ns in stamps(client)
 
 
+def test_an_xray_that_has_had_its_result_is_not_waited_for_any_more(client):
+    frame = PatientFrame(client.node, 0.02, lambda: None, lambda: None)
+    now_ns = client.node.get_clock().now().nanoseconds
+    frame.expect(now_ns + 1)
+    assert frame.show(patient(now_ns), now_ns + 60 * NANOSECONDS, repeated=True)
+    client.spin(0.5)  # 25 periods
+    assert stamps(client) == [now_ns]
+    frame.settle(now_ns + 1)
+    client.spin_until(lambda: len(stamps(client)) > 5)
+
+
 def test_an_xray_that_is_older_than_what_is_shown_is_not_waited_for(client):
     frame = PatientFrame(client.node, 0.02, lambda: None, lambda: None)
     now_ns = client.node.get_clock().now().nanoseconds
