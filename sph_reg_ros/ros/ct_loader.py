@@ -78,8 +78,11 @@ class CTLoader:
 
     def forget(self) -> None:
         """Note that there is no CT, and stop and withdraw what came of the last one."""
-        self._set('', False)
+        self._registrar.ct_hash = ''
         self._registrar.reset()
+        if self._phase() == 'active':
+            self._registrar.say_ready()
+        self._set('', False)
 
     def _set(self, series_uid_hash: str, has_networks: bool) -> None:
         self._registrar.ct_hash = series_uid_hash

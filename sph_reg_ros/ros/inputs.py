@@ -29,6 +29,7 @@ class XRayInput:
         self,
         node: Node,
         parameters: Callable[[], NodeParameters],
+        on_waiting: Callable[[int], None],
         on_view: Callable[[XRayView], None],
         on_refused: Callable[[Image, RegistrationError], None],
     ) -> None:
@@ -37,11 +38,14 @@ class XRayInput:
         Args:
             node: the node.
             parameters: gives the present parameters.
+            on_waiting: gets the stamp (ns) of each image that may become a view.
             on_view: gets each matched view.
             on_refused: gets each image that cannot be used, and the reason.
         """
         self._node, self._parameters = node, parameters
-        self._stream = XRayStream(parameters, on_view, on_refused, self._require_present)
+        self._stream = XRayStream(
+            parameters, on_view, on_refused, self._require_present, on_waiting
+        )
         self._lock = threading.Lock()
         self._polls = 0
         # An image must not wait for ever when simulated time stands still.

@@ -93,7 +93,7 @@ def view_header(view: XRayView, new: NewMessage = ros_message) -> Message:
 
 def note_result(status: Message, result: Message) -> None:
     """Take verdict, checks and error of a result over into a RegistrationStatus, and count it."""
-    refused = result.termination == result.NOT_RUN
+    count_result(status, result)
     status.state = {
         result.UNVERIFIED: status.UNVERIFIED,
         result.VERIFIED: status.VERIFIED,
@@ -103,6 +103,11 @@ def note_result(status: Message, result: Message) -> None:
     status.result_stamp = result.header.stamp
     status.error, status.error_message = result.error, result.error_message
     status.checks = result.checks
+
+
+def count_result(status: Message, result: Message) -> None:
+    """Count a result in a RegistrationStatus, and leave the rest of it as it is."""
+    refused = result.termination == result.NOT_RUN
     status.images_refused += refused
     status.images_registered += not refused
 

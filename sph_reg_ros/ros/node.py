@@ -15,7 +15,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
-from sph_reg_ros.errors import CancelledError, ConfigError, CTError, ErrorCode, RegistrationError
+from sph_reg_ros.errors import CancelledError, ConfigError, RegistrationError
 from sph_reg_ros.msg import RegistrationStatus
 from sph_reg_ros.networks.shipped import weights_folders
 from sph_reg_ros.ros.allowed_paths import AllowedPaths
@@ -29,6 +29,7 @@ from sph_reg_ros.ros.parameter_server import ParameterServer
 from sph_reg_ros.ros.parameters import NodeParameters
 from sph_reg_ros.ros.register_action import RegisterAction
 from sph_reg_ros.ros.registrar import Registrar
+from sph_reg_ros.ros.requests import no_ct
 from sph_reg_ros.ros.status import StatusBoard
 from sph_reg_ros.ros.stop import stop_on_signals
 from sph_reg_ros.ros.views import XRayView
@@ -113,7 +114,9 @@ class RegistrationNode(ResponsiveLifecycleNode):
             raise no_ct()
         self._phase = 'active'
         self._registrar.start()
-        self._inputs = XRayInput(self, self._settings, self._on_view, self._on_refused)
+        self._inputs = XRayInput(
+            self, self._settings, self._on_waiting, self._on_view, self._on_refused
+        )
         self._status.set_state(RegistrationStatus.READY)
 
     @transition
@@ -193,6 +196,10 @@ class RegistrationNode(ResponsiveLifecycleNode):
             self._starts_with_ct = False
             self.trigger_activate()
 
+    def _on_waiting(self, stamp_ns: int) -> None:
+        if self._settings().continuous:
+            self._registrar.expect(stamp_ns)
+
     def _on_view(self, view: XRayView) -> None:
         if not self._action.take(view) and self._settings().continuous:
             self._registrar.submit(view, self._initial_pose.pose)
@@ -211,10 +218,7 @@ class RegistrationNode(ResponsiveLifecycleNode):
             return
         self._inputs.forget()
         self._registrar.reset()
-        if self._registrar.ct_hash:
-            self._status.set_state(RegistrationStatus.READY)
-        else:
-            self._status.set_state(RegistrationStatus.ERROR, no_ct())
+        self._registrar.say_ready()
 
     def _on_clock_set_back(self) -> None:
         self.get_logger().warning('the clock went back: what was known before is forgotten')
@@ -234,11 +238,6 @@ class RegistrationNode(ResponsiveLifecycleNode):
         counts = self._counted + ImageCounts(dropped=self._registrar.dropped)
         inputs = self._inputs
         return counts if inputs is None else counts + inputs.counts
-
-
-def no_ct() -> CTError:
-    """Return the error of a node that has no CT."""
-    return CTError(ErrorCode.CT_NOT_LOADED, 'no CT is loaded: set ct.path or call ~/load_ct first')
 
 
 def main(args: list[str] | None = None) -> int:

@@ -54,6 +54,7 @@ class PatientFrame:
         self._lock = threading.Lock()
         self._shown: _Shown | None = None
         self._newer_ns: set[int] = set()
+        self._settled_ns = 0
         self._now_ns = 0
         self._transforms = TransformPublisher(node)
         # Simulated time may stand still or jump: this one does not.
@@ -84,7 +85,7 @@ class PatientFrame:
                 return False
             self._transforms.send(transforms)
             stamp_ns = nanoseconds(transforms[0].header.stamp)
-            self._forget_expected(stamp_ns)
+            self._settle(stamp_ns)
             # The clock of the imager may be ahead.
             sent_ns = min(now_ns, stamp_ns)
             self._shown = _Shown(transforms, sent_ns, valid_until_ns, repeated)
@@ -93,20 +94,31 @@ class PatientFrame:
     def expect(self, stamp_ns: int) -> None:
         """Send nothing of this time or later before the result of the X-ray with this stamp."""
         with self._lock:
-            self._newer_ns.add(stamp_ns)
+            if stamp_ns > self._settled_ns:
+                self._newer_ns.add(stamp_ns)
 
     def settle(self, stamp_ns: int) -> None:
         """Expect no more of the X-ray with this stamp, and of those before it."""
         with self._lock:
-            self._forget_expected(stamp_ns)
+            self._settle(stamp_ns)
 
     def withdraw(self) -> None:
         """Send nothing any more; nothing is on its way once this has returned."""
         with self._lock:
             self._shown = None
 
-    def _forget_expected(self, stamp_ns: int) -> None:
+    def forget(self) -> None:
+        """Withdraw, and expect nothing any more."""
+        with self._lock:
+            self._forget()
+
+    def _settle(self, stamp_ns: int) -> None:
+        self._settled_ns = max(self._settled_ns, stamp_ns)
         self._newer_ns = {newer for newer in self._newer_ns if newer > stamp_ns}
+
+    def _forget(self) -> None:
+        self._shown, self._settled_ns = None, 0
+        self._newer_ns.clear()
 
     def _on_timer(self) -> None:
         with self._lock:
@@ -115,8 +127,8 @@ class PatientFrame:
             set_back = now_ns < last_ns - MAX_STEP_BACK_NS
             expired = self._shown is not None and now_ns >= self._shown.valid_until_ns
             if set_back:
-                self._newer_ns.clear()
-            if set_back or expired:
+                self._forget()
+            elif expired:
                 self._shown = None
             elif self._shown is not None:
                 self._send(self._shown, now_ns)

@@ -25,6 +25,7 @@ from sph_reg_ros.errors import (
     RuntimeUnavailableError,
 )
 from sph_reg_ros.msg import RegistrationResult
+from sph_reg_ros.ros.image_age import require_present
 from sph_reg_ros.ros.job import Job
 from sph_reg_ros.ros.mailbox import Mailbox
 from sph_reg_ros.ros.messages import refusal_message
@@ -129,10 +130,15 @@ class RegisterAction:
                 ErrorCode.IMAGER_POSE_MISSING, f'{len(images)} images need as many imager_poses'
             )
         rectified = self._parameters().image.rectified
-        return tuple(
+        views = tuple(
             view_from_messages(image, info, pose, rectified=rectified)
             for image, info, pose in zip(images, infos, poses or [None] * len(images), strict=True)
         )
+        now_ns = self._node.get_clock().now().nanoseconds
+        for view in views:
+            # They may be old. A transform of the future, though, makes tf2 refuse all later ones.
+            require_present(view.stamp_ns, now_ns, math.inf)
+        return views
 
     def _await_view(self, goal_handle: ServerGoalHandle, deadline: float) -> XRayView:
         self._next_view = Mailbox()

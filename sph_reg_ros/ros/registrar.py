@@ -1,6 +1,7 @@
 """From matched views to published results: one registration at a time, the newest view first."""
 
 import threading
+import traceback
 from collections.abc import Callable
 
 from rclpy.node import Node
@@ -8,11 +9,15 @@ from std_msgs.msg import Header
 
 from sph_reg_ros.errors import (
     CancelledError,
+    CTError,
     ErrorCode,
     RegistrationError,
     RuntimeUnavailableError,
+    SolverError,
 )
 from sph_reg_ros.msg import RegistrationResult, RegistrationStatus
+from sph_reg_ros.ros.conversions import NANOSECONDS, nanoseconds
+from sph_reg_ros.ros.image_age import MAX_FUTURE_S
 from sph_reg_ros.ros.job import Job
 from sph_reg_ros.ros.mailbox import Mailbox
 from sph_reg_ros.ros.messages import refusal_message, result_message, view_header
@@ -20,12 +25,13 @@ from sph_reg_ros.ros.outputs import Outputs
 from sph_reg_ros.ros.parameters import NodeParameters
 from sph_reg_ros.ros.patient_frame import PatientFrame
 from sph_reg_ros.ros.protocol import Registered
-from sph_reg_ros.ros.requests import register_request
+from sph_reg_ros.ros.requests import no_ct, register_request
 from sph_reg_ros.ros.status import StatusBoard
 from sph_reg_ros.ros.views import FramedPose, XRayView
 from sph_reg_ros.ros.worker_client import WorkerClient
 
 IDLE_CHECK_S = 0.25
+MAX_FUTURE_NS = round(MAX_FUTURE_S * NANOSECONDS)
 
 
 class Registrar:
@@ -51,12 +57,15 @@ class Registrar:
         # A new one with every start and reset; setting it makes what began before it stop.
         self._obsolete = threading.Event()
         self._active = False
+        # Stamp of the newest X-ray that was registered or refused; see `_is_outrun`.
+        self._judged_ns = 0
+        self._outrun = 0
         self.ct_hash = ''
 
     @property
     def dropped(self) -> int:
-        """Return how many views were replaced by newer ones before their turn."""
-        return self._views.dropped
+        """Return how many views gave way to newer ones before their turn."""
+        return self._views.dropped + self._outrun
 
     def start(self) -> None:
         """Register views as they come."""
@@ -68,9 +77,7 @@ class Registrar:
     def stop(self) -> None:
         """Stop what runs; nothing is published once this has returned."""
         self._active = False
-        with self._publishing:
-            self._obsolete.set()
-            self._patient.withdraw()
+        self._forget()
         if self._thread is not None:
             self._views.wake()
             self._thread.join()
@@ -78,78 +85,160 @@ class Registrar:
 
     def reset(self) -> None:
         """Stop what runs and forget what waits; later views are registered."""
-        with self._publishing:
-            self._obsolete.set()
-            self._patient.withdraw()
+        self._forget()
         self._obsolete = threading.Event()
         self._views.clear()
 
+    def say_ready(self) -> None:
+        """Tell that X-rays are welcome, or that there is no CT for them."""
+        if self.ct_hash:
+            self._status.set_state(RegistrationStatus.READY)
+        else:
+            self._status.set_state(RegistrationStatus.ERROR, no_ct())
+
+    def expect(self, stamp_ns: int) -> None:
+        """Hold the patient of earlier X-rays back until the one with this stamp has its result."""
+        self._patient.expect(stamp_ns)
+
     def submit(self, view: XRayView, initial: FramedPose | None) -> None:
         """Leave a view to be registered next, in place of one that still waits."""
+        timeout_ns = self._parameters().matching.timeout * NANOSECONDS
+        if view.stamp_ns < self._judged_ns - timeout_ns:
+            # Not late, but of a bag that starts again.
+            self.reset()
         self._patient.expect(view.stamp_ns)
         self._views.put((view, initial))
 
-    def refuse(self, header: Header, error: RegistrationError) -> RegistrationResult:
-        """Publish that an image could not be registered, and why."""
-        frame = self._parameters().frames.patient
-        result = refusal_message(error, header, frame, self.ct_hash)
-        self._node.get_logger().warning(
-            f'image refused: {error} [{error.code.name}]', throttle_duration_sec=5.0
-        )
+    def refuse(self, header: Header, error: RegistrationError) -> None:
+        """Publish that an image cannot be registered, and why; withdraws the patient."""
+        result = self._refusal(header, error)
+        stamp_ns, now_ns = nanoseconds(header.stamp), self._node.get_clock().now().nanoseconds
         with self._publishing:
-            self._patient.withdraw()
-            self._status.set_result(result)
-        self._outputs.publish_result(result)
-        return result
+            # A stamp that cannot be true counts as now: it must not rule out what comes next.
+            turn_ns = stamp_ns if 0 < stamp_ns <= now_ns + MAX_FUTURE_NS else now_ns
+            self._publish_failure(result, max(turn_ns, self._judged_ns))
 
     def register(self, job: Job) -> RegistrationResult:
         """Run one job and publish its outcome; errors are in the result, none is raised."""
-        obsolete, header = self._obsolete, view_header(job.views[0])
-        parameters = self._parameters()
+        stamp_ns = job.views[0].stamp_ns
+        self._patient.expect(stamp_ns)
         try:
-            request = register_request(
-                self.ct_hash,
-                job.views,
-                job.initial,
-                parameters,
-                drr=self._outputs.wants_drr,
-                overlay=self._outputs.wants_overlay,
-            )
-            self._status.set_state(RegistrationStatus.REGISTERING)
-            registered = self._worker.register(
-                request,
-                parameters.registration.timeout if job.timeout_s is None else job.timeout_s,
-                lambda: obsolete.is_set() or job.cancelled(),
-                job.observer,
-                silence_s=parameters.worker.silence,
-            )
+            return self._carry_out(job)
+        finally:
+            self._patient.settle(stamp_ns)
+
+    def _carry_out(self, job: Job) -> RegistrationResult:
+        obsolete, parameters = self._obsolete, self._parameters()
+        header, turn_ns = view_header(job.views[0]), self._turn_of(job)
+        try:
+            registered = self._registered(job, obsolete, parameters)
         except CancelledError as error:
-            self._patient.withdraw()
-            if self._active:
-                self._status.set_state(RegistrationStatus.READY)
+            self._give_up(turn_ns)
             return refusal_message(error, header, parameters.frames.patient, self.ct_hash)
         except RegistrationError as error:
-            return self.refuse(header, error)
+            result = self._refusal(header, error)
+            with self._publishing:
+                if not obsolete.is_set():
+                    self._publish_failure(result, turn_ns)
+            return result
         result = result_message(registered, job.views, parameters.frames.patient)
         with self._publishing:
             if not obsolete.is_set():
-                self._publish(result, registered, job)
+                self._publish(result, registered, job, turn_ns)
         return result
 
-    def _publish(self, result: RegistrationResult, registered: Registered, job: Job) -> None:
+    def _registered(
+        self, job: Job, obsolete: threading.Event, parameters: NodeParameters
+    ) -> Registered:
+        request = register_request(
+            self.ct_hash,
+            job.views,
+            job.initial,
+            parameters,
+            drr=self._outputs.wants_drr,
+            overlay=self._outputs.wants_overlay,
+        )
+        self._status.set_state(RegistrationStatus.REGISTERING)
+        registered = self._worker.register(
+            request,
+            parameters.registration.timeout if job.timeout_s is None else job.timeout_s,
+            lambda: obsolete.is_set() or job.cancelled(),
+            job.observer,
+            silence_s=parameters.worker.silence,
+        )
+        if registered.ct_series_uid_hash != self.ct_hash and not obsolete.is_set():
+            raise CTError(
+                ErrorCode.CT_NOT_LOADED, 'the worker has registered another CT: load the CT again'
+            )
+        return registered
+
+    def _turn_of(self, job: Job) -> int:
+        """Return the stamp of a job among others: X-rays of a goal may be old, and count as new."""
+        stamp_ns = job.views[0].stamp_ns
+        return max(stamp_ns, self._judged_ns) if job.single_shot else stamp_ns
+
+    def _is_outrun(self, turn_ns: int) -> bool:
+        """Return whether a newer X-ray was registered, or refused, before this one was done.
+
+        What is published then must not be replaced, or withdrawn, by what was true before it.
+        """
+        return turn_ns < self._judged_ns
+
+    def _judge(self, turn_ns: int) -> None:
+        self._judged_ns = max(self._judged_ns, turn_ns)
+
+    def _forget(self) -> None:
+        with self._publishing:
+            self._obsolete.set()
+            self._judged_ns = 0
+            self._patient.forget()
+
+    def _give_up(self, turn_ns: int) -> None:
+        with self._publishing:
+            if self._is_outrun(turn_ns):
+                return
+            self._patient.withdraw()
+            if self._active:
+                self.say_ready()
+
+    def _refusal(self, header: Header, error: RegistrationError) -> RegistrationResult:
+        self._node.get_logger().warning(
+            f'image refused: {error} [{error.code.name}]', throttle_duration_sec=5.0
+        )
+        return refusal_message(error, header, self._parameters().frames.patient, self.ct_hash)
+
+    def _publish_failure(self, result: RegistrationResult, turn_ns: int) -> None:
+        if self._is_outrun(turn_ns):
+            self._publish_for_the_record(result)
+            return
+        self._judge(turn_ns)
+        self._patient.withdraw()
+        self._status.set_result(result)
+        self._outputs.publish_result(result)
+
+    def _publish_for_the_record(self, result: RegistrationResult) -> None:
+        self._status.count(result)
+        self._outputs.publish_result(result)
+
+    def _publish(
+        self, result: RegistrationResult, registered: Registered, job: Job, turn_ns: int
+    ) -> None:
+        if self._is_outrun(turn_ns):
+            self._publish_for_the_record(result)
+            return
+        self._judge(turn_ns)
         parameters, now_ns = self._parameters(), self._node.get_clock().now().nanoseconds
         until_ns = job.valid_until_ns(parameters.validity, now_ns)
         view, frames = job.views[0], parameters.frames
         valid = self._outputs.publish(result, registered, view, frames, until_ns)
         verified = result.verdict == RegistrationResult.VERIFIED
-        self._status.set_result(result, until_ns if verified else 0)
+        self._status.set_result(result, until_ns if verified else 0, stale=verified and not valid)
         if verified and not valid:
             self._node.get_logger().warning(
                 'the registration took longer than validity.tracking allows: the patient is not '
                 'published',
                 throttle_duration_sec=5.0,
             )
-            self._status.set_state(RegistrationStatus.STALE)
 
     def _on_expired(self) -> None:
         with self._publishing:
@@ -161,20 +250,31 @@ class Registrar:
         while self._active:
             item = self._views.take(IDLE_CHECK_S)
             if item is not None and self._active:
-                view, initial = item
-                self.register(Job((view,), initial))
-                self._patient.settle(view.stamp_ns)
+                self._take_turn(*item)
             else:
                 self._look_after_worker()
+
+    def _take_turn(self, view: XRayView, initial: FramedPose | None) -> None:
+        if self._is_outrun(view.stamp_ns):
+            self._outrun += 1
+            return
+        try:
+            self.register(Job((view,), initial))
+        # A bug that one image meets must not end the registration of all others.
+        except Exception as error:
+            self._node.get_logger().error(f'a registration failed:\n{traceback.format_exc()}')
+            reason = f'internal error: {type(error).__name__}: {error}'
+            self.refuse(view_header(view), SolverError(ErrorCode.NUMERICAL, reason))
 
     def _look_after_worker(self) -> None:
         try:
             silence_s = self._parameters().worker.silence
             if self._worker.lost(silence_s, lambda: self._views.full or not self._active):
                 self._on_worker_lost()
-                self._worker.revive(lambda: not self._active)
-                self._node.get_logger().error('the worker process died and was started again')
-                self._status.set_state(RegistrationStatus.READY)
+                # A goal may have done so meanwhile.
+                if self._worker.revive(lambda: not self._active):
+                    self._node.get_logger().error('the worker process died and was started again')
+                    self.say_ready()
         except CancelledError:
             return
         except RegistrationError as error:

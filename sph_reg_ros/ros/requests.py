@@ -30,7 +30,7 @@ def register_request(
         PoseError: frames that cannot be related to each other.
     """
     if not ct_hash:
-        raise CTError(ErrorCode.CT_NOT_LOADED, 'no CT is loaded: call ~/load_ct')
+        raise no_ct()
     if len(views) > 1 and len({v.imager.frame_id for v in views if v.imager}) > 1:
         raise PoseError(
             ErrorCode.POSE_INVALID, 'the imager poses of several views must share one frame'
@@ -45,3 +45,8 @@ def register_request(
         drr=drr,
         overlay=overlay,
     )
+
+
+def no_ct() -> CTError:
+    """Return the error of a node that has no CT."""
+    return CTError(ErrorCode.CT_NOT_LOADED, 'no CT is loaded: set ct.path or call ~/load_ct first')

@@ -12,7 +12,7 @@ from sph_reg_ros.msg import ErrorCode as ErrorCodeMessage
 from sph_reg_ros.msg import RegistrationResult, RegistrationStatus
 from sph_reg_ros.ros.conversions import NANOSECONDS, nanoseconds, time_message
 from sph_reg_ros.ros.image_counts import ImageCounts
-from sph_reg_ros.ros.messages import note_result
+from sph_reg_ros.ros.messages import count_result, note_result
 
 LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
@@ -67,17 +67,28 @@ class StatusBoard:
             self._message.result_stamp = self._message.valid_until = time_message(0)
             self.method = ''
 
-    def set_result(self, result: RegistrationResult, valid_until_ns: int = 0) -> None:
+    def set_result(
+        self, result: RegistrationResult, valid_until_ns: int = 0, *, stale: bool = False
+    ) -> None:
         """Take over verdict, checks and error of a result, and count it.
 
         Args:
             result: what was found, or why nothing was.
             valid_until_ns: when a verified one is withdrawn.
+            stale: whether it came too late to be used at all.
         """
         with self._lock:
             note_result(self._message, result)
+            if stale:
+                self._message.state = RegistrationStatus.STALE
             self._message.valid_until = time_message(valid_until_ns)
             self.method = result.method or self.method
+            self.publish()
+
+    def count(self, result: RegistrationResult) -> None:
+        """Count a result that is of no interest any more."""
+        with self._lock:
+            count_result(self._message, result)
             self.publish()
 
     def publish(self) -> None:
@@ -86,7 +97,8 @@ class StatusBoard:
             now = self._node.get_clock().now()
             self._message.header.stamp = now.to_msg()
             stamp_ns = nanoseconds(self._message.result_stamp)
-            age_ns = max(0, now.nanoseconds - stamp_ns) if stamp_ns else 0
+            # A stamp that makes no sense has no age that fits into a message.
+            age_ns = max(0, now.nanoseconds - stamp_ns) if stamp_ns > 0 else 0
             self._message.age = Duration(sec=age_ns // NANOSECONDS, nanosec=age_ns % NANOSECONDS)
             counts = self.image_counts()
             self._message.images_received = counts.received

@@ -4,11 +4,13 @@ import math
 import threading
 import time
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import cast
 
 from sph_reg_ros.errors import (
     CancelledError,
+    CTError,
     ErrorCode,
     RegistrationError,
     RuntimeUnavailableError,
@@ -24,7 +26,7 @@ from sph_reg_ros.ros.protocol import (
     SeriesListed,
     WarmUp,
 )
-from sph_reg_ros.ros.worker_process import Observer, Patience, Predicate, WorkerProcess
+from sph_reg_ros.ros.worker_process import POLL_S, Observer, Patience, Predicate, WorkerProcess
 
 LOAD_TIMEOUT_S = 600.0
 MAX_RESTARTS, RESTART_WINDOW_S = 3, 60.0
@@ -42,8 +44,9 @@ class WorkerClient:
         self._lock = threading.Lock()
         self._process: WorkerProcess | None = None
         self._restarts: deque[float] = deque()
-        # What shall be loaded, and whether the present process has it.
+        # What shall be loaded, what that was, and whether the present process has it.
         self._ct: LoadCT | None = None
+        self._known: CTLoaded | None = None
         self._ct_loaded = False
         self._stopping = threading.Event()
         self._closed = False
@@ -74,7 +77,7 @@ class WorkerClient:
             self._ct = None
             self._revive(_never)
             loaded = cast(CTLoaded, self._call(request))
-            self._ct, self._ct_loaded = request, True
+            self._ct, self._known, self._ct_loaded = request, loaded, True
             return loaded
 
     def list_series(self, path: str) -> tuple[str, ...]:
@@ -103,7 +106,7 @@ class WorkerClient:
         Raises:
             RegistrationError: what the worker raised; CANCELLED, TIMEOUT or WORKER_DIED.
         """
-        with self._lock:
+        with self._turn(cancelled):
             self._revive(cancelled)
             patience = Patience(timeout_s, silence_s, cancelled, self._stopping.is_set)
             return cast(Registered, self._call(request, patience, observer))
@@ -114,8 +117,11 @@ class WorkerClient:
         Args:
             silence_s: how long to wait for a sign of life.
             interrupted: asked all the time; True ends the waiting, and nothing is killed.
+
+        Raises:
+            CancelledError: `interrupted` while another call was running.
         """
-        with self._lock:
+        with self._turn(interrupted):
             if self._process is None:
                 return False
             stopping = self._stopping.is_set
@@ -129,7 +135,7 @@ class WorkerClient:
         Raises:
             RegistrationError: WORKER_DIED, it dies again and again, or CANCELLED.
         """
-        with self._lock:
+        with self._turn(cancelled):
             return self._revive(cancelled)
 
     def close(self) -> None:
@@ -142,6 +148,17 @@ class WorkerClient:
         self._stopping.set()
         with self._lock:
             self._end()
+
+    @contextmanager
+    def _turn(self, given_up: Predicate) -> Iterator[None]:
+        """Wait for the end of another call; raises CancelledError if nobody wants to any longer."""
+        while not self._lock.acquire(timeout=POLL_S):
+            if given_up() or self._stopping.is_set():
+                raise CancelledError
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _start(self) -> None:
         self._end()
@@ -164,7 +181,14 @@ class WorkerClient:
             patience = Patience(
                 LOAD_TIMEOUT_S, cancelled=cancelled, abandoned=self._stopping.is_set
             )
-            self._call(self._ct, patience)
+            if self._call(self._ct, patience) != self._known:
+                self._ct = None
+                self._process.end()
+                raise CTError(
+                    ErrorCode.CT_UNREADABLE,
+                    'the worker died, and where the CT was there is another one now: load the CT '
+                    'again',
+                )
             self._ct_loaded = True
         return dead
 

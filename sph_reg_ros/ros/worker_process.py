@@ -116,7 +116,14 @@ class WorkerProcess:
         self.prove(patience)
         with self._died_if_broken(patience):
             self._connection.send(request)
-            return self._wait(patience, observer)
+            try:
+                return self._wait(patience, observer)
+            except (EOFError, OSError, RegistrationError):
+                raise
+            # Its reply is still due, and the next call would take it for its own.
+            except BaseException:
+                self._kill()
+                raise
 
     @contextmanager
     def _died_if_broken(self, patience: Patience) -> Iterator[None]:

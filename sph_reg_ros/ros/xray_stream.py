@@ -26,6 +26,7 @@ class XRayStream:
         on_view: Callable[[XRayView], None],
         on_refused: Callable[[Message, RegistrationError], None],
         require_stamp: Callable[[int], None] = lambda stamp_ns: None,
+        on_waiting: Callable[[int], None] = lambda stamp_ns: None,
     ) -> None:
         """Start with nothing.
 
@@ -34,8 +35,9 @@ class XRayStream:
             on_view: gets each matched view.
             on_refused: gets each Image that cannot be used, and the reason.
             require_stamp: raises ImageError if an image of that time (ns) is not wanted.
+            on_waiting: gets the stamp (ns) of each image that waits for what belongs to it.
         """
-        self._require_stamp = require_stamp
+        self._require_stamp, self._on_waiting = require_stamp, on_waiting
         self._parameters, self._on_view, self._on_refused = parameters, on_view, on_refused
         self._matcher = self._new_matcher()
         self.received = 0
@@ -60,6 +62,7 @@ class XRayStream:
         except ImageError as error:
             self._on_refused(image, error)
             return
+        self._on_waiting(stamp_ns)
         sample = Sample(stamp_ns, image.header.frame_id, image, (image.height, image.width))
         self._matcher.add_image(sample, now_s)
 

@@ -130,12 +130,18 @@ def test_a_goal_that_no_image_comes_for_times_out(client):
     assert (status, result.error.code) == (GoalStatus.STATUS_ABORTED, ErrorCode.TIMEOUT)
 
 
+def set_later(header) -> None:
+    header.stamp.sec += 3600
+
+
 @pytest.mark.parametrize(
     ('spoil', 'code'),
     [
         (lambda goal: setattr(goal, 'timeout', -1.0), ErrorCode.CONFIG_INVALID),
         (lambda goal: setattr(goal, 'timeout', float('nan')), ErrorCode.CONFIG_INVALID),
         (lambda goal: goal.camera_infos.pop(), ErrorCode.IMAGE_LAYOUT),
+        # A transform of the future would make tf2 refuse all later ones.
+        (lambda goal: set_later(goal.images[1].header), ErrorCode.IMAGE_STAMP),
         (lambda goal: goal.imager_poses.pop(), ErrorCode.IMAGER_POSE_MISSING),
         (lambda goal: setattr(goal.images[0], 'encoding', 'x'), ErrorCode.IMAGE_ENCODING),
         (lambda goal: goal.initial_pose.pose.covariance.fill(-1.0), ErrorCode.POSE_INVALID),

@@ -12,15 +12,17 @@ pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from reliability import RECORD, record, repetitions
-from ros.actions import verified
+from ros.actions import OFFSET, finish, goal_for, send, verified
 from ros.harness import (
     FIXED,
     Client,
     NodeProcess,
+    moved,
     sound_node,
     worker_pid,
 )
 from sph_reg_ros.msg import RegistrationResult, RegistrationStatus
+from sph_reg_ros.srv import LoadCT
 from std_srvs.srv import Trigger
 
 from sph_reg_ros.errors import ErrorCode
@@ -53,11 +55,9 @@ def shown(client, scene):
     return client
 
 
-def set_validity(client, seconds: float) -> None:
+def set_validity(client, seconds: float, of: str = 'single_shot') -> None:
     value = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=seconds)
-    request = SetParameters.Request(
-        parameters=[Parameter(name='validity.single_shot', value=value)]
-    )
+    request = SetParameters.Request(parameters=[Parameter(name=f'validity.{of}', value=value)])
     (result,) = client.call(SetParameters, 'set_parameters', request).results
     assert result.successful, result.reason
 
@@ -159,6 +159,73 @@ def test_while_a_newer_xray_is_registered_the_patient_before_is_held_back(shown,
     assert shown.result_of(stamp).verdict == RegistrationResult.VERIFIED
     shown.lookup(FIXED, 'patient', stamp)
     shown.spin_until(lambda: newest_stamp(shown) > stamp)
+
+
+def test_while_the_newer_xray_of_a_goal_is_registered_the_patient_before_is_held_back(
+    shown, scene, node
+):
+    os.kill(worker_pid(node), signal.SIGSTOP)
+    handle = send(shown, goal_for([scene], moved(scene.fixed_from_patient, *OFFSET)))
+    shown.status(RegistrationStatus.REGISTERING)
+    assert_withdrawn(shown)
+    os.kill(worker_pid(node), signal.SIGCONT)
+    assert finish(shown, handle)[1].result.verdict == RegistrationResult.VERIFIED
+
+
+def test_the_patient_that_a_newer_refused_xray_withdrew_does_not_come_back(shown, scene, node):
+    old = hang_while_registering(shown, scene, node)
+    shown.status(RegistrationStatus.REGISTERING)
+    shown.publish_xray(scene, edit=lambda m: setattr(m.image, 'encoding', 'x'))
+    shown.status(RegistrationStatus.REJECTED)
+    assert_withdrawn(shown)
+    last = newest_stamp(shown)
+    os.kill(worker_pid(node), signal.SIGCONT)
+    assert shown.result_of(old).verdict == RegistrationResult.VERIFIED
+    shown.spin(0.5)
+    assert newest_stamp(shown) == last
+    assert shown.received['status'][-1].state == RegistrationStatus.REJECTED
+    verified(shown, scene)
+
+
+def test_the_xray_of_a_goal_is_not_replaced_by_an_older_one_that_waited(shown, scene, node):
+    set_validity(shown, 60.0, of='tracking')
+    hang_while_registering(shown, scene, node)
+    shown.status(RegistrationStatus.REGISTERING)
+    shown.publish_xray(scene)  # waits for its turn
+    shown.spin(0.2)
+    handle = send(shown, goal_for())
+    shown.spin(0.2)
+    newest = shown.publish_xray(scene)
+    shown.spin(0.2)
+    os.kill(worker_pid(node), signal.SIGCONT)
+    assert finish(shown, handle)[1].result.verdict == RegistrationResult.VERIFIED
+    shown.status(RegistrationStatus.VERIFIED, stamp_ns=newest)
+    shown.spin(3.0)  # for the other one, should it come after all
+    shown.status(RegistrationStatus.VERIFIED, stamp_ns=newest)
+    set_validity(shown, 2.0, of='tracking')
+
+
+def test_a_result_that_is_too_late_is_never_called_verified(shown, scene):
+    set_validity(shown, 0.05, of='tracking')
+    known = len(shown.received['status'])
+    stamp = shown.publish_xray(scene)
+    assert shown.result_of(stamp).verdict == RegistrationResult.VERIFIED
+    shown.status(RegistrationStatus.STALE)
+    later = shown.received['status'][known:]
+    begin = next(n for n, s in enumerate(later) if s.state == RegistrationStatus.REGISTERING)
+    assert all(s.state != RegistrationStatus.VERIFIED for s in later[begin:])
+    set_validity(shown, 2.0, of='tracking')
+
+
+def test_while_another_ct_is_loaded_nothing_is_verified_or_ready(shown, scene, ct_path):
+    known = len(shown.received['status'])
+    assert shown.call(LoadCT, 'load_ct', LoadCT.Request(path=str(ct_path)), 60).success
+    shown.status(RegistrationStatus.READY)
+    later = shown.received['status'][known:]
+    begin = next(n for n, s in enumerate(later) if s.error.code == ErrorCode.CT_NOT_LOADED)
+    states = [s.state for s in later[begin:]]
+    assert states[:-1] == [RegistrationStatus.ERROR] * (len(states) - 1)
+    verified(shown, scene)
 
 
 def test_deactivating_withdraws_the_patient(shown):

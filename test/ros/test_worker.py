@@ -1,6 +1,7 @@
 """The worker process and the client that keeps it: no ROS needed but for the phantom."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 from ros.harness import REPOSITORY, Scene, error_mm, moved
 
-from sph_reg_ros.errors import CancelledError, ErrorCode, RegistrationError
+from sph_reg_ros.errors import CancelledError, CTError, ErrorCode, RegistrationError
 from sph_reg_ros.ros.protocol import LoadCT, Register, RegisterView, WarmUp
 from sph_reg_ros.ros.worker_client import MAX_RESTARTS, WorkerClient
 
@@ -116,6 +118,61 @@ def test_a_killed_worker_is_noticed_and_comes_back_with_its_ct_but_not_for_ever(
     with pytest.raises(RegistrationError, match='died 4 times'):
         client.register(request(scene), 30)
     client.stop()
+
+
+@pytest.fixture
+def own_worker():
+    client = WorkerClient()
+    client.start()
+    yield client
+    client.stop()
+
+
+def kill(client: WorkerClient) -> None:
+    os.kill(client.pid, signal.SIGKILL)
+    while client.alive:
+        time.sleep(0.01)
+
+
+def test_another_ct_where_the_first_was_is_not_taken_for_it_after_a_crash(
+    own_worker, ct_path, scene, tmp_path
+):
+    path = tmp_path / 'ct.nii.gz'
+    shutil.copy(ct_path, path)
+    own_worker.load_ct(LoadCT(str(path), '', 60.0))
+    SimpleITK.WriteImage(SimpleITK.ReadImage(str(ct_path)) + 1, str(path))
+    kill(own_worker)
+    with pytest.raises(CTError, match='there is another one now'):
+        own_worker.register(request(scene), 30)
+    with pytest.raises(CTError) as caught:
+        own_worker.register(request(scene), 30)
+    assert caught.value.code == ErrorCode.CT_NOT_LOADED
+
+
+def test_a_reply_that_nobody_took_is_not_taken_for_the_next_one(own_worker, ct_path, scene):
+    def broken(progress):
+        raise ValueError('a bug')
+
+    own_worker.load_ct(LoadCT(str(ct_path), '', 60.0))
+    with pytest.raises(ValueError, match='a bug'):
+        own_worker.register(request(scene), 30, observer=broken)
+    found = own_worker.register(request(scene.turned(0.4)), 30)
+    assert error_mm(found.camera_from_ct[0], scene.turned(0.4).camera_from_ct, scene) < 1.0
+
+
+def test_who_waits_for_another_registration_can_be_cancelled(worker, scene):
+    os.kill(worker.pid, signal.SIGSTOP)
+    try:
+        other = threading.Thread(target=worker.register, args=(request(scene), 60))
+        other.start()
+        while not worker._lock.locked():
+            time.sleep(0.01)
+        with pytest.raises(CancelledError):
+            worker.register(request(scene), 60, lambda: True)
+        assert other.is_alive()
+    finally:
+        os.kill(worker.pid, signal.SIGCONT)
+    other.join()
 
 
 def test_after_a_failed_load_there_is_no_ct(ct_path, scene, tmp_path):
