@@ -270,7 +270,8 @@ def test_an_image_of_another_time_is_refused_and_the_next_registered(client, sce
     messages = xray_messages(scene, stamp)
     for name in ('imager_pose', 'camera_info', 'image'):
         getattr(client.publishers, name).publish(getattr(messages, name))
-    assert client.result_of(stamp).error.code == ErrorCode.IMAGE_STAMP
+    code = ErrorCode.IMAGE_STAMP if stamp > 0 else ErrorCode.IMAGE_LAYOUT
+    assert client.result_of(stamp).error.code == code
     good(client, scene)
 
 
