@@ -68,6 +68,22 @@ def changed(
     return path
 
 
+def looped(bag: Path, path: Path, change: Callable[[SimpleNamespace], bool | None]) -> Path:
+    """Write a bag twice into one: the stamps start again, time of arrival goes on.
+
+    What is latched comes once; `change` may spoil or drop an entry of the second run.
+    """
+    entries = read(bag)
+    length_ns = entries[-1].received_ns - entries[0].received_ns + 100_000_000
+    with new_bag(path, 'mcap') as writer:
+        for entry in entries:
+            writer.write(entry.topic, entry.message, entry.received_ns)
+        for entry in entries:
+            if entry.topic != '/initial_pose' and change(entry) is not False:
+                writer.write(entry.topic, entry.message, entry.received_ns + length_ns)
+    return path
+
+
 def write_old_bag(bag: Path, path: Path) -> Path:
     """Write a copy as Foxy did: sqlite3, version 4, without message definitions and hashes."""
     entries = read(bag)

@@ -74,13 +74,14 @@ def replay_command(
     from sph_reg_ros.replay.job import ReplayJob
     from sph_reg_ros.replay.limits import figures_of, parse_limit
     from sph_reg_ros.replay.params_file import read_parameters
+    from sph_reg_ros.replay.recording import rerun_module, write_recording
     from sph_reg_ros.replay.table import limit_lines
-    from sph_reg_ros.replay.written import write_summary
+    from sph_reg_ros.replay.written import require_unused, write_summary
 
     with reported_errors():
         limits = [parse_limit(text) for text in limit or ()]
         require_setting(storage in STORAGES, f'--storage must be one of {", ".join(STORAGES)}')
-        parameters = read_parameters(params, [*(param or ()), f'ct.path:={ct.resolve()}'])
+        parameters = read_parameters(params, param or (), {'ct.path': str(ct.resolve())})
         first = ReplayJob(
             bags[0], output, parameters, truth, named_topics(topic or ()), storage, seed
         )
@@ -88,13 +89,24 @@ def replay_command(
             replace(first, bag=bag.resolve(), output=folder.resolve())
             for bag, folder in zip(bags, _folders(bags, output), strict=True)
         ]
-        records, recordings = _replayed(todo, jobs, ray, rerun)
+        # Before hours of work, not after them.
+        for folder in {output.resolve(), *(job.output for job in todo)}:
+            require_unused(folder)
+        if rerun:
+            rerun_module()
+        records = _records(todo, jobs, ray)
         pairs = [(record, job.output) for record, job in zip(records, todo, strict=True)]
-        files = [*write_summary(pairs, limits, parameters, output), *recordings]
+        files = write_summary(pairs, limits, parameters, output)
     for line in [*_lines(records), *limit_lines(limits, records)]:
         typer.echo(line)
     for path in files:
         typer.echo(f'wrote {path}')
+    if rerun:
+        # Last: a recording that fails must not take the report with it.
+        with reported_errors():
+            for record, job in zip(records, todo, strict=True):
+                if not record.failure:
+                    typer.echo(f'wrote {write_recording(record, job)}')
     figures = figures_of(records)
     if figures['failed_bags'] or not all(one.met(figures) for one in limits):
         raise typer.Exit(EXIT_NOT_USABLE)
@@ -109,21 +121,6 @@ def _folders(bags: list[Path], output: Path) -> list[Path]:
         output / (name if names.count(name) == 1 else f'{name}_{number}')
         for number, name in enumerate(names, 1)
     ]
-
-
-def _replayed(
-    todo: 'list[ReplayJob]', processes: int, ray: str, rerun: bool
-) -> 'tuple[list[BagRecord], list[Path]]':
-    """Return the records of the bags, and the recordings if they were asked for."""
-    if not rerun:
-        return _records(todo, processes, ray), []
-    from sph_reg_ros.replay.recording import rerun_module, write_recording
-
-    # Before hours of work, not after them.
-    rerun_module()
-    records = _records(todo, processes, ray)
-    pairs = zip(records, todo, strict=True)
-    return records, [write_recording(one, job) for one, job in pairs if not one.failure]
 
 
 def _records(todo: 'list[ReplayJob]', processes: int, ray: str) -> 'list[BagRecord]':

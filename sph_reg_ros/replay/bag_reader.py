@@ -1,8 +1,11 @@
-"""What a bag holds for a registration, by topic and in the order of header stamps."""
+"""What a bag holds for a registration, by topic and in the order of header stamps.
+
+Where the stamps of a bag start again, each run through them is in order for itself.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,8 @@ from rosbags.interfaces import Connection
 
 from sph_reg_ros.errors import BagError, ErrorCode
 from sph_reg_ros.replay.bag_messages import bag_types
+from sph_reg_ros.replay.bag_places import Entry, Shot, places_of
+from sph_reg_ros.replay.bag_runs import beginnings, runs_of
 from sph_reg_ros.replay.bag_topics import INPUTS, KNOWN_BEFORE, POSE_TYPES, is_a
 from sph_reg_ros.ros.conversions import nanoseconds
 from sph_reg_ros.ros.message_types import Message
@@ -22,29 +27,16 @@ class Event:
 
     Attributes:
         name: of the input.
-        stamp_ns: when the message takes its turn; of its header unless it was known before.
+        stamp_ns: when the message takes its turn; of its header unless it was known before, and
+            0 if that is below.
         message: of the bag.
+        run: through the stamps, from 0; they start again with each.
     """
 
     name: str
     stamp_ns: int
     message: Message
-
-
-@dataclass(frozen=True, order=True)
-class _Place:
-    """Where a message comes in the replay, and where it lies in the bag.
-
-    What explains an image comes before the image that bears the same stamp.
-    """
-
-    stamp_ns: int
-    is_image: bool
-    received_ns: int
-    number: int
-    name: str = field(compare=False)
-    connection: Connection = field(compare=False)
-    message: Message = field(compare=False, default=None)
+    run: int = 0
 
 
 class BagInputs:
@@ -56,12 +48,32 @@ class BagInputs:
         self.topics = {name: self._topic(name, names.get(name, name)) for name in INPUTS}
         if self.topics['image'] is None:
             raise self._missing('image', names.get('image', 'image'))
-        self._places = self._read_places()
+        entries = self._entries()
+        begin = [e for e in entries if e.name not in KNOWN_BEFORE]
+        self._begun = beginnings((e.name, e.stamp_ns, e.received_ns) for e in begin)
+        self._places = sorted(places_of(entries, self._begun))
 
     @property
     def images(self) -> int:
         """Return how many images there are."""
-        return sum(place.is_image for place in self._places)
+        return len(self.shots)
+
+    @property
+    def runs(self) -> int:
+        """Return how many runs through its stamps the bag holds."""
+        return len(self._begun) + 1
+
+    @property
+    def shots(self) -> list[Shot]:
+        """Return all images in order."""
+        images = [place for place in self._places if place.is_image]
+        return [Shot(p.run, p.entry.stamp_ns, p.entry.frame_id) for p in images]
+
+    @property
+    def frames(self) -> set[str]:
+        """Return the frames that images and imager poses are in."""
+        named = ('image', 'imager_pose')
+        return {p.entry.frame_id for p in self._places if p.entry.name in named}
 
     def events(self) -> Iterator[Event]:
         """Yield the messages in order; images are read one by one, as they would fill the memory.
@@ -70,11 +82,12 @@ class BagInputs:
             BagError: BAG_UNREADABLE.
         """
         for place in self._places:
-            message = self._image(place) if place.is_image else place.message
-            yield Event(place.name, place.stamp_ns, message)
+            entry = place.entry
+            message = self._image(entry) if place.is_image else entry.message
+            yield Event(entry.name, place.turn_ns, message, place.run)
 
-    def poses(self, topic: str) -> list[Message]:
-        """Return all PoseStamped or PoseWithCovarianceStamped of a topic, in order.
+    def poses(self, topic: str, run: int) -> list[Message]:
+        """Return the PoseStamped or PoseWithCovarianceStamped of a topic in a run, as they came.
 
         Raises:
             BagError: BAG_TOPIC_MISSING.
@@ -83,10 +96,13 @@ class BagInputs:
         if not connections:
             raise self._missing('the truth', topic, POSE_TYPES)
         with _typed_errors(self._path):
-            return [
-                self._reader.deserialize(raw, connection.msgtype)
-                for connection, _, raw in self._reader.messages(connections)
+            found: list[tuple[Any, int]] = [
+                (self._reader.deserialize(raw, connection.msgtype), received_ns)
+                for connection, received_ns, raw in self._reader.messages(connections)
             ]
+        stamped = [(nanoseconds(message.header.stamp), at_ns) for message, at_ns in found]
+        runs = runs_of(stamped, self._begun)
+        return [message for (message, _), its in zip(found, runs, strict=True) if its == run]
 
     def _topic(self, name: str, wanted: str) -> str | None:
         """Return the topic of an input: as named, or the only one whose name ends so."""
@@ -123,10 +139,11 @@ class BagInputs:
             f'topics of that type: {", ".join(there) or "none"}',
         )
 
-    def _read_places(self) -> list[_Place]:
+    def _entries(self) -> list[Entry]:
+        """Return the messages of all inputs in order of arrival."""
         names = {topic: name for name, topic in self.topics.items() if topic}
         chosen = [c for c in self._reader.connections if c.topic in names]
-        places: list[_Place] = []
+        entries: list[Entry] = []
         heard: set[str] = set()
         with _typed_errors(self._path):
             numbered = enumerate(self._reader.messages(chosen))
@@ -135,21 +152,27 @@ class BagInputs:
                 message: Any = self._reader.deserialize(raw, connection.msgtype)
                 first = name in KNOWN_BEFORE and name not in heard
                 heard.add(name)
-                stamp_ns = 0 if first else nanoseconds(message.header.stamp)
-                is_image = name == 'image'
-                kept = None if is_image else message
-                places.append(
-                    _Place(stamp_ns, is_image, received_ns, number, name, connection, kept)
+                entries.append(
+                    Entry(
+                        name=name,
+                        number=number,
+                        received_ns=received_ns,
+                        stamp_ns=nanoseconds(message.header.stamp),
+                        frame_id=message.header.frame_id,
+                        known_before=first,
+                        connection=connection,
+                        message=None if name == 'image' else message,
+                    )
                 )
-        return sorted(places)
+        return entries
 
-    def _image(self, place: _Place) -> Message:
-        end_ns = place.received_ns + 1
+    def _image(self, entry: Entry) -> Message:
+        end_ns = entry.received_ns + 1
         with _typed_errors(self._path):
-            found = self._reader.messages([place.connection], place.received_ns, end_ns)
+            found = self._reader.messages([entry.connection], entry.received_ns, end_ns)
             for _, _, raw in found:
-                message: Any = self._reader.deserialize(raw, place.connection.msgtype)
-                if nanoseconds(message.header.stamp) == place.stamp_ns:
+                message: Any = self._reader.deserialize(raw, entry.connection.msgtype)
+                if nanoseconds(message.header.stamp) == entry.stamp_ns:
                     return message
         raise _unreadable(self._path, 'an image is gone')
 

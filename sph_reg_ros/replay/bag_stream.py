@@ -33,15 +33,23 @@ class BagStream:
         self._stream = XRayStream(
             lambda: parameters, lambda view: on_view(view, self._initial), on_refused
         )
-        self._now_s = 0.0
+        self._cameras: dict[str, Message] = {}
+        self._now_ns = self._last_stamp_ns = 0
+
+    @property
+    def _now_s(self) -> float:
+        return self._now_ns / NANOSECONDS
 
     def take(self, event: Event) -> None:
         """Take in the next message."""
-        self._now_s = max(self._now_s, event.stamp_ns / NANOSECONDS)
+        # Stamps may start again, but time must not: images that wait would wait for ever.
+        self._now_ns += max(event.stamp_ns - self._last_stamp_ns, 0)
+        self._last_stamp_ns = event.stamp_ns
         match event.name:
             case 'image':
                 self._stream.add_image(event.message, self._now_s)
             case 'camera_info':
+                self._cameras[event.message.header.frame_id] = event.message
                 self._stream.add_camera_info(event.message)
             case 'imager_pose':
                 if self._parameters.use_imager_pose:
@@ -51,10 +59,18 @@ class BagStream:
         self._stream.hand_on(self._stream.matches(self._now_s))
 
     def finish(self) -> None:
-        """Let the time pass that images at the end of the bag may wait for their companions."""
+        """Let the time pass that images at the end of a run may wait for their companions.
+
+        Another run may follow. A pose of this one, even of the same stamp, says nothing about it;
+        a camera that is published only once does.
+        """
         matching = self._parameters.matching
-        self._now_s += matching.timeout + matching.max_time_difference
+        wait_s = matching.timeout + matching.max_time_difference
+        self._now_ns += round(wait_s * NANOSECONDS)
         self._stream.hand_on(self._stream.matches(self._now_s))
+        self._stream.forget()
+        for camera in self._cameras.values():
+            self._stream.add_camera_info(camera)
 
     def _take_initial_pose(self, message: Message) -> None:
         try:

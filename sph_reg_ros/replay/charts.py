@@ -100,7 +100,7 @@ def _chart(
     values = [value for _, figure in known for value in _known(rows, figure)]
     if not values:
         return None
-    times = [(row.stamp_ns - rows[0].stamp_ns) / NANOSECONDS for row in rows]
+    times = _times_s(rows)
     x_ticks = [tick for tick in ticks(0.0, times[-1]) if tick <= times[-1]]
     # A similarity is near 1, whatever its scale: there the differences count.
     y_ticks = ticks(min(values) if title == SIMILARITY else 0.0, max(values))
@@ -115,6 +115,17 @@ def _chart(
         tuple((across(tick), f'{tick:g}') for tick in x_ticks),
         tuple((up(tick), f'{tick:g}') for tick in y_ticks),
     )
+
+
+def _times_s(rows: Sequence[ImageRow]) -> list[float]:
+    """Return the time of each image since the first; it goes on where stamps start again."""
+    times, last_ns = [0.0], 0
+    for row in rows:
+        # A stamp that says nothing would move all others to the edge.
+        passed_ns = max(row.stamp_ns - last_ns, 0) if last_ns and row.stamp_ns > 0 else 0
+        times.append(times[-1] + passed_ns / NANOSECONDS)
+        last_ns = max(row.stamp_ns, 0) or last_ns
+    return times[1:]
 
 
 def _runs(

@@ -3,29 +3,35 @@
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from sph_reg_ros.errors import BagError, ErrorCode
 from sph_reg_ros.evaluation.versions import versions
 from sph_reg_ros.files import write_together
-from sph_reg_ros.replay.bag_reader import BagInputs, opened
+from sph_reg_ros.replay.bag_reader import BagInputs, Shot, opened
 from sph_reg_ros.replay.bag_writer import new_bag
 from sph_reg_ros.replay.offline_node import OfflineNode, Outcome
 from sph_reg_ros.replay.pictures import write_pictures
 from sph_reg_ros.replay.record import DROPPED, BagRecord, ImageRow
 from sph_reg_ros.replay.result_bag import ResultBag
-from sph_reg_ros.replay.rows import Judge, image_row, landmarks_of, numbered, tolerance_ns, truth_of
-from sph_reg_ros.replay.written import record_files
+from sph_reg_ros.replay.rows import (
+    Judge,
+    image_row,
+    landmarks_of,
+    numbered,
+    tolerance_ns,
+    truths_of,
+)
+from sph_reg_ros.replay.written import RESULT_BAG, record_files, require_unused
 from sph_reg_ros.ros.parameters import NodeParameters
 from sph_reg_ros.ros.protocol import CTLoaded, LoadCT
 from sph_reg_ros.ros.workbench import Workbench
 
 Report = Callable[[int, int], None]
 """Gets the images done and how many there are."""
-RESULT_BAG = 'bag'
 
 
 @dataclass(frozen=True)
@@ -62,12 +68,9 @@ def replay(job: ReplayJob, report: Report = lambda done, of: None) -> BagRecord:
     Raises:
         BagError: the bag cannot be read, lacks images, or was replayed into this folder before.
         CTError: the CT cannot be read.
-        PoseError: the truth is no pose.
+        PoseError: the truth is no pose, or no image has one.
     """
-    if (job.output / RESULT_BAG).exists():
-        raise BagError(
-            ErrorCode.BAG_UNREADABLE, f'{job.output} holds a replay already: name another folder'
-        )
+    require_unused(job.output)
     with opened(job.bag, job.topics) as inputs:
         run = _Run(job, inputs)
         job.output.mkdir(parents=True, exist_ok=True)
@@ -82,39 +85,38 @@ class _Run:
     def __init__(self, job: ReplayJob, inputs: BagInputs) -> None:
         self._job, self._inputs = job, inputs
         parameters = job.parameters
-        truth = truth_of(inputs, job.truth)
+        tolerance = tolerance_ns(parameters.matching.max_time_difference)
+        self._truths = truths_of(inputs, job.truth, tolerance)
         self._workbench = Workbench()
         loaded = self._workbench.handle(_load_request(parameters), lambda progress: None)
         assert isinstance(loaded, CTLoaded)
         self.ct_hash = loaded.series_uid_hash
-        tolerance = tolerance_ns(parameters.matching.max_time_difference)
-        self._judge = Judge(landmarks_of(self._workbench.volume), truth, tolerance)
+        self._judge = Judge(landmarks_of(self._workbench.volume), self._truths[0], tolerance)
         self._rows: list[ImageRow] = []
         self._outcomes: list[Outcome] = []
 
     def rows(self, bag: ResultBag, report: Report) -> tuple[ImageRow, ...]:
-        images = self._inputs.images
+        inputs = self._inputs
         node = OfflineNode(
             self._workbench, self.ct_hash, self._job.parameters, self._outcomes.append
         )
         _seed(self._job.seed)
-        arrived: list[tuple[int, str]] = []
-        for event in self._inputs.events():
-            if event.name == 'image':
-                arrived.append((event.stamp_ns, event.message.header.frame_id))
-            node.take(event)
-            self._note(bag)
-            report(len(self._rows), images)
-        node.finish()
-        self._note(bag)
-        return numbered([*self._rows, *_dropped(arrived, self._rows)])
+        for run, events in groupby(inputs.events(), lambda event: event.run):
+            self._judge = replace(self._judge, truth=self._truths[run])
+            for event in events:
+                node.take(event)
+                self._note(bag, run)
+                report(len(self._rows), inputs.images)
+            node.finish()
+            self._note(bag, run)
+        return numbered([*self._rows, *_dropped(inputs.shots, self._rows)])
 
-    def _note(self, bag: ResultBag) -> None:
+    def _note(self, bag: ResultBag, run: int) -> None:
         for outcome in self._outcomes:
             bag.write(outcome)
             number = len(self._rows) + 1
             row = image_row(number, outcome.result, outcome.view, outcome.start, self._judge)
-            self._rows.append(replace(row, pictures=self._pictures(outcome)))
+            self._rows.append(replace(row, run=run, pictures=self._pictures(outcome)))
         self._outcomes.clear()
 
     def _pictures(self, outcome: Outcome) -> dict[str, str]:
@@ -134,14 +136,14 @@ def _load_request(parameters: NodeParameters) -> LoadCT:
     )
 
 
-def _dropped(arrived: list[tuple[int, str]], rows: list[ImageRow]) -> list[ImageRow]:
+def _dropped(shots: list[Shot], rows: list[ImageRow]) -> list[ImageRow]:
     """Return rows of images that came in and that nothing became of."""
-    known = {row.stamp_ns for row in rows}
+    known = {(row.run, row.stamp_ns) for row in rows}
     reason = 'gave way to newer images while it waited for what belongs to it'
     return [
-        ImageRow(0, stamp_ns, frame_id, DROPPED, reason)
-        for stamp_ns, frame_id in arrived
-        if stamp_ns not in known
+        ImageRow(0, shot.stamp_ns, shot.frame_id, DROPPED, reason, run=shot.run)
+        for shot in shots
+        if (shot.run, shot.stamp_ns) not in known
     ]
 
 

@@ -18,6 +18,7 @@ _ERRORS = {
     'depth_mm': 'depth_mm',
     'rotation_deg': 'rotation_deg',
 }
+_OF_TRUTH = (*_ERRORS, 'any_mtre_mm', 'bound_coverage')
 _QUANTILES = {'median': 0.5, 'p95': 0.95, 'max': 1.0}
 _COMPARISONS = {'<=': operator.le, '>=': operator.ge}
 _LIMIT = re.compile(r'^\s*([\w.]+)\s*(<=|>=)\s*([-+\w.]+)\s*$')
@@ -36,8 +37,20 @@ class Limit:
         return f'{self.name}{self.sign}{self.value:g}'
 
     def met(self, figures: Mapping[str, float]) -> bool:
-        """Return whether it is kept; a figure that is not known (NaN) keeps no limit."""
-        return bool(_COMPARISONS[self.sign](figures[self.name], self.value))
+        """Return whether it is kept.
+
+        A figure that is not known (NaN) keeps no limit, and an error none that is not of every
+        verified image.
+        """
+        kept = bool(_COMPARISONS[self.sign](figures[self.name], self.value))
+        return kept and not self.gap(figures)
+
+    def gap(self, figures: Mapping[str, float]) -> str:
+        """Return which images an error is not of; '' if it is of all that are verified."""
+        measured, verified = figures['measured'], figures['verified']
+        if self.name.split('.')[0] not in _OF_TRUTH or measured == verified:
+            return ''
+        return f'only {measured:g} of {verified:g} verified images have a truth'
 
 
 def parse_limit(text: str) -> Limit:
@@ -60,7 +73,8 @@ def parse_limit(text: str) -> Limit:
 def figures_of(records: Iterable[BagRecord]) -> dict[str, float]:
     """Return the figures of all images of the bags; NaN where nothing is known.
 
-    Errors are those of verified poses with a truth; `any_mtre_mm` is of all that were found.
+    Errors are those of verified poses with a truth, `measured` many; `any_mtre_mm` is of all that
+    were found.
     """
     known = tuple(records)
     rows = [row for record in known for row in record.rows]
@@ -70,6 +84,7 @@ def figures_of(records: Iterable[BagRecord]) -> dict[str, float]:
         'images': len(rows),
         'registered': sum(row.camera_from_ct is not None for row in rows),
         'verified': len(verified),
+        'measured': len(measured),
         'verified_share': len(verified) / len(rows) if rows else math.nan,
         'dropped': sum(row.verdict == DROPPED for row in rows),
         'failed_bags': sum(bool(record.failure) for record in known),

@@ -20,9 +20,9 @@ from sph_reg_ros.replay.rows import (
     landmarks_of,
     numbered,
     tolerance_ns,
-    truth_of,
+    truths_of,
 )
-from sph_reg_ros.replay.written import RECORD, record_files, write_summary
+from sph_reg_ros.replay.written import record_files, require_unused, write_summary
 from sph_reg_ros.ros.conversions import nanoseconds
 from sph_reg_ros.ros.image_conversions import array_from_image
 from sph_reg_ros.ros.message_types import Message
@@ -48,15 +48,20 @@ class LiveRecord:
         Raises:
             RegistrationError: one of them cannot be used.
         """
-        if (folder / RECORD).exists():
+        require_unused(folder)
+        if inputs.runs > 1:
+            # /clock cannot go back, and the node refuses what is older than its time.
             raise BagError(
-                ErrorCode.BAG_UNREADABLE, f'{folder} holds a replay already: name another folder'
+                ErrorCode.BAG_UNREADABLE,
+                f'the stamps of {bag.name} start again: the live node takes one run only; '
+                'sph-reg replay takes all',
             )
         self._name, self._parameters, self._folder = bag.resolve().name, parameters, folder
         ct = load_ct(Path(parameters.ct.path), series_uid=parameters.ct.series_uid or None)
         volume = attenuation_from_hounsfield(ct, parameters.ct.energy_kev)
         tolerance = tolerance_ns(parameters.matching.max_time_difference)
-        self._judge = Judge(landmarks_of(volume), truth_of(inputs, truth), tolerance)
+        (known,) = truths_of(inputs, truth, tolerance)
+        self._judge = Judge(landmarks_of(volume), known, tolerance)
         self._rows: list[ImageRow] = []
         self._ct_hash = ''
         # A view may be complete only after the node's result, as the bag's own time goes on.

@@ -1,12 +1,13 @@
 """The node's handlers on the messages of a bag: no ROS, one image after the other."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
 
-from sph_reg_ros.errors import RegistrationError
+from sph_reg_ros.errors import ErrorCode, RegistrationError, SolverError
 from sph_reg_ros.replay.bag_messages import bag_message
 from sph_reg_ros.replay.bag_reader import Event
 from sph_reg_ros.replay.bag_stream import BagStream
@@ -63,14 +64,15 @@ class OfflineNode:
         self._stream.take(event)
 
     def finish(self) -> None:
-        """Take in that the bag is over."""
+        """Take in that the bag, or a run of it, is over."""
         self._stream.finish()
 
     def _on_view(self, view: XRayView, initial: FramedPose | None) -> None:
         start, patient = None, self._parameters.frames.patient
         try:
-            start = initial_camera_from_ct(initial, view)
-            registered = self._register(view, initial)
+            with _typed_errors():
+                start = initial_camera_from_ct(initial, view)
+                registered = self._register(view, initial)
         except RegistrationError as error:
             header = view_header(view, bag_message)
             result = refusal_message(error, header, patient, self._ct_hash, bag_message)
@@ -89,3 +91,17 @@ class OfflineNode:
         patient = self._parameters.frames.patient
         result = refusal_message(error, image.header, patient, self._ct_hash, bag_message)
         self._on_outcome(Outcome(result))
+
+
+@contextmanager
+def _typed_errors() -> Iterator[None]:
+    """Let no error of one image end the replay of the others, as in the live node's worker."""
+    try:
+        yield
+    except RegistrationError:
+        raise
+    except MemoryError:
+        raise SolverError(ErrorCode.NUMERICAL, 'out of memory: use a smaller CT') from None
+    except Exception as error:
+        message = f'internal error: {type(error).__name__}: {error}'
+        raise SolverError(ErrorCode.NUMERICAL, message) from error

@@ -1,6 +1,6 @@
 """The node's parameter file, read and written without ROS."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,15 @@ _NODE = '/**/registration'
 _ROS_ONLY = {'use_sim_time'}
 
 
-def read_parameters(path: Path | None, given: Iterable[str] = ()) -> NodeParameters:
+def read_parameters(
+    path: Path | None, given: Iterable[str] = (), fixed: Mapping[str, Value] | None = None
+) -> NodeParameters:
     """Return the node's parameters: defaults, over them a file, over that single ones.
 
     Args:
         path: YAML as ROS has it: node name, ros__parameters, values.
-        given: texts `name:=value`, as after -p of `ros2 run`.
+        given: texts `name:=value`, the value in YAML, as after -p of `ros2 run`.
+        fixed: values by name, over all the others; a path is no YAML and belongs here.
 
     Raises:
         ConfigError: the file cannot be read, or a parameter is unknown or out of range.
@@ -30,8 +33,11 @@ def read_parameters(path: Path | None, given: Iterable[str] = ()) -> NodeParamet
         name, sign, value = text.partition(':=')
         if not sign:
             raise _invalid(f'{text!r} is not NAME:=VALUE')
-        values[name] = _checked(name, yaml.safe_load(value))
-    return build(values, NodeParameters)
+        try:
+            values[name] = _checked(name, yaml.safe_load(value))
+        except yaml.YAMLError:
+            raise _invalid(f'{text!r}: the value is no YAML') from None
+    return build(values | dict(fixed or {}), NodeParameters)
 
 
 def parameters_text(parameters: NodeParameters) -> str:

@@ -1,6 +1,7 @@
 """How a rendering lies on an X-ray: the three pictures of the report."""
 
 import io
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
@@ -46,9 +47,15 @@ def write_pictures(
     """Write the pictures into a folder of this one; return their paths in it, by name."""
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     made = pictures(view, drr, parameters)
-    names = {name: f'{FOLDER}/{view.stamp_ns}_{name}.jpg' for name in made}
+    names = {name: f'{FOLDER}/{_unused(view.stamp_ns, name, folder)}' for name in made}
     write_together({folder / names[name]: made[name] for name in made})
     return names
+
+
+def _unused(stamp_ns: int, name: str, folder: Path) -> str:
+    """Return the name of a file that is not there yet: two images may bear the same stamp."""
+    names = chain([f'{stamp_ns}_{name}.jpg'], (f'{stamp_ns}-{n}_{name}.jpg' for n in count(2)))
+    return next(one for one in names if not (folder / FOLDER / one).exists())
 
 
 def _jpeg(pixels: UInt8[np.ndarray, 'H W 3']) -> bytes:

@@ -28,7 +28,7 @@ class ImageRow:
     """One image; matrices are nested lists (mm), None where there is none.
 
     Attributes:
-        number: of the image in the bag, from 1, by stamp.
+        number: of the image in the bag, from 1, by run and stamp.
         stamp_ns: of the exposure.
         frame_id: the imager's.
         verdict: VERIFIED, UNVERIFIED, REJECTED or DROPPED.
@@ -50,6 +50,7 @@ class ImageRow:
         warnings: what the user should know.
         seconds: computation.
         pictures: names of the files with X-ray and rendering, by kind.
+        run: of the bag through its stamps, from 0.
     """
 
     number: int
@@ -74,6 +75,7 @@ class ImageRow:
     warnings: tuple[str, ...] = ()
     seconds: float = math.nan
     pictures: dict[str, str] = field(default_factory=dict)
+    run: int = 0
 
     @property
     def is_verified(self) -> bool:
@@ -88,7 +90,7 @@ class BagRecord:
     Attributes:
         name: of the bag.
         ct: series_uid_hash of the CT.
-        rows: its images, by stamp.
+        rows: its images, by run and stamp.
         versions: of the software.
         failure: why the bag could not be replayed; '' if it was.
     """

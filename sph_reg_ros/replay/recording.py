@@ -4,6 +4,7 @@ Lengths are metres, as in ROS. The patient is shown where each registration put 
 its verdict is logged beside it.
 """
 
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def write_recording(record: BagRecord, job: ReplayJob) -> Path:
     path = job.output / NAME
     stream = rerun.RecordingStream('sph_reg_ros', recording_id=record.name)
     stream.save(path)
-    rows = {row.stamp_ns: row for row in record.rows}
+    rows = {(row.run, row.stamp_ns): row for row in record.rows}
     parameters = job.parameters
     ct = load_ct(Path(parameters.ct.path), series_uid=parameters.ct.series_uid or None)
     vertices_mm, triangles = surface(ct)
@@ -50,13 +51,14 @@ def write_recording(record: BagRecord, job: ReplayJob) -> Path:
     stream.log(f'{PATIENT}/ct', mesh, static=True)
 
     def show(view: XRayView, initial: FramedPose | None) -> None:
-        _log_view(rerun, stream, view, rows.get(view.stamp_ns))
+        _log_view(rerun, stream, view, rows.get((run, view.stamp_ns)))
 
     with opened(job.bag, job.topics) as inputs:
         messages = BagStream(parameters, show, lambda image, error: None)
-        for event in inputs.events():
-            messages.take(event)
-        messages.finish()
+        for run, events in groupby(inputs.events(), lambda event: event.run):  # noqa: B007
+            for event in events:
+                messages.take(event)
+            messages.finish()
     stream.flush()
     stream.disconnect()
     path.chmod(0o600)

@@ -55,7 +55,7 @@ def report_html(
     return environment.get_template('report.html.j2').render(
         bags=[_part(record, folder) for record, folder in records],
         figures=figures,
-        limits=[(str(limit), limit.met(figures)) for limit in limits],
+        limits=[(str(limit), limit.met(figures), limit.gap(figures)) for limit in limits],
         settings=settings,
         versions=next((record.versions for record in known if record.versions), {}),
     )

@@ -21,7 +21,8 @@ class ResultBag:
     def write(self, outcome: Outcome) -> None:
         """Write what became of an image; transforms only if it is VERIFIED."""
         result, view, registered = outcome.result, outcome.view, outcome.registered
-        stamp_ns = nanoseconds(result.header.stamp)
+        # An image may bear any stamp, and is refused for it; a bag knows no time before 1970.
+        stamp_ns = max(nanoseconds(result.header.stamp), 0)
         verified = result.verdict == result.VERIFIED
         if verified and view is not None and registered is not None:
             frames = self._parameters.frames

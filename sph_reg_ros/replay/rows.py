@@ -10,6 +10,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from sph_reg_ros.errors import ErrorCode
+from sph_reg_ros.errors import PoseError as NoPoseError
 from sph_reg_ros.evaluation.metrics import PoseError, pose_error
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.geometry.box import landmarks_within
@@ -72,18 +73,37 @@ def landmarks_of(volume: AttenuationVolume) -> Float64[Tensor, '14 3']:
     return landmarks_within(volume.centre, LANDMARK_BOX_MM, extent_mm.tolist())
 
 
-def truth_of(inputs: BagInputs, source: str) -> StampedPoses | None:
-    """Return the truth: a TUM file, patient in imager, or a topic of poses; None for ''.
+def truths_of(inputs: BagInputs, source: str, tolerance_ns: int) -> tuple[StampedPoses | None, ...]:
+    """Return the truth in each run of the bag; None for ''.
+
+    Args:
+        inputs: of the bag.
+        source: TUM file, patient in imager, or a topic of poses.
+        tolerance_ns: how far from an image's stamp a true pose may be.
 
     Raises:
-        PoseError: the file or a message holds no pose.
+        PoseError: the file or a message holds no pose, or no image has one.
         BagError: there is neither such a file nor such a topic.
     """
     if not source:
-        return None
+        return (None,) * inputs.runs
+    truths = tuple(_truth_in(inputs, source, run) for run in range(inputs.runs))
+    near = [truths[shot.run].at(shot.stamp_ns, tolerance_ns) for shot in inputs.shots]
+    frames = {'', *inputs.frames}
+    # Hours of work would end without the figures that they were for.
+    if not any(found is not None and found[1] in frames for found in near):
+        raise NoPoseError(
+            ErrorCode.POSE_INVALID,
+            f'truth {source}: no image has a pose within {tolerance_ns / NANOSECONDS:g} s of its '
+            f'stamp in one of the frames {", ".join(sorted(inputs.frames))}',
+        )
+    return truths
+
+
+def _truth_in(inputs: BagInputs, source: str, run: int) -> StampedPoses:
     if Path(source).is_file():
         return read_tum(Path(source))
-    messages = sorted(inputs.poses(source), key=lambda m: nanoseconds(m.header.stamp))
+    messages = sorted(inputs.poses(source, run), key=lambda m: nanoseconds(m.header.stamp))
     poses = [m.pose.pose if hasattr(m.pose, 'pose') else m.pose for m in messages]
     return StampedPoses(
         tuple(nanoseconds(m.header.stamp) for m in messages),
@@ -138,8 +158,8 @@ def image_row(
 
 
 def numbered(rows: Iterable[ImageRow]) -> tuple[ImageRow, ...]:
-    """Return the rows of a bag in the order of their stamps, numbered from 1."""
-    ordered = sorted(rows, key=lambda row: row.stamp_ns)
+    """Return the rows of a bag in the order of runs and stamps, numbered from 1."""
+    ordered = sorted(rows, key=lambda row: (row.run, row.stamp_ns))
     return tuple(replace(row, number=number) for number, row in enumerate(ordered, 1))
 
 

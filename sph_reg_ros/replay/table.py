@@ -27,7 +27,8 @@ def summary_line(records: Sequence[BagRecord]) -> str:
     text = f'{figures["verified"]} of {figures["images"]} images verified'
     if not math.isnan(figures['mtre_mm.median']):
         text += (
-            f', median error {figures["mtre_mm.median"]:.2f} mm '
+            f', median error of {figures["measured"]} verified images with truth '
+            f'{figures["mtre_mm.median"]:.2f} mm '
             f'({figures["in_plane_mm.median"]:.2f} mm in plane), '
             f'{figures["rotation_deg.median"]:.2f} deg'
         )
@@ -37,10 +38,12 @@ def summary_line(records: Sequence[BagRecord]) -> str:
 def limit_lines(limits: Sequence[Limit], records: Sequence[BagRecord]) -> list[str]:
     """Return whether each limit was kept."""
     figures = figures_of(records)
-    return [
-        f'limit {limit}: {"met" if limit.met(figures) else "MISSED"} ({figures[limit.name]:.4g})'
-        for limit in limits
-    ]
+    return [_limit_line(limit, figures) for limit in limits]
+
+
+def _limit_line(limit: Limit, figures: dict[str, float]) -> str:
+    reason = '; '.join(filter(None, (f'{figures[limit.name]:.4g}', limit.gap(figures))))
+    return f'limit {limit}: {"met" if limit.met(figures) else "MISSED"} ({reason})'
 
 
 def _line(row: ImageRow) -> str:

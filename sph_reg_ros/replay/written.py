@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from sph_reg_ros.errors import BagError, ErrorCode
 from sph_reg_ros.files import without_nan, write_together
 from sph_reg_ros.replay.limits import Limit, figures_of
 from sph_reg_ros.replay.params_file import parameters_text
@@ -14,7 +15,16 @@ from sph_reg_ros.replay.report import report_html
 from sph_reg_ros.ros.parameters import NodeParameters
 
 RECORD, REPORT, METRICS = 'record.json', 'report.html', 'metrics.json'
+RESULT_BAG = 'bag'
 NOTICE = 'Research use only, not a medical device.'
+
+
+def require_unused(folder: Path) -> None:
+    """Raise BagError BAG_UNREADABLE if a folder holds files of a replay; none is replaced."""
+    if any((folder / name).exists() for name in (RESULT_BAG, RECORD, METRICS, REPORT)):
+        raise BagError(
+            ErrorCode.BAG_UNREADABLE, f'{folder} holds a replay already: name another folder'
+        )
 
 
 def record_files(record: BagRecord, parameters: NodeParameters, folder: Path) -> dict[Path, bytes]:
@@ -51,7 +61,10 @@ def write_summary(
             for r in known
         ],
         'figures': figures,
-        'limits': [{'limit': str(limit), 'met': limit.met(figures)} for limit in limits],
+        'limits': [
+            {'limit': str(limit), 'met': limit.met(figures), 'gap': limit.gap(figures)}
+            for limit in limits
+        ],
         'versions': next((r.versions for r in known if r.versions), {}),
     }
     metrics, report = folder / METRICS, folder / REPORT

@@ -49,7 +49,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     limits = [parse_limit(text) for text in options.limit]
-    parameters = read_parameters(options.params, [f'ct.path:={options.ct.resolve()}'])
+    parameters = read_parameters(options.params, fixed={'ct.path': str(options.ct.resolve())})
     require_setting(parameters.continuous, 'continuous is false: the node registers no image')
     with opened(options.bag, named_topics(options.topic)) as inputs:
         live = LiveRecord(inputs, options.bag, parameters, options.truth, options.output)

@@ -1,7 +1,7 @@
 """Bags that are not what they should be end in a typed error that says what to do."""
 
 import pytest
-from bags import changed, replayed
+from bags import changed, looped, replayed
 
 pytest.importorskip('diffdrr.renderers')
 
@@ -40,6 +40,21 @@ def test_events_come_by_header_stamp(bag):
     assert all(nanoseconds(event.message.header.stamp) == event.stamp_ns for event in later)
 
 
+def test_a_bag_that_starts_again_is_in_order_run_by_run(bag, tmp_path):
+    with opened(bag, {}) as inputs:
+        once = [(event.name, event.stamp_ns) for event in inputs.events() if event.stamp_ns]
+    with opened(looped(bag, tmp_path / 'bag', lambda entry: None), {}) as inputs:
+        twice = [event for event in inputs.events() if event.stamp_ns]
+        assert inputs.runs == 2 and [shot.run for shot in inputs.shots] == [0] * 3 + [1] * 3
+    first = [(event.name, event.stamp_ns) for event in twice if event.run == 0]
+    second = [(event.name, event.stamp_ns) for event in twice if event.run == 1]
+    assert first == once
+    assert [entry for entry in second if entry[0] != 'camera_info'] == [
+        entry for entry in once if entry[0] != 'camera_info'
+    ]
+    assert [event.run for event in twice] == sorted(event.run for event in twice)
+
+
 def test_topics_in_a_namespace_are_found(bag, tmp_path):
     names = {f'/{name}': f'/carm/{name}' for name in ('image', 'camera_info', 'imager_pose')}
     with opened(moved_topics(bag, tmp_path / 'bag', names), {}) as inputs:
@@ -62,7 +77,7 @@ def test_a_topic_of_the_wrong_type_is_named(bag):
 
 def test_a_truth_that_is_no_pose_is_refused(bag):
     with opened(bag, {}) as inputs, pytest.raises(BagError, match='ground_truth'):
-        inputs.poses('/image')
+        inputs.poses('/image', run=0)
 
 
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])

@@ -44,6 +44,15 @@ def test_higher_figures_lie_higher_and_later_images_further_right():
     assert first.y < second.y and first.x < second.x
 
 
+def test_time_goes_on_where_stamps_start_again_and_skips_what_has_no_stamp():
+    rows = [row(number, 0.9) for number in (0, 1, 2, 3, 1, 2)]
+    (run,) = charts_of(rows)[0].series[0].runs
+    across = [point.x for point in run]
+    assert across[:2] == [52, 52] and across[3] == across[4]
+    assert across[2] - across[1] == pytest.approx(across[5] - across[4], abs=0.02)
+    assert across[1] < across[2] < across[3] < across[5]
+
+
 def test_a_single_image_is_drawn():
     (point,) = charts_of([replace(row(1, 0.9), stamp_ns=5)])[0].series[0].runs[0]
     assert point.x == pytest.approx(52) and math.isfinite(point.y)

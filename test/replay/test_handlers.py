@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from bags import SETTINGS, changed, messages_of
+from bags import IMAGES, SETTINGS, changed, looped, messages_of
 
 pytest.importorskip('diffdrr.renderers')
 
 from sph_reg_ros.replay.job import ReplayJob, replay
 from sph_reg_ros.replay.params_file import read_parameters
+from sph_reg_ros.ros.workbench import Workbench
 
 
 @pytest.fixture
@@ -47,6 +48,10 @@ def every(topic, spoil):
     return lambda entry: spoil(entry.message) if entry.topic == topic else None
 
 
+def before_1970(image):
+    image.header.stamp.sec = -1
+
+
 def set_encoding(image):
     image.encoding = 'bayer_rggb8'
 
@@ -77,6 +82,7 @@ def no_rotation(pose):
         ('/image', set_encoding, 'IMAGE_ENCODING'),
         ('/image', cut_data, 'IMAGE_LAYOUT'),
         ('/image', no_frame, 'IMAGE_LAYOUT'),
+        ('/image', before_1970, 'IMAGE_LAYOUT'),
         ('/camera_info', no_focus, 'CAMERA_UNCALIBRATED'),
         ('/camera_info', wrong_size, 'CAMERA_IMAGE_MISMATCH'),
         ('/imager_pose', no_rotation, 'POSE_INVALID'),
@@ -88,6 +94,55 @@ def test_an_image_with_a_bad_message_is_refused_and_the_others_are_registered(
     rows = registered(first(topic, spoil))
     assert [row.camera_from_ct is None for row in rows] == [True, False]
     assert rows[0].verdict == 'REJECTED' and rows[0].reason.startswith(code)
+
+
+@pytest.mark.parametrize(
+    ('error', 'text'), [(MemoryError(), 'out of memory'), (ValueError('odd'), 'ValueError: odd')]
+)
+def test_an_unexpected_error_is_the_refusal_of_its_image_alone(
+    registered, monkeypatch, error, text
+):
+    handle, calls = Workbench.handle, []
+
+    def fails_once(self, request, report):
+        calls.append(request)
+        if len(calls) == 2:  # the first one loads the CT
+            raise error
+        return handle(self, request, report)
+
+    monkeypatch.setattr(Workbench, 'handle', fails_once)
+    rows = registered(lambda entry: None)
+    assert [row.camera_from_ct is None for row in rows] == [True, False]
+    assert rows[0].reason.startswith('NUMERICAL') and text in rows[0].reason
+
+
+def test_images_of_a_second_run_get_its_poses_truth_and_pictures(bag, ct, tmp_path):
+    def moved(entry):
+        if entry.topic in ('/imager_pose', '/ground_truth'):
+            entry.message.pose.position.z += 0.04
+
+    path = looped(bag, tmp_path / 'bag', moved)
+    settings = read_parameters(None, [w for w in SETTINGS if ':=' in w], {'ct.path': str(ct)})
+    rows = replay(ReplayJob(path, tmp_path / 'out', settings, 'ground_truth')).rows
+    assert [row.run for row in rows] == [0] * IMAGES + [1] * IMAGES
+    assert [row.number for row in rows] == list(range(1, 2 * IMAGES + 1))
+    for first, second in zip(rows[:IMAGES], rows[IMAGES:], strict=True):
+        assert first.stamp_ns == second.stamp_ns
+        moved_mm = np.subtract(second.fixed_from_camera, first.fixed_from_camera)[:3, 3]
+        assert moved_mm == pytest.approx([0, 0, 40])
+        # The same image and start in the imager; a truth 40 mm farther away.
+        assert abs(second.error.mtre_mm - first.error.mtre_mm) > 10
+    assert len({name for row in rows for name in row.pictures.values()}) == 3 * len(rows)
+
+
+def test_images_without_imager_pose_in_a_second_run_are_not_given_one_of_the_first(
+    bag, ct, tmp_path
+):
+    path = looped(bag, tmp_path / 'bag', lambda entry: entry.topic != '/imager_pose')
+    settings = read_parameters(None, [w for w in SETTINGS if ':=' in w], {'ct.path': str(ct)})
+    rows = replay(ReplayJob(path, tmp_path / 'out', settings)).rows
+    assert [row.camera_from_ct is not None for row in rows] == [True] * IMAGES + [False] * IMAGES
+    assert all(row.reason.startswith('IMAGER_POSE_MISSING') for row in rows[IMAGES:])
 
 
 def test_images_without_imager_pose_are_refused_one_by_one(registered):

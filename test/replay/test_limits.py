@@ -1,6 +1,7 @@
 """Limits of the command line, and the figures that they are about."""
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,8 @@ from sph_reg_ros.errors import ConfigError
 from sph_reg_ros.evaluation.metrics import PoseError
 from sph_reg_ros.replay.limits import figures_of, parse_limit
 from sph_reg_ros.replay.record import DROPPED, BagRecord, ImageRow
+from sph_reg_ros.replay.report import report_html
+from sph_reg_ros.replay.table import limit_lines, summary_line
 
 
 def row(mtre_mm: float | None, verdict: str = 'VERIFIED', bound_mm: float = math.nan) -> ImageRow:
@@ -46,7 +49,26 @@ def test_nothing_is_known_of_no_images():
 )
 def test_a_limit_is_kept_on_its_own_side_and_never_by_what_is_unknown(text, value, met):
     limit = parse_limit(text)
-    assert limit.met({limit.name: value}) is met
+    assert limit.met({limit.name: value, 'measured': 1, 'verified': 1}) is met
+
+
+@pytest.mark.parametrize('name', ['mtre_mm.median', 'any_mtre_mm.max', 'bound_coverage'])
+def test_a_limit_on_an_error_is_missed_if_verified_images_have_no_truth(name):
+    records = [BagRecord('bag', rows=(row(1.0, bound_mm=9.0), row(None), row(None, 'REJECTED')))]
+    limit = parse_limit(f'{name}>=0')
+    assert not limit.met(figures_of(records))
+    (line,) = limit_lines([limit], records)
+    assert 'MISSED' in line and 'only 1 of 2 verified images have a truth' in line
+    assert parse_limit('verified>=2').met(figures_of(records))
+
+
+def test_the_summary_says_how_many_images_its_errors_are_of():
+    records = [BagRecord('bag', rows=(row(1.0), row(3.0), row(None), row(9.0, 'UNVERIFIED')))]
+    assert figures_of(records)['measured'] == 2
+    expected = '3 of 4 images verified, median error of 2 verified images with truth 2.00 mm '
+    assert summary_line(records).startswith(expected)
+    report = report_html([(records[0], Path())], [parse_limit('mtre_mm.max<=9')], '')
+    assert 'the 2 of 3 verified images' in report and 'only 2 of 3 verified images' in report
 
 
 @pytest.mark.parametrize(

@@ -56,11 +56,17 @@ def test_a_wrong_file_is_refused(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    'given', ['autostart', 'nonsense:=1', 'matching.timeout:=', 'autostart:=7']
+    'given', ['autostart', 'nonsense:=1', 'matching.timeout:=', 'autostart:=7', 'ct.path:=[1']
 )
 def test_a_wrong_single_parameter_is_refused(given):
     with pytest.raises(ConfigError):
         read_parameters(None, [given])
+
+
+@pytest.mark.parametrize('name', ['/data/ct #2', '/data/a: b', '[1', '0123', "/data/o'neill"])
+def test_a_fixed_path_is_taken_to_the_letter_and_wins(name):
+    parameters = read_parameters(None, ['ct.path:=/other'], {'ct.path': name})
+    assert parameters.ct.path == name
 
 
 def test_an_absent_file_is_refused(tmp_path):

@@ -3,17 +3,21 @@
 import csv
 import json
 import re
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from bags import IMAGES, SETTINGS, changed, messages_of, replayed, write_old_bag
+from bags import IMAGES, SETTINGS, changed, messages_of, replayed, run, write_old_bag
 from reliability import record, repetitions
 
 pytest.importorskip('diffdrr.renderers')
 
 import yaml
 
+from sph_reg_ros.errors import ErrorCode, RuntimeUnavailableError
+from sph_reg_ros.replay import recording
 from sph_reg_ros.replay.job import ReplayJob, replay
 from sph_reg_ros.replay.params_file import read_parameters
 from sph_reg_ros.replay.pose_files import tum_text
@@ -137,6 +141,51 @@ def test_without_truth_there_are_poses_but_no_errors(bag, ct, tmp_path):
 def test_a_folder_with_a_replay_is_not_overwritten(replay_folder, bag, ct):
     done = replayed(bag, ct, replay_folder, *SETTINGS)
     assert done.exit_code == 2 and 'holds a replay already' in done.stderr
+
+
+def test_the_folder_of_many_bags_is_not_overwritten_and_nothing_is_replayed(
+    replay_folder, bag, ct, tmp_path
+):
+    (tmp_path / 'metrics.json').write_text('good')
+    done = run('replay', bag, bag, '--ct', ct, '--output', tmp_path, *SETTINGS)
+    assert done.exit_code == 2 and 'holds a replay already' in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ['metrics.json']
+    (tmp_path / 'more').mkdir()
+    (tmp_path / 'more/run_2').symlink_to(replay_folder)
+    done = run('replay', bag, bag, '--ct', ct, '--output', tmp_path / 'more', *SETTINGS)
+    assert done.exit_code == 2 and 'holds a replay already' in done.stderr
+    assert [path.name for path in (tmp_path / 'more').iterdir()] == ['run_2']
+
+
+def test_a_recording_that_fails_leaves_table_and_report(bag, ct, tmp_path, monkeypatch):
+    def fails(record, job):
+        raise RuntimeUnavailableError(ErrorCode.BACKEND_UNAVAILABLE, 'no space left')
+
+    monkeypatch.setattr(recording, 'rerun_module', lambda: None)
+    monkeypatch.setattr(recording, 'write_recording', fails)
+    done = replayed(bag, ct, tmp_path, '--rerun', *SETTINGS)
+    assert done.exit_code == 2 and 'no space left' in done.stderr
+    assert f'of {IMAGES} images verified' in done.stdout
+    assert (tmp_path / 'metrics.json').exists() and (tmp_path / 'report.html').exists()
+
+
+def test_the_path_of_the_ct_is_taken_to_the_letter(bag, ct, tmp_path):
+    other = Path(shutil.copy(ct, tmp_path / 'ct.nii.gz'))
+    done = replayed(bag, f'{other} #2', tmp_path / 'out', *SETTINGS)
+    assert done.exit_code == 2 and 'CT_UNREADABLE' in done.stderr
+
+
+@pytest.mark.parametrize('frame', ['carm_optical', 'elsewhere'])
+def test_a_truth_that_is_of_no_image_ends_before_any_work(bag, ct, tmp_path, frame):
+    def spoil(entry):
+        if entry.topic == '/ground_truth':
+            entry.message.header.frame_id = frame
+            entry.message.header.stamp.sec += 3600 if frame == 'carm_optical' else 0
+
+    path = changed(bag, tmp_path / 'bag', spoil)
+    done = replayed(path, ct, tmp_path / 'out', '--truth', 'ground_truth', *SETTINGS)
+    assert done.exit_code == 2 and 'no image has a pose' in done.stderr
+    assert not (tmp_path / 'out').exists()
 
 
 def test_what_is_written_is_for_its_owner_only(replay_folder):
