@@ -62,6 +62,11 @@ class Level:
         """Return the level with the similarity that compares poses far from each other best."""
         return self.by(RIVALS_SIMILARITY)
 
+    @property
+    def without_prior(self) -> 'Level':
+        """Return the level with the X-rays as all that is known; itself if they are."""
+        return self if self.prior is None else replace(self, prior=None)
+
     def by(self, similarity: str) -> 'Level':
         """Return the level with another similarity, by its name."""
         similarities = tuple(

@@ -133,7 +133,7 @@ class RegistrationResult:
     Attributes:
         camera_from_ct: one rigid transform [4, 4] a view, CT (LPS mm) to camera (mm).
         covariance: [6, 6] of the twist (omega in rad, v in mm) in the camera axes of the first
-            view, about `centre_lps_mm`.
+            view, about `centre_lps_mm`, by the X-rays alone.
         centre_lps_mm: the anatomy centre [3] that twists turn about, CT coordinates.
         termination: why the solver stopped.
         similarity_before: mean similarity of the views at the initial pose, at a coarse level; -1

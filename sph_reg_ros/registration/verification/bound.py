@@ -1,11 +1,13 @@
 """How wrong the pose may be: an estimate of the target registration error and a 95 % bound."""
 
 import math
+from collections.abc import Sequence
 from statistics import median
 
 from sph_reg_ros.errors import ErrorCode
 from sph_reg_ros.registration.result import Check, Verdict
 from sph_reg_ros.registration.verification.again import FAR, Again
+from sph_reg_ros.registration.verification.each_view import OwnStep, unknown_to_views_mm
 from sph_reg_ros.registration.verification.evidence import Evidence
 from sph_reg_ros.registration.verification.limits import (
     BOUND_SCALE,
@@ -16,18 +18,19 @@ from sph_reg_ros.registration.verification.limits import (
 from sph_reg_ros.registration.verification.targets import expected_error_mm
 
 
-def estimated_error_mm(evidence: Evidence, again: Again) -> float:
+def estimated_error_mm(evidence: Evidence, again: Again, steps: Sequence[OwnStep]) -> float:
     """Return the estimated rms error over the region of interest.
 
     The covariance knows noise and mismatch that varies over the image, and misjudges both. What all
     of the image has in common (scatter, beam hardening, a bent intensity curve) moves the optima of
-    different similarities differently: how far they lie apart tells something of its size.
+    different similarities differently: how far they lie apart tells something of its size. Wrong
+    imager poses do neither: several views are no surer of the pose than each can confirm it.
     """
     centre = evidence.finest.volume.centre
     sigma = expected_error_mm(evidence.covariance, evidence.pose, centre, evidence.targets)
     random = ERROR_PER_SIGMA * float(sigma.norm())
     systematic = ERROR_PER_DISTANCE * median((again.from_here_mm, *again.from_away_mm))
-    estimate = math.hypot(random, systematic, FLOOR_MM)
+    estimate = math.hypot(random, systematic, FLOOR_MM, unknown_to_views_mm(steps))
     return estimate if math.isfinite(estimate) else FAR
 
 

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from sph_reg_ros.errors import SolverError
 from sph_reg_ros.registration.config import RegistrationConfig
-from sph_reg_ros.registration.covariance import pose_covariance
+from sph_reg_ros.registration.covariance import pose_covariance, views_alike
 from sph_reg_ros.registration.level import RIVALS_SIMILARITY, Level
 from sph_reg_ros.registration.refine import Refined
 from sph_reg_ros.registration.solve import Solver
 from sph_reg_ros.registration.verification.targets import target_points
 from sph_reg_ros.similarity import ResidualBlock
-from sph_reg_ros.solvers import LMResult, TerminationReason, normal_equations
+from sph_reg_ros.solvers import LMResult, RobustKernel, TerminationReason, normal_equations
+from sph_reg_ros.solvers.point import Point
 
 COARSE_PX, MIDDLE_PX = 64, 128
 """Heights at which poses are sought once more: enough for millimetres, far cheaper than the last
@@ -30,12 +31,12 @@ class Evidence:
     """A pose, the X-rays, and what the solver said of it.
 
     Attributes:
-        levels: the pyramid of the registration, coarse to fine.
+        levels: the pyramid of the registration, coarse to fine, without a prior.
         finest: the last one, weighted as the pose was found.
         pose: of the first camera (mm), to be judged.
         initial: pose that the registration started from, None if networks gave it.
         termination: why the solver stopped.
-        blocks: residuals at the pose, as they were optimised.
+        blocks: residuals of each view at the pose, as they were optimised.
         information: half the second derivative of their cost.
         config: settings of the registration.
     """
@@ -57,16 +58,24 @@ class Evidence:
         initial: Float64[Tensor, '4 4'] | None,
         config: RegistrationConfig,
     ) -> 'Evidence':
-        """Take over where the solver ended at the last level."""
-        result = refined.best
+        """Take over where the solver ended at the last level, but for a prior.
+
+        A prior that counted as evidence would confirm itself.
+        """
+        result, finest = refined.best, refined.level.without_prior
+        blocks, information = result.blocks, result.information
+        if finest is not refined.level:
+            kernel = RobustKernel(config.robust_kernel)
+            at_pose = Point.at(result.pose, finest.linearise, kernel)
+            blocks, information = at_pose.weighted_blocks(), at_pose.information()
         return cls(
-            levels,
-            refined.level,
+            [level.without_prior for level in levels],
+            finest,
             result.pose,
             initial,
             result.termination,
-            result.blocks,
-            result.information,
+            blocks,
+            information,
             config,
         )
 
@@ -79,6 +88,7 @@ class Evidence:
         config: RegistrationConfig,
     ) -> 'Evidence':
         """Judge any pose as if the solver had converged there; raises SolverError NO_OVERLAP."""
+        levels = [level.without_prior for level in levels]
         finest = levels[-1].reweighted(pose)
         blocks = finest.linearise(pose)
         information, reason = normal_equations(blocks)[0], TerminationReason.CONVERGED
@@ -118,7 +128,8 @@ class Evidence:
     @cached_property
     def covariance(self) -> Float64[Tensor, '6 6']:
         """Return that of the pose (`covariance.pose_covariance`)."""
-        return pose_covariance(self.blocks, self.information)
+        repeats = views_alike(self.finest.camera_from_first)
+        return pose_covariance(self.blocks, self.information, repeats)
 
     def sought(
         self, level: Level, start: Float64[Tensor, '4 4'], promise: float, steps: int
@@ -140,6 +151,10 @@ class Evidence:
     @cached_property
     def remaining_step(self) -> Float64[Tensor, '4 4']:
         """Return the pose that one more Gauss-Newton step would lead to."""
-        A, g = normal_equations(self.blocks)
+        return self.step_by(self.blocks)
+
+    def step_by(self, blocks: Sequence[ResidualBlock]) -> Float64[Tensor, '4 4']:
+        """Return the pose that a Gauss-Newton step by some residuals at the pose leads to."""
+        A, g = normal_equations(blocks)
         step = -torch.linalg.lstsq(A, g[:, None], driver='gelsd').solution[:, 0]
         return self.finest.move(self.pose, step)

@@ -12,6 +12,8 @@ MAX_ALONG_MM = 1.5
 """The same along the beam."""
 MAX_REMAINING_MM = 0.8
 """Step that the optimised similarity may still want."""
+MAX_VIEW_MM = 0.8
+"""The same by one of several views alone, less its standard deviation."""
 MAX_HELD_OUT_MM = 3.5
 """How far a similarity that was not optimised may lead away."""
 MAX_RETURN_MM = 4.0

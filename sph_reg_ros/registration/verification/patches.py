@@ -29,7 +29,7 @@ _NOWHERE_MM = 1e3
 
 @dataclass(frozen=True)
 class PatchAgreement:
-    """What the patches of all views say.
+    """What the patches say, in the view where they say the worst.
 
     Attributes:
         displacement_mm: median size of the displacements that are certain, in mm at the CT's depth.
@@ -41,9 +41,12 @@ class PatchAgreement:
 
 
 def compare_patches(evidence: Evidence) -> PatchAgreement:
-    """Find by how much the X-ray lies off the rendering in each patch, at the middle level."""
+    """Find by how much the X-ray lies off the rendering in each patch, at the middle level.
+
+    Views are not pooled: good ones must not outvote one that lies off.
+    """
     level = evidence.middle
-    sizes, certain, structured = [], 0, 0
+    medians, shares = [], []
     for number, (image, _) in enumerate(level.renderings(evidence.pose)):
         px, sigma = displacements(
             level.views[number].line_integrals.cpu(), image, _mask(level, number)
@@ -52,11 +55,10 @@ def compare_patches(evidence: Evidence) -> PatchAgreement:
         depth_mm = float(se3.transform_points(centre, level.volume.centre[None].cpu())[0, 2])
         mm_per_px = depth_mm / level.views[number].camera.focal_length
         good = sigma < MAX_SIGMA_PX
-        sizes.append(px[good] * mm_per_px)
-        certain, structured = certain + int(good.sum()), structured + len(px)
-    together = torch.cat(sizes)
-    median = float(together.median()) if len(together) else _NOWHERE_MM
-    return PatchAgreement(median, certain / max(structured, 1))
+        sizes = px[good] * mm_per_px
+        medians.append(float(sizes.median()) if len(sizes) else _NOWHERE_MM)
+        shares.append(len(sizes) / max(len(px), 1))
+    return PatchAgreement(max(medians), min(shares))
 
 
 def check_displacement(agreement: PatchAgreement) -> Check:

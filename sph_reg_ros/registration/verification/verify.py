@@ -14,6 +14,7 @@ from sph_reg_ros.registration.verification.again import (
     seek_again,
 )
 from sph_reg_ros.registration.verification.bound import bound_mm, check_bound, estimated_error_mm
+from sph_reg_ros.registration.verification.each_view import check_views, own_steps
 from sph_reg_ros.registration.verification.elsewhere import best_rival, check_rival
 from sph_reg_ros.registration.verification.evidence import Evidence
 from sph_reg_ros.registration.verification.intrinsics import check_intrinsics
@@ -40,13 +41,15 @@ NOT_VERIFIED = Verification(Verdict.UNVERIFIED, (), math.nan, math.nan)
 def verify(evidence: Evidence) -> Verification:
     """Judge a pose by every check."""
     agreement, again = compare_patches(evidence), seek_again(evidence)
-    error = estimated_error_mm(evidence, again)
-    prior = check_prior(evidence)
+    steps = own_steps(evidence)
+    error = estimated_error_mm(evidence, again, steps)
+    prior, views = check_prior(evidence), check_views(steps)
     checks = [
         check_convergence(evidence),
         check_covariance(evidence),
         *check_uncertainty(evidence),
         check_remaining_step(evidence),
+        *([] if views is None else [views]),
         *([] if prior is None else [prior]),
         check_camera(evidence),
         check_overlap(evidence),
