@@ -9,6 +9,7 @@ from typing import Any
 import rclpy
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.logging import get_logger
 from rclpy.signals import SignalHandlerOptions
@@ -277,6 +278,9 @@ def _spin(executor: MultiThreadedExecutor, node: RegistrationNode, stop: threadi
         try:
             # Executor.spin can overlook its shutdown until the next timer fires.
             executor.spin_once(timeout_sec=SPIN_PERIOD_S)
+        # A subscription went while the executor looked at its events, where rclpy lets this pass.
+        except InvalidHandle:
+            continue
         # A bug in one callback must not silence the node for ever.
         except Exception:
             node.get_logger().error(f'a callback failed:\n{traceback.format_exc()}')
