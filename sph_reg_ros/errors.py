@@ -119,3 +119,13 @@ def require_setting(condition: bool, message: str) -> None:
     """Raise ConfigError CONFIG_INVALID unless a condition holds."""
     if not condition:
         raise ConfigError(ErrorCode.CONFIG_INVALID, message)
+
+
+def registration_error(error: Exception) -> RegistrationError:
+    """Return an error as a typed one: itself if it is, else SolverError NUMERICAL."""
+    if isinstance(error, RegistrationError):
+        return error
+    if isinstance(error, MemoryError):
+        return SolverError(ErrorCode.NUMERICAL, 'out of memory: use a smaller CT')
+    reason = f'internal error: {type(error).__name__}: {error}'
+    return SolverError(ErrorCode.NUMERICAL, reason)

@@ -86,8 +86,8 @@ class BagInputs:
             message = self._image(entry) if place.is_image else entry.message
             yield Event(entry.name, place.turn_ns, message, place.run)
 
-    def poses(self, topic: str, run: int) -> list[Message]:
-        """Return the PoseStamped or PoseWithCovarianceStamped of a topic in a run, as they came.
+    def poses(self, topic: str) -> list[list[Message]]:
+        """Return the PoseStamped or PoseWithCovarianceStamped of a topic as they came, by run.
 
         Raises:
             BagError: BAG_TOPIC_MISSING.
@@ -101,8 +101,10 @@ class BagInputs:
                 for connection, received_ns, raw in self._reader.messages(connections)
             ]
         stamped = [(nanoseconds(message.header.stamp), at_ns) for message, at_ns in found]
-        runs = runs_of(stamped, self._begun)
-        return [message for (message, _), its in zip(found, runs, strict=True) if its == run]
+        by_run: list[list[Message]] = [[] for _ in range(self.runs)]
+        for (message, _), run in zip(found, runs_of(stamped, self._begun), strict=True):
+            by_run[run].append(message)
+        return by_run
 
     def _topic(self, name: str, wanted: str) -> str | None:
         """Return the topic of an input: as named, or the only one whose name ends so."""

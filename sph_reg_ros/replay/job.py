@@ -96,7 +96,7 @@ class _Run:
         self._outcomes: list[Outcome] = []
 
     def rows(self, bag: ResultBag, report: Report) -> tuple[ImageRow, ...]:
-        inputs = self._inputs
+        inputs, images = self._inputs, self._inputs.images
         node = OfflineNode(
             self._workbench, self.ct_hash, self._job.parameters, self._outcomes.append
         )
@@ -106,7 +106,7 @@ class _Run:
             for event in events:
                 node.take(event)
                 self._note(bag, run)
-                report(len(self._rows), inputs.images)
+                report(len(self._rows), images)
             node.finish()
             self._note(bag, run)
         return numbered([*self._rows, *_dropped(inputs.shots, self._rows)])

@@ -1,13 +1,12 @@
 """The node's handlers on the messages of a bag: no ROS, one image after the other."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
 
-from sph_reg_ros.errors import ErrorCode, RegistrationError, SolverError
+from sph_reg_ros.errors import RegistrationError, registration_error
 from sph_reg_ros.replay.bag_messages import bag_message
 from sph_reg_ros.replay.bag_reader import Event
 from sph_reg_ros.replay.bag_stream import BagStream
@@ -70,12 +69,12 @@ class OfflineNode:
     def _on_view(self, view: XRayView, initial: FramedPose | None) -> None:
         start, patient = None, self._parameters.frames.patient
         try:
-            with _typed_errors():
-                start = initial_camera_from_ct(initial, view)
-                registered = self._register(view, initial)
-        except RegistrationError as error:
-            header = view_header(view, bag_message)
-            result = refusal_message(error, header, patient, self._ct_hash, bag_message)
+            start = initial_camera_from_ct(initial, view)
+            registered = self._register(view, initial)
+        # No error of one image ends the replay of the others, as in the live node's worker.
+        except Exception as error:
+            header, typed = view_header(view, bag_message), registration_error(error)
+            result = refusal_message(typed, header, patient, self._ct_hash, bag_message)
             self._on_outcome(Outcome(result, view, start))
         else:
             result = result_message(registered, (view,), patient, bag_message)
@@ -91,17 +90,3 @@ class OfflineNode:
         patient = self._parameters.frames.patient
         result = refusal_message(error, image.header, patient, self._ct_hash, bag_message)
         self._on_outcome(Outcome(result))
-
-
-@contextmanager
-def _typed_errors() -> Iterator[None]:
-    """Let no error of one image end the replay of the others, as in the live node's worker."""
-    try:
-        yield
-    except RegistrationError:
-        raise
-    except MemoryError:
-        raise SolverError(ErrorCode.NUMERICAL, 'out of memory: use a smaller CT') from None
-    except Exception as error:
-        message = f'internal error: {type(error).__name__}: {error}'
-        raise SolverError(ErrorCode.NUMERICAL, message) from error

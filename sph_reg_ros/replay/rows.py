@@ -87,7 +87,10 @@ def truths_of(inputs: BagInputs, source: str, tolerance_ns: int) -> tuple[Stampe
     """
     if not source:
         return (None,) * inputs.runs
-    truths = tuple(_truth_in(inputs, source, run) for run in range(inputs.runs))
+    if Path(source).is_file():
+        truths = (read_tum(Path(source)),) * inputs.runs
+    else:
+        truths = tuple(map(_stamped, inputs.poses(source)))
     near = [truths[shot.run].at(shot.stamp_ns, tolerance_ns) for shot in inputs.shots]
     frames = {'', *inputs.frames}
     # Hours of work would end without the figures that they were for.
@@ -100,10 +103,8 @@ def truths_of(inputs: BagInputs, source: str, tolerance_ns: int) -> tuple[Stampe
     return truths
 
 
-def _truth_in(inputs: BagInputs, source: str, run: int) -> StampedPoses:
-    if Path(source).is_file():
-        return read_tum(Path(source))
-    messages = sorted(inputs.poses(source, run), key=lambda m: nanoseconds(m.header.stamp))
+def _stamped(found: Iterable[Message]) -> StampedPoses:
+    messages = sorted(found, key=lambda m: nanoseconds(m.header.stamp))
     poses = [m.pose.pose if hasattr(m.pose, 'pose') else m.pose for m in messages]
     return StampedPoses(
         tuple(nanoseconds(m.header.stamp) for m in messages),

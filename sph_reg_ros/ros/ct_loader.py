@@ -82,6 +82,7 @@ class CTLoader:
         self._registrar.reset()
         if self._phase() == 'active':
             self._registrar.say_ready()
+        # Last: a status without CT must not say VERIFIED.
         self._set('', False)
 
     def _set(self, series_uid_hash: str, has_networks: bool) -> None:

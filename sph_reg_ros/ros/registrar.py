@@ -13,7 +13,7 @@ from sph_reg_ros.errors import (
     ErrorCode,
     RegistrationError,
     RuntimeUnavailableError,
-    SolverError,
+    registration_error,
 )
 from sph_reg_ros.msg import RegistrationResult, RegistrationStatus
 from sph_reg_ros.ros.conversions import NANOSECONDS, nanoseconds
@@ -184,8 +184,14 @@ class Registrar:
         """
         return turn_ns < self._judged_ns
 
-    def _judge(self, turn_ns: int) -> None:
-        self._judged_ns = max(self._judged_ns, turn_ns)
+    def _comes_in_turn(self, result: RegistrationResult, turn_ns: int) -> bool:
+        """Note an outcome; one that was outrun is counted and published, and nothing else."""
+        if self._is_outrun(turn_ns):
+            self._status.count(result)
+            self._outputs.publish_result(result)
+            return False
+        self._judged_ns = turn_ns
+        return True
 
     def _forget(self) -> None:
         with self._publishing:
@@ -208,32 +214,24 @@ class Registrar:
         return refusal_message(error, header, self._parameters().frames.patient, self.ct_hash)
 
     def _publish_failure(self, result: RegistrationResult, turn_ns: int) -> None:
-        if self._is_outrun(turn_ns):
-            self._publish_for_the_record(result)
-            return
-        self._judge(turn_ns)
-        self._patient.withdraw()
-        self._status.set_result(result)
-        self._outputs.publish_result(result)
-
-    def _publish_for_the_record(self, result: RegistrationResult) -> None:
-        self._status.count(result)
-        self._outputs.publish_result(result)
+        if self._comes_in_turn(result, turn_ns):
+            self._patient.withdraw()
+            self._status.set_result(result)
+            self._outputs.publish_result(result)
 
     def _publish(
         self, result: RegistrationResult, registered: Registered, job: Job, turn_ns: int
     ) -> None:
-        if self._is_outrun(turn_ns):
-            self._publish_for_the_record(result)
+        if not self._comes_in_turn(result, turn_ns):
             return
-        self._judge(turn_ns)
         parameters, now_ns = self._parameters(), self._node.get_clock().now().nanoseconds
         until_ns = job.valid_until_ns(parameters.validity, now_ns)
         view, frames = job.views[0], parameters.frames
         valid = self._outputs.publish(result, registered, view, frames, until_ns)
         verified = result.verdict == RegistrationResult.VERIFIED
-        self._status.set_result(result, until_ns if verified else 0, stale=verified and not valid)
-        if verified and not valid:
+        too_late = verified and not valid
+        self._status.set_result(result, until_ns if verified else 0, stale=too_late)
+        if too_late:
             self._node.get_logger().warning(
                 'the registration took longer than validity.tracking allows: the patient is not '
                 'published',
@@ -263,8 +261,7 @@ class Registrar:
         # A bug that one image meets must not end the registration of all others.
         except Exception as error:
             self._node.get_logger().error(f'a registration failed:\n{traceback.format_exc()}')
-            reason = f'internal error: {type(error).__name__}: {error}'
-            self.refuse(view_header(view), SolverError(ErrorCode.NUMERICAL, reason))
+            self.refuse(view_header(view), registration_error(error))
 
     def _look_after_worker(self) -> None:
         try:

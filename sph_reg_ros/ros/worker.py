@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 
 from sph_reg_ros import errors
-from sph_reg_ros.errors import CancelledError, ErrorCode, RegistrationError
+from sph_reg_ros.errors import CancelledError, ErrorCode, RegistrationError, registration_error
 from sph_reg_ros.ros.protocol import Cancel, Failure, Ping, Pong, ProgressReport, Reply, Request
 
 Report = Callable[[ProgressReport], None]
@@ -57,14 +57,10 @@ class Server:
     def _answer(self, handler: Handler, request: Request) -> Reply | Failure:
         try:
             return handler(request, self._report)
-        except RegistrationError as error:
-            return Failure(type(error).__name__, error.code, str(error))
-        except MemoryError:
-            return Failure('SolverError', ErrorCode.NUMERICAL, 'out of memory: use a smaller CT')
         # A bug in one request must not take down the process that serves the next.
         except Exception as error:
-            message = f'internal error: {type(error).__name__}: {error}'
-            return Failure('SolverError', ErrorCode.NUMERICAL, message)
+            typed = registration_error(error)
+            return Failure(type(typed).__name__, typed.code, str(typed))
 
     def _report(self, progress: ProgressReport) -> None:
         code = self._cancelled

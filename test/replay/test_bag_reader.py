@@ -77,7 +77,7 @@ def test_a_topic_of_the_wrong_type_is_named(bag):
 
 def test_a_truth_that_is_no_pose_is_refused(bag):
     with opened(bag, {}) as inputs, pytest.raises(BagError, match='ground_truth'):
-        inputs.poses('/image', run=0)
+        inputs.poses('/image')
 
 
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])

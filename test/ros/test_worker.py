@@ -101,6 +101,12 @@ def test_a_bug_is_an_error_of_one_request_only(worker, scene):
     assert worker.register(request(scene), 30).verdict == 1
 
 
+def kill(client: WorkerClient) -> None:
+    os.kill(client.pid, signal.SIGKILL)
+    while client.alive:
+        time.sleep(0.01)
+
+
 def test_a_killed_worker_is_noticed_and_comes_back_with_its_ct_but_not_for_ever(ct_path, scene):
     client = WorkerClient()
     client.start()
@@ -112,9 +118,7 @@ def test_a_killed_worker_is_noticed_and_comes_back_with_its_ct_but_not_for_ever(
     assert caught.value.code == ErrorCode.WORKER_DIED
     assert client.register(request(scene), 30).ct_series_uid_hash == loaded.series_uid_hash
     client._restarts.extend([time.monotonic()] * (MAX_RESTARTS - 1))
-    os.kill(client.pid, signal.SIGKILL)
-    while client.alive:
-        time.sleep(0.01)
+    kill(client)
     with pytest.raises(RegistrationError, match='died 4 times'):
         client.register(request(scene), 30)
     client.stop()
@@ -126,12 +130,6 @@ def own_worker():
     client.start()
     yield client
     client.stop()
-
-
-def kill(client: WorkerClient) -> None:
-    os.kill(client.pid, signal.SIGKILL)
-    while client.alive:
-        time.sleep(0.01)
 
 
 def test_another_ct_where_the_first_was_is_not_taken_for_it_after_a_crash(
