@@ -14,6 +14,7 @@ from sph_reg_ros.evaluation.overlay import levelled, overlay
 from sph_reg_ros.evaluation.versions import versions
 from sph_reg_ros.files import without_nan, write_together
 from sph_reg_ros.imaging.ct import CT
+from sph_reg_ros.registration.reasons import Finding
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import Check, RegistrationResult
 from sph_reg_ros.rendering.render import render
@@ -99,6 +100,7 @@ class Outcome:
             'timings_s': result.timings_s,
             'checks': [_check_content(check) for check in result.checks],
             'reasons': [reason.name for reason in result.verification.reasons],
+            **_finding_content(result.finding),
             'tre_rms_mm': result.verification.tre_rms_mm,
             'tre_p95_mm': result.verification.tre_p95_mm,
             'warnings': [*self.xray_warnings, *result.warnings],
@@ -131,6 +133,12 @@ class Outcome:
             'orientation': self.ct.orientation,
             'energy_kev': self.energy_kev,
         }
+
+
+def _finding_content(finding: Finding | None) -> dict[str, Any]:
+    if finding is None:
+        return {'reason_code': None, 'reason': None, 'advice': None}
+    return {'reason_code': finding.code.name, **vars(finding.explanation)}
 
 
 def _check_content(check: Check) -> dict[str, Any]:

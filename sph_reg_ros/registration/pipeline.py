@@ -142,6 +142,7 @@ def _registered(
         method=method,
         similarity=config.similarity,
         runner_up=refined.runner_up,
+        doubts=request.doubts,
     )
 
 

@@ -12,6 +12,7 @@ from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.prior import PosePrior
+from sph_reg_ros.registration.reasons import InputDoubt
 
 if TYPE_CHECKING:
     from sph_reg_ros.registration.networks import Networks
@@ -67,6 +68,7 @@ class RegistrationRequest:
         config: settings.
         prior: what is known of the first view's pose beside the X-rays; None: nothing.
         networks: trained on this CT (`networks.find_networks`); None: there are none.
+        doubts: about CT and X-rays; they explain a pose that fails the checks.
     """
 
     volume: AttenuationVolume
@@ -75,6 +77,7 @@ class RegistrationRequest:
     config: RegistrationConfig = field(default_factory=RegistrationConfig)
     prior: PosePrior | None = None
     networks: 'Networks | None' = None
+    doubts: tuple[InputDoubt, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that the views belong together; raises ImageError or PoseError."""

@@ -7,6 +7,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from sph_reg_ros.errors import ErrorCode
+from sph_reg_ros.registration.reasons import Finding, InputDoubt, failures, finding_of
 from sph_reg_ros.solvers import TerminationReason
 
 
@@ -86,10 +87,8 @@ class Verification:
 
     @property
     def reasons(self) -> tuple[ErrorCode, ...]:
-        """Return why it is not verified, evidence against it first; empty if it is."""
-        failed = [check for check in self.checks if not check.passed]
-        failed.sort(key=lambda check: check.verdict != Verdict.REJECTED)
-        return tuple(dict.fromkeys(check.reason for check in failed))
+        """Return why it is not verified, the most fundamental first; empty if it is."""
+        return tuple(dict.fromkeys(check.reason for check in failures(self.checks)))
 
 
 @dataclass(frozen=True)
@@ -147,6 +146,7 @@ class RegistrationResult:
         method: as in RegistrationConfig.
         similarity: as in RegistrationConfig.
         runner_up: None if the search was off or led to one optimum only.
+        doubts: as in RegistrationRequest.
     """
 
     camera_from_ct: tuple[Float64[Tensor, '4 4'], ...]
@@ -163,6 +163,7 @@ class RegistrationResult:
     method: str
     similarity: str
     runner_up: RunnerUp | None
+    doubts: tuple[InputDoubt, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -173,3 +174,8 @@ class RegistrationResult:
     def checks(self) -> tuple[Check, ...]:
         """Return what was compared."""
         return self.verification.checks
+
+    @property
+    def finding(self) -> Finding | None:
+        """Return the most fundamental reason why the pose is not verified; None if it is."""
+        return finding_of(self.checks, self.doubts)

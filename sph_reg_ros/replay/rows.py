@@ -21,6 +21,7 @@ from sph_reg_ros.replay.pose_files import StampedPoses, read_tum
 from sph_reg_ros.replay.record import CheckRow, ImageRow
 from sph_reg_ros.ros.conversions import MM_PER_M, NANOSECONDS, matrix_from_pose, nanoseconds
 from sph_reg_ros.ros.message_types import Message
+from sph_reg_ros.ros.messages import FIGURES
 from sph_reg_ros.ros.views import XRayView
 
 Matrix = Float64[np.ndarray, '4 4']
@@ -170,9 +171,9 @@ def _verdict(result: Message) -> str:
 
 
 def _reason(code: ErrorCode, text: str) -> str:
-    if code == ErrorCode.NONE or text.startswith(code.name):
-        return text
-    return f'{code.name}: {text}'
+    """Return an error without the figures of its checks, which have columns of their own."""
+    sentences = text.partition(FIGURES)[0]
+    return sentences if code == ErrorCode.NONE else f'{code.name}: {sentences}'
 
 
 def _angles(pose: Matrix) -> str:

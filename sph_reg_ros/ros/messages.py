@@ -5,6 +5,7 @@
 
 from sph_reg_ros import __version__
 from sph_reg_ros.errors import ErrorCode, RegistrationError, SolverError
+from sph_reg_ros.registration.reasons import InputDoubt, failures, finding_of
 from sph_reg_ros.ros.conversions import (
     MM_PER_M,
     PATIENT_FROM_RAS,
@@ -17,6 +18,9 @@ from sph_reg_ros.ros.message_types import Message, NewMessage, ros_message
 from sph_reg_ros.ros.parameters import FrameParameters
 from sph_reg_ros.ros.protocol import CheckReport, Registered
 from sph_reg_ros.ros.views import XRayView
+
+FIGURES = ' Figures: '
+"""What stands in an error message between the sentences and the figures of the failed checks."""
 
 
 def result_message(
@@ -36,7 +40,7 @@ def result_message(
         new('sph_reg_ros/Check', name=c.name, value=c.value, limit=c.limit, passed=c.passed)
         for c in registered.checks
     ]
-    message.error.code, message.error_message = rejection(registered.checks, message.REJECTED)
+    message.error.code, message.error_message = rejection(registered.checks, registered.doubts)
     message.similarity_before = registered.similarity_before
     message.similarity_after = registered.similarity_after
     message.termination = registered.termination
@@ -71,19 +75,20 @@ def refusal_message(
     return message
 
 
-def rejection(checks: tuple[CheckReport, ...], rejected: int) -> tuple[int, str]:
-    """Return why a pose may not be used, evidence against it before doubt; NONE if it may.
+def rejection(
+    checks: tuple[CheckReport, ...], doubts: tuple[InputDoubt, ...] = ()
+) -> tuple[int, str]:
+    """Return why a pose may not be used: code, and reason, advice and figures; NONE if it may.
 
     Args:
         checks: of the pose.
-        rejected: the number that says REJECTED in them.
+        doubts: about the inputs.
     """
-    failed = [check for check in checks if not check.passed]
-    if not failed:
+    finding = finding_of(checks, doubts)
+    if finding is None:
         return int(ErrorCode.NONE), ''
-    first = min(failed, key=lambda check: check.verdict != rejected)
-    figures = (f'{c.name} is {c.value:.4g}, its limit {c.limit:.4g}' for c in failed)
-    return first.reason, f'{ErrorCode(first.reason).name}: {"; ".join(figures)}'
+    figures = (f'{c.name} is {c.value:.4g}, its limit {c.limit:.4g}' for c in failures(checks))
+    return int(finding.code), f'{finding.explanation}{FIGURES}{"; ".join(figures)}'
 
 
 def view_header(view: XRayView, new: NewMessage = ros_message) -> Message:

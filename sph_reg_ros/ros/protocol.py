@@ -11,6 +11,7 @@ from jaxtyping import Float32, Float64, Shaped, UInt8
 
 from sph_reg_ros.errors import ErrorCode
 from sph_reg_ros.registration.config import RegistrationConfig
+from sph_reg_ros.registration.reasons import InputDoubt
 from sph_reg_ros.ros.parameters import ImageParameters
 
 
@@ -161,6 +162,7 @@ class Registered:
     runner_up_mm: float = math.nan
     tre_rms_mm: float = math.nan
     tre_p95_mm: float = math.nan
+    doubts: tuple[InputDoubt, ...] = ()
     drr: Float32[np.ndarray, 'H W'] | None = None
     overlay: UInt8[np.ndarray, 'H W 3'] | None = None
 

@@ -108,6 +108,7 @@ class Workbench:
             runner_up_mm=result.runner_up.distance_mm if result.runner_up else math.nan,
             tre_rms_mm=result.verification.tre_rms_mm,
             tre_p95_mm=result.verification.tre_p95_mm,
+            doubts=result.doubts,
             drr=drr.float().numpy() if drr is not None and request.drr else None,
             overlay=_overlay(view, drr) if drr is not None and request.overlay else None,
         )
