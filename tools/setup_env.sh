@@ -27,6 +27,7 @@ step ros_env "$ros" 'ROS 2 settings in .venv/ros_env.sh' write_ros_env
 # shellcheck disable=SC2046
 {
   step packages "$(hash_of $(package_inputs))" 'Python packages' install_packages
+  step command "$(hash_of tools/setup/steps.sh)" 'sph-reg in .venv/bin' write_command
   step messages "$(hash_of $(message_inputs)) $(linked_files)" 'ROS 2 messages' build_messages
   if [ "${1:-}" = bench ]; then
     step bench_packages "$(hash_of $(package_inputs))" 'packages of the benchmarks' \

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sph_reg_ros.cli.check import check_lines
-from sph_reg_ros.cli.ct_info import ct_info_lines
+from sph_reg_ros import __version__
 from sph_reg_ros.cli.exits import EXIT_ERROR, EXIT_NOT_USABLE, reported_errors
 from sph_reg_ros.cli.register import register_command
 from sph_reg_ros.cli.replay import replay_command
@@ -19,22 +18,41 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help='Registers a CT to C-arm X-rays. Research use only, not a medical device.',
+    help='Finds where a patient is: registers a CT to C-arm X-rays. Research use only, not a '
+    'medical device.',
+    epilog='sph-reg COMMAND --help lists the options of a command.',
 )
-app.command('register')(register_command)
-app.command('train')(train_command)
-app.command('simulate')(simulate_command)
-app.command('replay')(replay_command)
 
 
 def main() -> None:
     """Run the command line."""
     try:
-        app()
+        app(prog_name='sph-reg')
     except Exception:
         # Python's own exit code would be that of a registration that is not usable.
         traceback.print_exc()
         sys.exit(EXIT_ERROR)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f'sph-reg {__version__}')
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            '--version',
+            callback=_print_version,
+            is_eager=True,
+            help='Show the version and exit.',
+        ),
+    ] = False,
+) -> None:
+    """Take the options that belong to no command; the help is that of `app`."""
 
 
 @app.command()
@@ -42,6 +60,9 @@ def check(
     ct: Annotated[Path | None, typer.Option(help='CT to read; the sample CT if absent.')] = None,
 ) -> None:
     """Show on one screen what is installed and works; exit code 1 if something is broken."""
+    # Imported by need: torch takes seconds.
+    from sph_reg_ros.cli.check import check_lines
+
     lines = check_lines(ct)
     for line in lines:
         typer.echo(str(line))
@@ -55,6 +76,15 @@ def ct_info(
     series: Annotated[str | None, typer.Option(help='SeriesInstanceUID to describe.')] = None,
 ) -> None:
     """List the series of a folder, and print the geometry of the one that is meant."""
+    # Imported by need: torch takes seconds.
+    from sph_reg_ros.cli.ct_info import ct_info_lines
+
     with reported_errors():
         for line in ct_info_lines(path, series):
             typer.echo(line)
+
+
+app.command('register')(register_command)
+app.command('simulate')(simulate_command)
+app.command('replay')(replay_command)
+app.command('train')(train_command)

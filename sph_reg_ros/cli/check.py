@@ -66,14 +66,16 @@ def numba_line() -> StatusLine:
 
 def ct_line(path: Path | None) -> StatusLine:
     """Read a CT and say what it is."""
+    name = 'CT' if path else 'sample CT'
     try:
         path = path or sample_ct_path()
     except CTError as error:
-        return note('CT', str(error))
+        return note(name, str(error))
     try:
         ct = load_ct(path)
     except CTError as error:
-        return broken('CT', f'{error.code.name}: {error}')
+        return broken(name, f'{error.code.name}: {error}')
     size = ' x '.join(map(str, ct.hounsfield.shape[::-1]))
     spacing = ' x '.join(f'{mm:.4g}' for mm in ct.spacing_mm)
-    return fine('CT', f'{size} voxels, {spacing} mm, {ct.orientation}, {hounsfield_text(ct)}')
+    figures = f'{size} voxels, {spacing} mm, {ct.orientation}, {hounsfield_text(ct)}'
+    return fine(name, f'{path}: {figures}')

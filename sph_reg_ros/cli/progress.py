@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Union
 
 from rich.console import Console
 from rich.progress import (
@@ -14,9 +15,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from sph_reg_ros.registration.result import Progress as State
+if TYPE_CHECKING:
+    from sph_reg_ros.registration.result import Progress as State
 
-Report = Callable[[State | str], None]
+Report = Callable[[Union['State', str]], None]
 CountReport = Callable[[int, int], None]
 
 
@@ -66,7 +68,7 @@ def counted_bar(name: str, console: Console | None = None) -> Iterator[CountRepo
         yield lambda done, of: bar.update(task, completed=done, total=of)
 
 
-def text_of(state: State | str) -> str:
+def text_of(state: 'State | str') -> str:
     """Return one line about a step."""
     if isinstance(state, str):
         return state

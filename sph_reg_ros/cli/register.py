@@ -6,14 +6,8 @@ from typing import Annotated
 import typer
 
 from sph_reg_ros.cli.exits import EXIT_NOT_USABLE, reported_errors
-from sph_reg_ros.cli.job import Job, run_job
-from sph_reg_ros.cli.progress import progress_bar
-from sph_reg_ros.cli.start import StartOptions
-from sph_reg_ros.cli.summary import summary_lines
-from sph_reg_ros.cli.xray_views import BeamOptions
 from sph_reg_ros.registration.choices import METHODS, SIMILARITIES
 from sph_reg_ros.registration.config import RegistrationConfig
-from sph_reg_ros.registration.result import Verdict
 from sph_reg_ros.rendering.backends import BACKENDS
 
 
@@ -126,6 +120,14 @@ def register_command(
     Exit code 0 only if the registration converged and passed every check, 1 if it did not, 2 on an
     error.
     """
+    # Imported by need: torch takes seconds.
+    from sph_reg_ros.cli.job import Job, run_job
+    from sph_reg_ros.cli.progress import progress_bar
+    from sph_reg_ros.cli.start import StartOptions
+    from sph_reg_ros.cli.summary import summary_lines
+    from sph_reg_ros.cli.xray_views import BeamOptions
+    from sph_reg_ros.registration.result import Verdict
+
     with reported_errors(as_json), progress_bar() as report:
         job = Job(
             ct_path=ct,

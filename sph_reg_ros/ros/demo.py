@@ -61,6 +61,9 @@ def main(args: Sequence[str] | None = None) -> int:
     save_contact_sheet(_tiles(ct, outcomes, rows), sheet)
     print(f'pictures: {sheet}    logs: {options.output / "log"}')
     print(f'the demo took {time.monotonic() - start_s:.0f} s')
+    settings = Path(sys.prefix) / 'ros_env.sh'
+    if settings.is_file():
+        print(f'sph-reg and ROS 2 in this shell: source {os.path.relpath(settings)}')
     print(f'method: {", ".join(sorted({o.result.method or "none" for o in outcomes}))}')
     print('median error: mm perpendicular to the beam (in plane), degrees of rotation')
     print(summary(rows))

@@ -13,6 +13,12 @@ make_venv() {
   echo "$repo" >"$(site_packages)/sph_reg_ros.pth"
 }
 
+# What `pip install` would make of [project.scripts]; the package itself is not installed in .venv.
+write_command() {
+  printf '#!/usr/bin/env bash\nexec %q -m sph_reg_ros.cli "$@"\n' "$venv/bin/python" >"$venv/bin/sph-reg"
+  chmod +x "$venv/bin/sph-reg"
+}
+
 site_packages() {
   "$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 }
