@@ -74,7 +74,7 @@ def run_child(task: str, arguments: dict[str, Any], limits: Limits) -> Report:
         RegistrationError: what the task raised.
         ChildError: it crashed, or needed more than it may have.
     """
-    with _shared_file() as report, _shared_file() as arrays:
+    with shared_file() as report, shared_file() as arrays:
         request = {'task': task, 'arguments': arguments, 'limits': asdict(limits)}
         os.pwrite(report, json.dumps(request).encode(), 0)
         _run([report, arrays], limits)
@@ -83,7 +83,8 @@ def run_child(task: str, arguments: dict[str, Any], limits: Limits) -> Report:
 
 
 @contextmanager
-def _shared_file() -> Iterator[int]:
+def shared_file() -> Iterator[int]:
+    """Yield the descriptor of an empty file that is in memory, where the system has such files."""
     if hasattr(os, 'memfd_create'):
         descriptor = os.memfd_create('sph_reg_ros')
         try:

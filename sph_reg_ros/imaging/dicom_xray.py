@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Shaped
 from pydicom import Dataset
 from pydicom.config import disable_value_validation
-from pydicom.pixels import pixel_array
 
 from sph_reg_ros.errors import ErrorCode, ImageError, RegistrationError
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.dicom_camera import Projection, read_projection
+from sph_reg_ros.imaging.dicom_decode import compression_name, stored_pixels
 from sph_reg_ros.imaging.dicom_files import quiet_pydicom
 from sph_reg_ros.imaging.dicom_intensity import read_intensity
 from sph_reg_ros.imaging.dicom_shutter import declared_mask
@@ -114,16 +114,19 @@ def _stored_frame(dataset: Dataset, path: Path, frame: int) -> Shaped[np.ndarray
     frames = int(read_number(dataset, 'NumberOfFrames') or 1)
     if not 0 <= frame < frames:
         raise ImageError(
-            ErrorCode.IMAGE_LAYOUT, f'{path.name} has frames 0 to {frames - 1}, not {frame}'
+            ErrorCode.IMAGE_LAYOUT,
+            f'{path.name} has {frames} frames, 0 to {frames - 1}, and no frame {frame}',
         )
     try:
-        return np.asarray(pixel_array(dataset, index=frame))
+        return stored_pixels(dataset, frame)
     except MemoryError:
         raise
     except Exception as error:
         # Decoders raise whatever they like, and their texts may quote the header.
+        compression = compression_name(dataset)
+        reason = f'damaged, or its compression ({compression}) is not read' if compression else ''
         raise ImageError(
             ErrorCode.IMAGE_UNREADABLE,
             f'{path.name}: {tag_label("PixelData")} cannot be decoded ({type(error).__name__}): '
-            'it is cut off, or compressed in a way that needs another pydicom plugin',
+            f'it is {reason or "cut off or damaged"}: export it again, uncompressed',
         ) from None
