@@ -30,7 +30,7 @@ ARGUMENTS = {
     ),
     'valid_for': (
         '',
-        'seconds after its X-ray that the patient stays on /tf; empty: as in the parameter file',
+        'seconds that the patient is sent after its result; empty: as in the parameter file',
     ),
     'use_sim_time': ('', 'true: time from /clock, for bags; empty: as in the parameter file'),
     'log_level': ('info', 'debug, info, warn, error or fatal'),
@@ -41,7 +41,7 @@ OVERRIDES = {
     'weights': ('weights.path', str),
     'patient_frame': ('frames.patient', str),
     'autostart': ('autostart', bool),
-    'valid_for': ('validity.tracking', float),
+    'valid_for': ('validity.duration', float),
     'use_sim_time': ('use_sim_time', bool),
 }
 TOPICS = ('image', 'camera_info', 'imager_pose', 'initial_pose')

@@ -3,7 +3,7 @@
 from sph_reg_ros.replay.bag_messages import bag_message
 from sph_reg_ros.replay.bag_writer import BagWriter
 from sph_reg_ros.replay.offline_node import Outcome
-from sph_reg_ros.ros.conversions import nanoseconds, time_message
+from sph_reg_ros.ros.conversions import NANOSECONDS, nanoseconds, time_message
 from sph_reg_ros.ros.messages import note_result, patient_transforms
 from sph_reg_ros.ros.parameters import NodeParameters
 
@@ -33,7 +33,9 @@ class ResultBag:
         status = self._status
         status.images_received += 1
         status.header.stamp = result.header.stamp
-        end_ns = stamp_ns + round(self._parameters.validity.tracking * 1e9) if verified else 0
+        end_ns = (
+            stamp_ns + round(self._parameters.validity.duration * NANOSECONDS) if verified else 0
+        )
         status.valid_until = time_message(end_ns, bag_message)
         note_result(status, result)
         self._bag.write(STATUS, status, stamp_ns, latched=True)

@@ -12,8 +12,6 @@ from sph_reg_ros.imaging.sample import sample_ct_path
 _REPOSITORY = Path(__file__).parents[2]
 # To the images: the node and the demo's own client.
 LISTENERS = 2
-VALID_S = 60.0
-"""The patient holds still, and the machine may be slow."""
 PROFILE = 'fastdds_large_images.xml'
 
 
@@ -53,9 +51,7 @@ def commands(*, use_launch: bool) -> dict[str, list[str]]:
     ct = f'ct.path:={sample_ct_path()}'
     return {
         'carm_simulator': _node('simulator', 'simulator.yaml', ct, listeners),
-        'registration': _node(
-            'node', 'registration.yaml', ct, 'autostart:=true', f'validity.tracking:={VALID_S}'
-        ),
+        'registration': _node('node', 'registration.yaml', ct, 'autostart:=true'),
     }
 
 

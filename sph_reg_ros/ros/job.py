@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sph_reg_ros.ros.conversions import NANOSECONDS
-from sph_reg_ros.ros.parameters import ValidityParameters
 from sph_reg_ros.ros.protocol import ProgressReport
 from sph_reg_ros.ros.views import FramedPose, XRayView
 
@@ -28,9 +26,3 @@ class Job:
     cancelled: Callable[[], bool] = lambda: False
     observer: Callable[[ProgressReport], None] = lambda progress: None
     single_shot: bool = False
-
-    def valid_until_ns(self, validity: ValidityParameters, now_ns: int) -> int:
-        """Return when its outcome, published now, gets too old."""
-        if self.single_shot:
-            return now_ns + round(validity.single_shot * NANOSECONDS)
-        return self.views[0].stamp_ns + round(validity.tracking * NANOSECONDS)

@@ -42,27 +42,21 @@ class Outputs:
         view: XRayView,
         frames: FrameParameters,
         valid_until_ns: int,
-    ) -> bool:
-        """Send all that came out of a registration; pose and transforms only if it is VERIFIED.
-
-        Returns:
-            Whether the patient may be used now: False also for a VERIFIED result that is too late.
-        """
-        header, valid = view_header(view), False
+    ) -> None:
+        """Send all that came out of a registration; pose and transforms only if it is VERIFIED."""
+        header = view_header(view)
         if result.verdict == RegistrationResult.VERIFIED:
             transforms = patient_transforms(registered, view, frames)
             # The imager may move on at any time; what it was at the X-ray's stamp stays true.
             fixed = view.imager is not None
-            valid = self._patient.show(transforms, valid_until_ns, repeated=fixed)
+            self._patient.show(transforms, valid_until_ns, repeated=fixed)
+            self._pose.publish(PoseWithCovarianceStamped(header=header, pose=result.pose))
         else:
             self._patient.withdraw()
-        if valid:
-            self._pose.publish(PoseWithCovarianceStamped(header=header, pose=result.pose))
         for publisher, pixels in ((self._overlay, registered.overlay), (self._drr, registered.drr)):
             if pixels is not None:
                 publisher.publish(image_from_array(pixels, header))
         self.publish_result(result)
-        return valid
 
     def publish_result(self, result: RegistrationResult) -> None:
         """Send a result alone; it comes after the transform that it announces."""

@@ -141,15 +141,10 @@ class RegistrationParameters:
 class ValidityParameters:
     """How long a verified registration stays on /tf."""
 
-    tracking: float = parameter(
-        2.0,
-        'the patient is withdrawn this long after its X-ray was taken, seconds',
-        low=0.05,
-        high=86400.0,
-    )
-    single_shot: float = parameter(
-        2.0,
-        'the same for ~/register, but from its result on, as its X-rays may be older',
+    duration: float = parameter(
+        60.0,
+        'the patient is sent for so long after its result, seconds; single exposures of a patient '
+        'who lies still are valid for long, for tracking choose little more than a period',
         low=0.05,
         high=86400.0,
     )

@@ -16,11 +16,18 @@ from sph_reg_ros.ros.transforms import TransformPublisher
 MAX_STEP_BACK_NS = NANOSECONDS
 """A clock that goes back by more has been set anew: a bag started again, or a time server."""
 
+TF_CACHE_NS = 10 * NANOSECONDS
+"""Listeners of tf2 forget what is older than the newest transform by more."""
+LOOKUP_NS = NANOSECONDS
+"""How long, at least, they can look a transform up at its X-ray's stamp: for so long none of the
+present is sent that would make them forget one of long ago."""
+
 
 @dataclass
 class _Shown:
     transforms: Sequence[TransformStamped]
     sent_ns: int
+    repeated_from_ns: int
     valid_until_ns: int
     repeated: bool
 
@@ -70,26 +77,28 @@ class PatientFrame:
 
     def show(
         self, transforms: Sequence[TransformStamped], valid_until_ns: int, *, repeated: bool
-    ) -> bool:
-        """Send transforms from now on, in place of others; return False if they are too old.
+    ) -> None:
+        """Send transforms at once, however old they are, and again and again from now on.
 
         Args:
-            transforms: of one X-ray, with its stamp.
+            transforms: of one X-ray, with its stamp, in place of those of another one.
             valid_until_ns: when to stop.
             repeated: False sends them once only, where what they are given in may move meanwhile.
         """
         with self._lock:
             now_ns = self._node.get_clock().now().nanoseconds
-            if now_ns >= valid_until_ns:
-                self._shown = None
-                return False
             self._transforms.send(transforms)
             stamp_ns = nanoseconds(transforms[0].header.stamp)
             self._settle(stamp_ns)
-            # The clock of the imager may be ahead.
-            sent_ns = min(now_ns, stamp_ns)
-            self._shown = _Shown(transforms, sent_ns, valid_until_ns, repeated)
-            return True
+            soon_forgotten = now_ns - stamp_ns > TF_CACHE_NS - LOOKUP_NS
+            self._shown = _Shown(
+                transforms,
+                # The clock of the imager may be ahead.
+                sent_ns=min(now_ns, stamp_ns),
+                repeated_from_ns=now_ns + LOOKUP_NS if soon_forgotten else now_ns,
+                valid_until_ns=valid_until_ns,
+                repeated=repeated,
+            )
 
     def expect(self, stamp_ns: int) -> None:
         """Send nothing of this time or later before the result of the X-ray with this stamp."""
@@ -140,7 +149,8 @@ class PatientFrame:
     def _send(self, shown: _Shown, now_ns: int) -> None:
         awaited = bool(self._newer_ns) and now_ns >= min(self._newer_ns)
         # tf2 complains about two transforms with one stamp, as simulated time may give them.
-        if shown.repeated and now_ns > shown.sent_ns and not awaited:
+        due = now_ns > shown.sent_ns and now_ns >= shown.repeated_from_ns
+        if shown.repeated and due and not awaited:
             shown.sent_ns = now_ns
             self._transforms.send(_restamped(shown.transforms, now_ns))
 

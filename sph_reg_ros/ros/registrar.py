@@ -225,18 +225,10 @@ class Registrar:
         if not self._comes_in_turn(result, turn_ns):
             return
         parameters, now_ns = self._parameters(), self._node.get_clock().now().nanoseconds
-        until_ns = job.valid_until_ns(parameters.validity, now_ns)
-        view, frames = job.views[0], parameters.frames
-        valid = self._outputs.publish(result, registered, view, frames, until_ns)
+        until_ns = now_ns + round(parameters.validity.duration * NANOSECONDS)
+        self._outputs.publish(result, registered, job.views[0], parameters.frames, until_ns)
         verified = result.verdict == RegistrationResult.VERIFIED
-        too_late = verified and not valid
-        self._status.set_result(result, until_ns if verified else 0, stale=too_late)
-        if too_late:
-            self._node.get_logger().warning(
-                'the registration took longer than validity.tracking allows: the patient is not '
-                'published',
-                throttle_duration_sec=5.0,
-            )
+        self._status.set_result(result, until_ns if verified else 0)
 
     def _on_expired(self) -> None:
         with self._publishing:

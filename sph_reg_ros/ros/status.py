@@ -67,20 +67,15 @@ class StatusBoard:
             self._message.result_stamp = self._message.valid_until = time_message(0)
             self.method = ''
 
-    def set_result(
-        self, result: RegistrationResult, valid_until_ns: int = 0, *, stale: bool = False
-    ) -> None:
+    def set_result(self, result: RegistrationResult, valid_until_ns: int = 0) -> None:
         """Take over verdict, checks and error of a result, and count it.
 
         Args:
             result: what was found, or why nothing was.
             valid_until_ns: when a verified one is withdrawn.
-            stale: whether it came too late to be used at all.
         """
         with self._lock:
             note_result(self._message, result)
-            if stale:
-                self._message.state = RegistrationStatus.STALE
             self._message.valid_until = time_message(valid_until_ns)
             self.method = result.method or self.method
             self.publish()

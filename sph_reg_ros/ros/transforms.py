@@ -4,10 +4,11 @@ Where it is not, tf2_msgs/TFMessage goes over the same topics with the same QoS,
 answers lookups. Which of the two is decided once, when this module is imported.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from geometry_msgs.msg import TransformStamped
+from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from tf2_msgs.msg import TFMessage
@@ -70,14 +71,39 @@ class TransformPublisher:
 class TransformListener:
     """Fills a TFBuffer from /tf and /tf_static; needs no tf2_ros."""
 
-    def __init__(self, node: Node, buffer: TFBuffer) -> None:
-        """Listen with a node; callbacks run in its default group."""
-        self._subscriptions = (
-            node.create_subscription(TFMessage, '/tf', buffer.add, TF_QOS),
-            node.create_subscription(
-                TFMessage,
-                '/tf_static',
-                lambda message: buffer.add(message, static=True),
-                TF_STATIC_QOS,
-            ),
-        )
+    def __init__(
+        self,
+        node: Node,
+        buffer: TFBuffer,
+        group: CallbackGroup | None = None,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Listen with a node.
+
+        Args:
+            node: the node.
+            buffer: gets what comes.
+            group: of the callbacks; the node's default one if None.
+            on_change: called after each message.
+        """
+        self._node, self._buffer, self._on_change = node, buffer, on_change
+        self._subscriptions = [
+            node.create_subscription(TFMessage, topic, take, qos, callback_group=group)
+            for topic, take, qos in (
+                ('/tf', self._take, TF_QOS),
+                ('/tf_static', self._take_static, TF_STATIC_QOS),
+            )
+        ]
+
+    def destroy(self) -> None:
+        """Listen no more."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+
+    def _take(self, message: TFMessage) -> None:
+        self._buffer.add(message)
+        self._on_change()
+
+    def _take_static(self, message: TFMessage) -> None:
+        self._buffer.add(message, static=True)
+        self._on_change()

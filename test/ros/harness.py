@@ -51,8 +51,6 @@ DOMAIN = random.Random(os.getpid()).randint(30, 99)
 # Other work on the machine must not fail a test that is not about time.
 UNHURRIED = {
     'image__max_age': 60.0,
-    'validity__tracking': 60.0,
-    'validity__single_shot': 60.0,
     'worker__silence': 60.0,
     'paths__allowed': "['/']",
 }

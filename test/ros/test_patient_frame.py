@@ -35,13 +35,13 @@ def stamps(client: Client) -> list[int]:
 def test_from_a_newer_xrays_stamp_on_nothing_is_sent_before_its_result(client):
     frame = PatientFrame(client.node, 0.02, lambda: None, lambda: None)
     now_ns = client.node.get_clock().now().nanoseconds
-    assert frame.show(patient(now_ns), now_ns + 60 * NANOSECONDS, repeated=True)
+    frame.show(patient(now_ns), now_ns + 60 * NANOSECONDS, repeated=True)
     client.spin_until(lambda: len(stamps(client)) > 5)
     newer_ns = client.node.get_clock().now().nanoseconds
     frame.expect(newer_ns)
     client.spin(0.5)  # 25 periods
     assert max(stamps(client)) < newer_ns
-    assert frame.show(patient(newer_ns), newer_ns + 60 * NANOSECONDS, repeated=True)
+    frame.show(patient(newer_ns), newer_ns + 60 * NANOSECONDS, repeated=True)
     client.spin_until(lambda: max(stamps(client)) > newer_ns)
     assert newer_ns in stamps(client)
 
@@ -50,7 +50,7 @@ def test_an_xray_that_has_had_its_result_is_not_waited_for_any_more(client):
     frame = PatientFrame(client.node, 0.02, lambda: None, lambda: None)
     now_ns = client.node.get_clock().now().nanoseconds
     frame.expect(now_ns + 1)
-    assert frame.show(patient(now_ns), now_ns + 60 * NANOSECONDS, repeated=True)
+    frame.show(patient(now_ns), now_ns + 60 * NANOSECONDS, repeated=True)
     client.spin(0.5)  # 25 periods
     assert stamps(client) == [now_ns]
     frame.settle(now_ns + 1)
@@ -61,14 +61,27 @@ def test_an_xray_that_is_older_than_what_is_shown_is_not_waited_for(client):
     frame = PatientFrame(client.node, 0.02, lambda: None, lambda: None)
     now_ns = client.node.get_clock().now().nanoseconds
     frame.expect(now_ns - NANOSECONDS)
-    assert frame.show(patient(now_ns), now_ns + 60 * NANOSECONDS, repeated=True)
+    frame.show(patient(now_ns), now_ns + 60 * NANOSECONDS, repeated=True)
     client.spin_until(lambda: len(stamps(client)) > 5)
 
 
 def test_what_is_given_in_a_frame_that_may_move_is_sent_at_its_own_stamp_only(client):
     frame = PatientFrame(client.node, 0.02, lambda: None, lambda: None)
     now_ns = client.node.get_clock().now().nanoseconds
-    assert frame.show(patient(now_ns), now_ns + 60 * NANOSECONDS, repeated=False)
+    frame.show(patient(now_ns), now_ns + 60 * NANOSECONDS, repeated=False)
     client.spin_until(lambda: stamps(client))
     client.spin(0.5)  # 25 periods
     assert stamps(client) == [now_ns] and frame.shown
+
+
+def test_the_transform_of_an_xray_long_ago_is_sent_and_can_be_looked_up_for_a_second(client):
+    frame = PatientFrame(client.node, 0.02, lambda: None, lambda: None)
+    now_ns = client.node.get_clock().now().nanoseconds
+    stamp_ns = now_ns - 12 * NANOSECONDS
+    frame.show(patient(stamp_ns), now_ns + 60 * NANOSECONDS, repeated=True)
+    client.spin_until(lambda: stamps(client))
+    client.spin(0.5)  # 25 periods
+    client.tf.lookup(FIXED, NAME, stamp_ns)
+    client.tf.lookup(FIXED, NAME, 0)
+    client.spin_until(lambda: max(stamps(client)) > now_ns)
+    assert min(stamps(client)) >= now_ns + NANOSECONDS

@@ -217,7 +217,7 @@ def test_the_patients_name_is_in_no_log_and_no_message(client, scene, series, no
 
 def test_a_clock_that_jumps_withdraws_the_patient(tmp_path, ct_path, scene):
     own = {'namespace': '/jumping', 'frames__patient': 'jumping', 'use_sim_time': True}
-    limits = {'validity__single_shot': 5.0, 'image__max_age': 1.0}
+    limits = {'validity__duration': 5.0, 'image__max_age': 1.0}
     settings = {'ct__path': ct_path, 'autostart': True, 'diagnostics__period': 0.2}
     with (
         NodeProcess(tmp_path / 'log', **own, **limits, **settings) as node,

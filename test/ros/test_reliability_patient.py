@@ -2,13 +2,18 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
+from geometry_msgs.msg import PoseWithCovarianceStamped
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from reliability import RECORD, record, repetitions
@@ -55,9 +60,9 @@ def shown(client, scene):
     return client
 
 
-def set_validity(client, seconds: float, of: str = 'single_shot') -> None:
+def set_validity(client, seconds: float) -> None:
     value = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=seconds)
-    request = SetParameters.Request(parameters=[Parameter(name=f'validity.{of}', value=value)])
+    request = SetParameters.Request(parameters=[Parameter(name='validity.duration', value=value)])
     (result,) = client.call(SetParameters, 'set_parameters', request).results
     assert result.successful, result.reason
 
@@ -98,6 +103,45 @@ def test_an_old_patient_is_stale_and_known_no_longer(client, scene):
     assert max(delays_ms) < 2000
     record('P5', f'STALE {max(delays_ms):.0f} ms after the end of validity at most (limit 100 ms), '
            f'no transform after it, {len(delays_ms)} runs')  # fmt: skip
+
+
+@pytest.mark.skipif(not RECORD, reason='takes a minute: make reliability')
+def test_xrays_of_a_busy_machine_all_reach_tf_with_default_parameters(tmp_path, scene, ct_path):
+    own = {'namespace': '/busy', 'frames__patient': 'busy'}
+    defaults = {'image__max_age': 1.0, 'worker__silence': 1.5}
+    delays_s, count = [], 6
+    with (
+        sound_node(tmp_path / 'log', ct__path=ct_path, autostart=True, **own, **defaults),
+        Client(namespace='/busy') as client,
+    ):
+        client.wait_until_heard()
+        client.publish_initial_pose(moved(scene.fixed_from_patient, *OFFSET))
+        with busy(2 * (os.cpu_count() or 1)):
+            for _ in range(count):
+                begin = time.monotonic()
+                stamp = client.publish_xray(scene)
+                result = client.result_of(stamp)
+                assert result.verdict == RegistrationResult.VERIFIED, result.error_message
+                delays_s.append(time.monotonic() - begin)
+                while time.monotonic() < begin + 5.0:
+                    client.lookup('carm_base', 'busy', stamp)
+                    client.lookup('carm_base', 'busy', 0)
+                    client.spin(0.2)
+    slowest_s = max(delays_s)
+    record('P5', f'on a busy machine {count} of {count} X-rays on /tf (slowest {slowest_s:.1f} s)')
+
+
+@contextmanager
+def busy(processes: int) -> Iterator[None]:
+    """Keep the machine busy with others' work."""
+    others = [subprocess.Popen([sys.executable, '-c', 'while True: pass'])
+              for _ in range(processes)]  # fmt: skip
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
 
 
 def test_a_refused_image_withdraws_the_patient(shown, scene):
@@ -188,7 +232,6 @@ def test_the_patient_that_a_newer_refused_xray_withdrew_does_not_come_back(shown
 
 
 def test_the_xray_of_a_goal_is_not_replaced_by_an_older_one_that_waited(shown, scene, node):
-    set_validity(shown, 60.0, of='tracking')
     hang_while_registering(shown, scene, node)
     shown.status(RegistrationStatus.REGISTERING)
     shown.publish_xray(scene)  # waits for its turn
@@ -202,19 +245,25 @@ def test_the_xray_of_a_goal_is_not_replaced_by_an_older_one_that_waited(shown, s
     shown.status(RegistrationStatus.VERIFIED, stamp_ns=newest)
     shown.spin(3.0)  # for the other one, should it come after all
     shown.status(RegistrationStatus.VERIFIED, stamp_ns=newest)
-    set_validity(shown, 2.0, of='tracking')
 
 
-def test_a_result_that_is_too_late_is_never_called_verified(shown, scene):
-    set_validity(shown, 0.05, of='tracking')
-    known = len(shown.received['status'])
-    stamp = shown.publish_xray(scene)
-    assert shown.result_of(stamp).verdict == RegistrationResult.VERIFIED
-    shown.status(RegistrationStatus.STALE)
-    later = shown.received['status'][known:]
-    begin = next(n for n, s in enumerate(later) if s.state == RegistrationStatus.REGISTERING)
-    assert all(s.state != RegistrationStatus.VERIFIED for s in later[begin:])
-    set_validity(shown, 2.0, of='tracking')
+def test_a_result_that_took_longer_than_its_validity_reaches_tf_and_is_stale_afterwards(
+    shown, scene, node
+):
+    set_validity(shown, 0.3)
+    shown.listen(PoseWithCovarianceStamped, '/registration/pose', 'pose')
+    stamp = hang_while_registering(shown, scene, node)
+    shown.spin(1.0)
+    os.kill(worker_pid(node), signal.SIGCONT)
+    result = shown.result_of(stamp)
+    assert result.verdict == RegistrationResult.VERIFIED
+    shown.lookup(FIXED, 'patient', stamp)
+    (pose,) = shown.spin_until(lambda: shown.received['pose'])
+    assert (pose.header, pose.pose) == (result.header, result.pose)
+    status = shown.status(RegistrationStatus.STALE)
+    assert nanoseconds(status.valid_until) > stamp + SECOND
+    shown.lookup(FIXED, 'patient', nanoseconds(status.valid_until) - SECOND // 5)
+    assert_withdrawn(shown)
 
 
 def test_while_another_ct_is_loaded_nothing_is_verified_or_ready(shown, scene, ct_path):
