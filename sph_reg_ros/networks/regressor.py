@@ -7,14 +7,14 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from sph_reg_ros.errors import ConfigError, ErrorCode
-from sph_reg_ros.networks.group_norm import without_batch_norms
+from sph_reg_ros.networks.layers import Chain
 from sph_reg_ros.networks.pose_head import (
     TYPICAL_ROTATION_RAD,
     TYPICAL_TRANSLATION_MM,
     PoseHead,
     last_layer,
 )
-from sph_reg_ros.networks.smoothing import with_smoothing
+from sph_reg_ros.networks.trunk import resnet
 
 MAX_WIDTH, MAX_DEPTH, MAX_IMAGE = 2048, 16, 1024
 
@@ -63,11 +63,10 @@ QUICK_REGRESSOR = RegressorConfig(image_size=(64, 64), widths=(32, 64, 128, 256)
 
 
 class PoseRegressor(nn.Module):
-    """An image to the pose it was taken from; knows one CT by heart.
+    """Patient-specific pose regressor (trained on one CT): the pose an image was taken from.
 
-    A ResNet for one channel, with group norms, that smooths before it drops pixels
-    (`networks.smoothing`), and six numbers for the displacement from the nominal
-    view. Starts out by answering with that view.
+    A ResNet for one channel (`networks.trunk`), the mean over all pixels, and six numbers for the
+    displacement from the nominal view. Starts out by answering with that view.
     """
 
     def __init__(
@@ -86,14 +85,16 @@ class PoseRegressor(nn.Module):
         """
         super().__init__()
         self.config = config
-        self.backbone = _resnet(config)
+        self.trunk = Chain(*resnet(config.widths, config.depths))
+        self.last = last_layer(config.widths[-1])
+        _initialise(self.trunk)
         nominal = torch.eye(4, dtype=torch.float64) if nominal is None else nominal
         centre_mm = torch.zeros(3, dtype=torch.float64) if centre_mm is None else centre_mm
         self.head = PoseHead(nominal, centre_mm, config.typical_twist)
 
     def forward(self, images: Float[Tensor, 'B 1 H W']) -> Float64[Tensor, 'B 4 4']:
         """Return camera_from_ct of images as `normalise` returns them."""
-        pose: Tensor = self.head(self.backbone(images))
+        pose: Tensor = self.head(self.last(self.trunk(images).mean((-2, -1))))
         return pose
 
     def begin_with(self, trained: 'PoseRegressor') -> None:
@@ -112,18 +113,8 @@ class PoseRegressor(nn.Module):
         self.load_state_dict(trained.state_dict())
 
 
-def _resnet(config: RegressorConfig) -> nn.Module:
-    # Imported by need: MONAI takes seconds.
-    from monai.networks.nets.resnet import ResNet, ResNetBlock
-
-    network = ResNet(
-        ResNetBlock,
-        list(config.depths),
-        list(config.widths),
-        spatial_dims=2,
-        n_input_channels=1,
-        conv1_t_stride=2,
-    )
-    network.fc = last_layer(config.widths[-1])
-    # MONAI hands its `norm` to the first layer only (1.6.1), so that none is asked for.
-    return with_smoothing(without_batch_norms(network))
+def _initialise(trunk: nn.Module) -> None:
+    """Keep the variance of gradients from layer to layer (He et al., arXiv 1502.01852)."""
+    for part in trunk.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight, mode='fan_out', nonlinearity='relu')

@@ -42,22 +42,6 @@ class SmoothedPool(nn.Module):
         return self(value), pooled.unflatten(0, tangents.shape[:2])
 
 
-def with_smoothing(network: nn.Module) -> nn.Module:
-    """Replace all convolutions with a stride and all maximum pools inside a network of a library.
-
-    Returns:
-        The network; its parameters stay the same.
-    """
-    for name, part in network.named_children():
-        if isinstance(part, nn.MaxPool2d):
-            setattr(network, name, SmoothedPool())
-        elif isinstance(part, nn.Conv2d) and max(part.stride) > 1:
-            setattr(network, name, _smoothed(part))
-        else:
-            with_smoothing(part)
-    return network
-
-
 def smooth(images: Float[Tensor, 'B c h w'], stride: int = 1) -> Float[Tensor, 'B c H W']:
     """Return images after a binomial filter of 3 x 3 pixels; borders go on as they end."""
     channels = images.shape[1]
@@ -65,16 +49,3 @@ def smooth(images: Float[Tensor, 'B c h w'], stride: int = 1) -> Float[Tensor, '
     kernel = (row[:, None] * row).expand(channels, 1, 3, 3)
     padded = nn.functional.pad(images, (1, 1, 1, 1), mode='replicate')
     return nn.functional.conv2d(padded, kernel, stride=stride, groups=channels)
-
-
-def _smoothed(plain: nn.Conv2d) -> SmoothedConvolution:
-    made = SmoothedConvolution(
-        plain.in_channels,
-        plain.out_channels,
-        plain.kernel_size,  # type: ignore[arg-type]
-        plain.stride,  # type: ignore[arg-type]
-        plain.padding,  # type: ignore[arg-type]
-        bias=plain.bias is not None,
-    )
-    made.weight, made.bias = plain.weight, plain.bias
-    return made

@@ -1,13 +1,13 @@
 """A ResNet (He et al., arXiv 1512.03385) that carries derivatives along, up to its last stage.
 
-Built like the pose regressor's, so that an encoder can begin with what a regressor has learned.
+Regressor and encoder share it, so that an encoder can begin with what a regressor has learned.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sph_reg_ros.errors import require_setting
 from sph_reg_ros.geometry.so4 import EMBEDDING_LENGTH_MM
@@ -23,9 +23,6 @@ from sph_reg_ros.networks.smoothing import SmoothedConvolution, SmoothedPool
 
 if TYPE_CHECKING:
     from sph_reg_ros.networks.regressor import PoseRegressor
-
-_LEARNED = ('conv1', 'bn1', 'layer1', 'layer2', 'layer3', 'layer4')
-"""Parts of a regressor's backbone that have their like in a trunk."""
 
 _OWN_SHARE = 0.03
 
@@ -101,15 +98,12 @@ def resnet(widths: Sequence[int], depths: Sequence[int]) -> Iterator[nn.Module]:
 
 @torch.no_grad()
 def begin_with(trunk: nn.Module, regressor: 'PoseRegressor') -> None:
-    """Copy the filters of a regressor into a trunk of the same sizes, or its first layers.
+    """Copy the filters of a regressor into a trunk of the same sizes.
 
     Raises:
         ConfigError: their sizes differ.
     """
-    learned: list[Tensor] = []
-    for name in _LEARNED:
-        learned.extend(getattr(regressor.backbone, name).parameters())
-    own = list(trunk.parameters())
+    own, learned = list(trunk.parameters()), list(regressor.trunk.parameters())
     require_setting(
         [p.shape for p in own] == [p.shape for p in learned],
         'the encoder cannot begin with this regressor: its trunk must be a resnet of the same '
@@ -127,7 +121,7 @@ def readout_from(readout: nn.Linear, regressor: 'PoseRegressor') -> None:
     both are its pair in SO(4) (`so4.pose_embedding`) but for terms of third order. A little of the
     layer's own random weights stays, so that pairs can learn to differ.
     """
-    pairs, last = len(readout.bias) // 6, cast(nn.Linear, regressor.backbone.fc)
+    pairs, last = len(readout.bias) // 6, regressor.last
     typical = regressor.head.typical.to(readout.weight)[:, None]
     for mine, theirs in (
         (readout.weight, last.weight),

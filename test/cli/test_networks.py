@@ -1,9 +1,6 @@
 """sph-reg register with networks: found, not found, not fitting, broken."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +10,6 @@ from tiny_networks import damage, write_networks
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.ct import load_ct
 
-REPOSITORY = Path(__file__).parents[2]
 CAMERA = Camera.from_geometry(SDD_MM, PITCH_MM, SIZE)
 
 
@@ -109,9 +105,3 @@ def test_networks_of_another_ct_are_left_alone(files, tmp_path):
     result = json.loads(done.stdout)
     assert result['method'] == 'image'
     assert any('no networks for this CT' in text for text in result['warnings'])
-
-
-def test_the_command_line_imports_monai_for_networks_only():
-    script = 'import sys, sph_reg_ros.cli; sys.exit("monai" in sys.modules)'
-    command = [sys.executable, '-c', script]
-    assert subprocess.run(command, cwd=REPOSITORY, check=False).returncode == 0

@@ -146,11 +146,11 @@ def test_a_file_that_is_too_large_is_not_read(folder, monkeypatch):
 @pytest.mark.parametrize(
     'changes',
     [
-        {'backbone.fc.bias': None},
-        {'backbone.fc.more': torch.zeros(6)},
-        {'backbone.fc.bias': torch.zeros(7)},
-        {'backbone.fc.bias': torch.zeros(6, 1)},
-        {'backbone.fc.bias': torch.zeros(6, dtype=torch.float64)},
+        {'last.bias': None},
+        {'last.more': torch.zeros(6)},
+        {'last.bias': torch.zeros(7)},
+        {'last.bias': torch.zeros(6, 1)},
+        {'last.bias': torch.zeros(6, dtype=torch.float64)},
     ],
     ids=['missing', 'unknown', 'longer', 'shaped', 'precise'],
 )
@@ -161,7 +161,7 @@ def test_tensors_that_do_not_fit_the_network_are_named(folder, changes):
 
 
 def test_weights_that_are_no_numbers_are_neither_read_nor_written(folder):
-    replace_tensors(folder, **{'backbone.fc.bias': torch.tensor([0, 1, 2, 3, 4, torch.nan])})
+    replace_tensors(folder, **{'last.bias': torch.tensor([0, 1, 2, 3, 4, torch.nan])})
     assert refusal(folder, of_load=True) is ErrorCode.WEIGHTS_INVALID
     broken = network()
     with torch.no_grad():

@@ -136,7 +136,7 @@ def test_with_networks_an_xray_is_registered_without_initial_pose(tmp_path, ct_p
     write_networks(tmp_path / 'networks/phantom', load_ct(ct_path), scene.camera, near)
     settings = {'ct__path': ct_path, 'autostart': True, 'weights__path': tmp_path / 'networks'}
     with NodeProcess(tmp_path / 'log', **settings) as node, Client() as client:
-        node.wait_for_log('activate: done', 180)  # MONAI takes long to import on a busy machine
+        node.wait_for_log('activate: done', 180)
         assert 'networks phantom' in node.log
         client.wait_until_heard()
         client.spin(0.5)  # the other topics, too
