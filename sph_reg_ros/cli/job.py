@@ -1,21 +1,24 @@
 """One registration from files: read, start, register."""
 
+import math
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sph_reg_ros.cli.ct_file import read_ct
 from sph_reg_ros.cli.outcome import Outcome
 from sph_reg_ros.cli.progress import Report
+from sph_reg_ros.cli.settings import Settings
 from sph_reg_ros.cli.start import ADVICE, StartOptions
 from sph_reg_ros.cli.xray_views import BeamOptions, XRayFile, read_xrays
-from sph_reg_ros.errors import ErrorCode, ImageError
+from sph_reg_ros.errors import CancelledError, ErrorCode, ImageError
 from sph_reg_ros.imaging.attenuation import attenuation_from_hounsfield
 from sph_reg_ros.imaging.ct import CT
 from sph_reg_ros.networks.shipped import weights_folders
-from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.networks import find_networks
 from sph_reg_ros.registration.pipeline import register, require_start
 from sph_reg_ros.registration.request import RegistrationRequest
+from sph_reg_ros.registration.result import Progress as State
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Job:
     start: StartOptions = field(default_factory=StartOptions)
     weights: Path | None = None
     accept_other_patient: bool = False
-    config: RegistrationConfig = field(default_factory=RegistrationConfig)
+    settings: Settings = field(default_factory=Settings)
 
 
 def run_job(job: Job, report: Report = lambda state: None) -> Outcome:
@@ -50,12 +53,30 @@ def run_job(job: Job, report: Report = lambda state: None) -> Outcome:
     volume = attenuation_from_hounsfield(ct, job.energy_kev)
     start = job.start.camera_from_ct(xrays, volume)
     report('preparing')
-    networks = None if job.config.method == 'image' else find_networks(ct.content_hash, folders)
-    request = RegistrationRequest(volume, views, start, job.config, networks=networks)
+    networks = (
+        None if job.settings.config.method == 'image' else find_networks(ct.content_hash, folders)
+    )
+    request = RegistrationRequest(volume, views, start, job.settings.config, networks=networks)
     require_start(request, ADVICE)
-    result = register(request, report)
+    result = register(request, _limited(report, job.settings.timeout_s))
     warnings = tuple(text for xray in xrays for text in xray.warnings(job.intensity))
     return Outcome(request, result, ct, job.energy_kev, warnings)
+
+
+def _limited(report: Report, timeout_s: float | None) -> Report:
+    """Return an observer that ends the registration when its time is over."""
+    end_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
+
+    def observe(state: State | str) -> None:
+        if time.monotonic() > end_s:
+            raise CancelledError(
+                ErrorCode.TIMEOUT,
+                f'no result within {timeout_s:g} s: give more time (--timeout), a nearer start or '
+                'fewer --starts',
+            )
+        report(state)
+
+    return observe
 
 
 def require_same_patient(ct: CT, xray: XRayFile) -> None:

@@ -6,22 +6,84 @@ from typing import Annotated
 import typer
 
 from sph_reg_ros.cli.exits import EXIT_NOT_USABLE, reported_errors
-from sph_reg_ros.registration.choices import METHODS, SIMILARITIES
-from sph_reg_ros.registration.config import RegistrationConfig
-from sph_reg_ros.rendering.backends import BACKENDS
+from sph_reg_ros.cli.settings import PANEL, read_settings, setting
+
+CAMERA, START = 'Camera of the X-ray', 'Where to start'
 
 
 def register_command(
-    ct: Annotated[Path, typer.Option(help='DICOM series folder, NIfTI, NRRD, MHA or MHD.')],
+    ct: Annotated[
+        Path, typer.Option(metavar='PATH', help='DICOM series folder, NIfTI, NRRD, MHA or MHD.')
+    ],
     xray: Annotated[
         list[Path],
-        typer.Option(help='DICOM XA, RF or DX, PNG, TIFF, NumPy .npy; again for each view.'),
+        typer.Option(
+            metavar='FILE', help='DICOM XA, RF or DX, PNG, TIFF, NumPy .npy; again for each view.'
+        ),
     ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar='FOLDER', help='For registration.json and a picture of each X-ray with the CT.'
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option('--json', help='Print the result as JSON and nothing else.')
+    ] = False,
+    series: Annotated[
+        str | None, typer.Option(metavar='UID', help='SeriesInstanceUID of the CT.')
+    ] = None,
+    frame: Annotated[
+        int, typer.Option(metavar='N', help='Frame of a multi-frame X-ray, from 0.')
+    ] = 0,
+    energy: Annotated[
+        float, typer.Option(metavar='KEV', help='Effective energy of the X-ray, 30 to 150.')
+    ] = 60.0,
+    intensity: Annotated[
+        str | None,
+        typer.Option(
+            metavar='MEANING',
+            help='What a pixel value means: beer_lambert (detector counts), log_compressed or '
+            'line_integral. If absent: what a DICOM file says, else beer_lambert.',
+        ),
+    ] = None,
+    other_patient: Annotated[
+        bool,
+        typer.Option(
+            '--other-patient', help='Accept a CT and an X-ray with different patient IDs.'
+        ),
+    ] = False,
     camera: Annotated[
         list[Path] | None,
         typer.Option(
+            metavar='FILE',
             help='ROS camera_info YAML of the X-ray; fixed_from_camera (4 x 4, mm) in it for '
-            'several views; again for each --xray, in the same order.'
+            'several views; again for each --xray, in the same order.',
+            rich_help_panel=CAMERA,
+        ),
+    ] = None,
+    sdd: Annotated[
+        float | None,
+        typer.Option(
+            metavar='MM',
+            help='Source to detector, where there is no --camera.',
+            rich_help_panel=CAMERA,
+        ),
+    ] = None,
+    pixel_pitch: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            metavar='ROW COLUMN',
+            help='Spacing of rows and of columns on the detector in mm; goes with --sdd.',
+            rich_help_panel=CAMERA,
+        ),
+    ] = None,
+    principal_point: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            metavar='COLUMN ROW',
+            help='Pixel of the central ray. If absent: the middle of the image.',
+            rich_help_panel=CAMERA,
         ),
     ] = None,
     initial: Annotated[
@@ -29,91 +91,65 @@ def register_command(
         typer.Option(
             '--initial',
             '--initial-pose',
+            metavar='FILE',
             help='YAML or JSON with camera_from_ct (of the first view) or fixed_from_ct (4 x 4, '
-            'mm, CT in LPS), such as registration.json; the C-arm angles if absent, and without '
-            'them the networks.',
+            'mm, CT in LPS), such as registration.json.',
+            rich_help_panel=START,
         ),
     ] = None,
-    method: Annotated[
-        str,
+    angles: Annotated[
+        tuple[float, float] | None,
         typer.Option(
-            help=f'{", ".join(METHODS)}. spherical: networks give the start; without any for this '
-            'CT and this imager, or if the pose fails the checks, image: a search around the '
-            'initial pose.'
+            metavar='PRIMARY SECONDARY',
+            help='C-arm angles in degrees, + = LAO, + = cranial. If absent: those of the DICOM '
+            'file.',
+            rich_help_panel=START,
         ),
-    ] = RegistrationConfig.method,
+    ] = None,
+    sod: Annotated[
+        float | None,
+        typer.Option(
+            metavar='MM', help='Source to isocentre; goes with --angles.', rich_help_panel=START
+        ),
+    ] = None,
+    isocentre: Annotated[
+        tuple[float, float, float] | None,
+        typer.Option(
+            metavar='X Y Z',
+            help='Isocentre in CT coordinates (LPS, mm). If absent: the middle of the CT.',
+            rich_help_panel=START,
+        ),
+    ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(
             metavar='FOLDER',
             help='Networks of your own: NAME/regressor and NAME/similarity with the weights that '
             'sph-reg train writes. Those that come with the software are found without it.',
+            rich_help_panel=START,
         ),
     ] = None,
-    similarity: Annotated[
-        str, typer.Option(help=f'What is compared: {", ".join(SIMILARITIES)}.')
-    ] = RegistrationConfig.similarity,
-    output: Annotated[
-        Path | None, typer.Option(help='Folder for registration.json and overlays.')
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option('--json', help='Print the result as JSON and nothing else.')
-    ] = False,
-    angles: Annotated[
-        tuple[float, float] | None,
+    method: Annotated[str | None, setting('method', 'NAME', START)] = None,
+    config: Annotated[
+        Path | None,
         typer.Option(
-            metavar='PRIMARY SECONDARY',
-            help='C-arm angles in degrees, + = LAO, + = cranial; of the DICOM file if absent.',
+            metavar='FILE',
+            help='YAML with these settings by name (max_tre_mm: 2.0), and max_iterations, '
+            "max_rotation_step_rad, max_translation_step_mm; or the node's parameter file, of "
+            'which the section registration counts. Options go before it.',
+            rich_help_panel=PANEL,
         ),
     ] = None,
-    sod: Annotated[
-        float | None, typer.Option(metavar='MM', help='Source to isocentre; goes with --angles.')
-    ] = None,
-    isocentre: Annotated[
-        tuple[float, float, float] | None,
-        typer.Option(
-            metavar='X Y Z',
-            help='Isocentre in CT coordinates (LPS, mm); the centre of the CT if absent.',
-        ),
-    ] = None,
-    sdd: Annotated[
-        float | None,
-        typer.Option(metavar='MM', help='Source to detector, where there is no --camera.'),
-    ] = None,
-    pixel_pitch: Annotated[
-        tuple[float, float] | None,
-        typer.Option(
-            metavar='ROW COLUMN', help='Spacing of rows and of columns on the detector in mm.'
-        ),
-    ] = None,
-    principal_point: Annotated[
-        tuple[float, float] | None,
-        typer.Option(
-            metavar='COLUMN ROW',
-            help='Pixel of the central ray; the middle of the image if absent.',
-        ),
-    ] = None,
-    series: Annotated[str | None, typer.Option(help='SeriesInstanceUID of the CT.')] = None,
-    frame: Annotated[int, typer.Option(help='Frame of a multi-frame X-ray, from 0.')] = 0,
-    energy: Annotated[
-        float, typer.Option(metavar='KEV', help='Effective energy of the X-ray, 30 to 150.')
-    ] = 60.0,
-    intensity: Annotated[
-        str | None,
-        typer.Option(
-            help='beer_lambert, log_compressed or line_integral; what a DICOM file says, or '
-            'beer_lambert (detector counts), if absent.'
-        ),
-    ] = None,
-    backend: Annotated[
-        str, typer.Option(help=f'{", ".join(BACKENDS)}.')
-    ] = RegistrationConfig.backend,
-    other_patient: Annotated[
-        bool,
-        typer.Option(
-            '--other-patient', help='Accept a CT and an X-ray with different patient IDs.'
-        ),
-    ] = False,
+    search_rotation_rad: Annotated[float | None, setting('search_rotation_rad', 'RAD')] = None,
+    search_in_plane_mm: Annotated[float | None, setting('search_in_plane_mm', 'MM')] = None,
+    search_depth_mm: Annotated[float | None, setting('search_depth_mm', 'MM')] = None,
+    starts: Annotated[int | None, setting('starts', 'N')] = None,
+    levels: Annotated[str | None, setting('levels', 'PX,PX,...')] = None,
+    max_tre_mm: Annotated[float | None, setting('max_tre_mm', 'MM')] = None,
+    similarity: Annotated[str | None, setting('similarity', 'NAME')] = None,
+    robust_kernel: Annotated[str | None, setting('robust_kernel', 'NAME')] = None,
+    backend: Annotated[str | None, setting('backend', 'NAME')] = None,
+    timeout: Annotated[float | None, setting('timeout', 'S')] = None,
 ) -> None:
     """Register one or several X-rays of one moment.
 
@@ -140,7 +176,22 @@ def register_command(
             start=StartOptions(initial, angles, sod, isocentre),
             weights=weights,
             accept_other_patient=other_patient,
-            config=RegistrationConfig(method=method, similarity=similarity, backend=backend),
+            settings=read_settings(
+                config,
+                {
+                    'method': method,
+                    'search_rotation_rad': search_rotation_rad,
+                    'search_in_plane_mm': search_in_plane_mm,
+                    'search_depth_mm': search_depth_mm,
+                    'starts': starts,
+                    'levels': levels,
+                    'max_tre_mm': max_tre_mm,
+                    'similarity': similarity,
+                    'robust_kernel': robust_kernel,
+                    'backend': backend,
+                    'timeout': timeout,
+                },
+            ),
         )
         outcome = run_job(job, report)
         files = () if output is None else outcome.write(output)
