@@ -7,7 +7,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / 'sph_reg_ros'
 FLOORS = (
-    ('__init__', 'errors', 'files'),
+    ('__init__', 'errors', 'files', 'plausible'),
     ('geometry',),
     ('imaging',),
     ('rendering',),

@@ -17,8 +17,8 @@ from sph_reg_ros.registration.result import Progress, RegistrationResult, Verdic
 from sph_reg_ros.registration.search import propose
 from sph_reg_ros.registration.verification.evidence import Evidence
 from sph_reg_ros.registration.verification.verify import NOT_VERIFIED, verify
-from sph_reg_ros.registration.views import build_level
-from sph_reg_ros.registration.visibility import require_in_view
+from sph_reg_ros.registration.views import build_level, camera_from_first
+from sph_reg_ros.registration.visibility import require_in_view, require_source_outside
 from sph_reg_ros.rendering.render import resolve_backend
 
 Observer = Callable[[Progress], None]
@@ -49,10 +49,12 @@ def register(
 
     Raises:
         ConfigError: the renderer cannot run here.
-        PoseError: INITIAL_POSE_MISSING, and there are no networks that do without.
+        PoseError: INITIAL_POSE_MISSING, and there are no networks that do without; POSE_INVALID if
+            the source lies inside the CT at the initial pose.
         SolverError: the CT is not in view, or the problem is degenerate.
         CancelledError: the observer asked to stop.
     """
+    _require_source_outside_ct(request)
     clock, obstacle = _Clock(), why_no_networks(request)
     if not obstacle:
         return _by_networks_first(request, clock, observer, verified)
@@ -230,6 +232,14 @@ def _score_before(levels: list[Level], request: RegistrationRequest) -> float:
     """Return the similarity at the initial pose; -1 if the CT is not in view."""
     # A level at which a rendering costs next to nothing, but not the one that sees least.
     return float(levels[min(1, len(levels) - 1)].scores(request.start[None]))
+
+
+def _require_source_outside_ct(request: RegistrationRequest) -> None:
+    if request.initial_camera_from_ct is None:
+        return
+    for number, view in enumerate(request.views, 1):
+        pose = camera_from_first(view, request.views[0]) @ request.start
+        require_source_outside(request.volume, pose, f'X-ray {number}')
 
 
 def _require_start_in_view(level: Level, request: RegistrationRequest) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from sph_reg_ros.errors import ErrorCode, ImageError, PoseError
 from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
+from sph_reg_ros.plausible import SMALLEST_OFFSET_MM, require_possible
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.prior import PosePrior
 from sph_reg_ros.registration.reasons import InputDoubt
@@ -54,6 +55,7 @@ class View:
             raise ImageError(ErrorCode.IMAGE_CONTENT, 'the image shows nothing: it is constant')
         if self.fixed_from_camera is not None:
             se3.require_rigid(self.fixed_from_camera, 'fixed_from_camera')
+            _require_no_metres(self.fixed_from_camera)
 
 
 @dataclass(frozen=True)
@@ -80,13 +82,15 @@ class RegistrationRequest:
     doubts: tuple[InputDoubt, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check that the views belong together; raises ImageError or PoseError."""
+        """Check units, and that the views belong together; raises Image-, Camera- or PoseError."""
         if not self.views:
             raise ImageError(ErrorCode.IMAGE_CONTENT, 'a registration needs at least one view')
         if len(self.views) > 1 and any(v.fixed_from_camera is None for v in self.views):
             raise PoseError(
                 ErrorCode.IMAGER_POSE_MISSING, 'several views need fixed_from_camera for each'
             )
+        for view in self.views:
+            require_possible(view.camera.K, view.camera.size)
         if self.initial_camera_from_ct is not None:
             se3.require_rigid(self.initial_camera_from_ct, 'initial_camera_from_ct')
 
@@ -100,3 +104,14 @@ class RegistrationRequest:
                 'give one, or train networks (sph-reg train)',
             )
         return self.initial_camera_from_ct.double()
+
+
+def _require_no_metres(fixed_from_camera: Float64[Tensor, '4 4']) -> None:
+    offset_mm = float(fixed_from_camera[:3, 3].norm())
+    # Zero is the frame of this camera, but for rounding.
+    if 0.01 < offset_mm < SMALLEST_OFFSET_MM:
+        raise PoseError(
+            ErrorCode.POSE_INVALID,
+            f'fixed_from_camera puts the X-ray source {offset_mm:.3g} mm from the origin of the '
+            'fixed frame: are these metres? It must be in mm',
+        )

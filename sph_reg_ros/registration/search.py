@@ -28,6 +28,9 @@ DEPTH_STEP = 0.09
 TILT_REACH, REACH = 3.0, 2.5
 """How far the search goes, in standard deviations of the initial pose's error: a tilt has two
 components and exceeds its reach in 1 % of all cases; steps beyond the edge serve the others."""
+MAX_PAD = 4
+"""How far the search shifts the CT at most, in image sizes: a rough pose that is further off is no
+start, and the renderings must not outgrow the memory."""
 POOL = 64
 """Best hypotheses that are compared with the X-ray properly."""
 SAME = (math.radians(12), 12.0, 50.0)
@@ -181,6 +184,7 @@ def _propose_by_view(
     if depth_mm <= 0:
         return torch.empty(0, 4, 4, dtype=torch.float64)
     pad = math.ceil(REACH * config.search_in_plane_mm / depth_mm * view.camera.focal_length)
+    pad = min(pad, MAX_PAD * max(view.camera.size))
     height, width = (fast_size(side + 2 * pad) for side in view.camera.size)
     top, left = (height - view.camera.height) // 2, (width - view.camera.width) // 2
     larger = view.camera.crop(-top, -left, height, width)

@@ -4,9 +4,10 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from sph_reg_ros.errors import ErrorCode, SolverError
+from sph_reg_ros.errors import ErrorCode, PoseError, SolverError
 from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
+from sph_reg_ros.plausible import SMALLEST_OFFSET_MM
 
 
 def rays_through(
@@ -28,6 +29,34 @@ def rays_through(
     at_lower, at_upper = (-0.5 - source) / slope, (upper - source) / slope
     near = torch.minimum(at_lower, at_upper).amax(-1).clamp(min=0)
     return int((torch.maximum(at_lower, at_upper).amin(-1) > near).sum())
+
+
+def require_source_outside(
+    volume: AttenuationVolume, camera_from_ct: Float64[Tensor, '4 4'], name: str
+) -> None:
+    """Raise PoseError POSE_INVALID if the X-ray source lies where none can be.
+
+    That is inside the CT, or next to the origin of its coordinates, as it is by a pose in metres.
+
+    Args:
+        volume: CT.
+        camera_from_ct: where it is in the camera (mm).
+        name: of the X-ray, for the message.
+    """
+    offset_mm = float(camera_from_ct[:3, 3].norm())
+    index_from_camera = torch.linalg.inv(camera_from_ct.double() @ volume.ct_from_index.cpu())
+    index, last = index_from_camera[:3, 3], torch.tensor(volume.shape[::-1]) - 1
+    if bool(((index >= -0.5) & (index <= last + 0.5)).all()):
+        where = 'inside the CT'
+    elif 0.01 < offset_mm < SMALLEST_OFFSET_MM:
+        where = f"{offset_mm:.3g} mm from the origin of the CT's coordinates"
+    else:
+        return
+    raise PoseError(
+        ErrorCode.POSE_INVALID,
+        f'{name}: at the initial pose the X-ray source lies {where}: are distances or the pose in '
+        'metres? They must be in mm',
+    )
 
 
 def require_in_view(

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64, Shaped
 
 from sph_reg_ros.errors import CameraError, ErrorCode, ImageError
-from sph_reg_ros.ros.camera_limits import require_possible
+from sph_reg_ros.plausible import require_possible
 from sph_reg_ros.ros.message_types import Message, NewMessage, ros_message
 
 DTYPES = {'mono8': 'u1', 'mono16': 'u2', '32FC1': 'f4'}

@@ -111,11 +111,37 @@ def test_where_every_other_pose_is_out_of_view_there_is_no_rival():
     assert check.passed and check.name == 'rival'
 
 
-def test_a_camera_that_no_c_arm_has_is_rejected():
+def test_a_distance_that_no_imager_has_is_rejected():
+    phantom = smooth_phantom()
+    far = pose_in_front(phantom)
+    away = 5000 / float(se3.transform_points(far, phantom.centre[None])[0, 2])
+    far[2, 3] += 5000 * (1 - 1 / away)
     K = CAMERA.K.clone()
-    K[0, 0] *= 1.5
-    reasons = failed(judged(camera=Camera(K, *CAMERA.size)))
+    K[:2, :2] *= away
+    camera = Camera(K, *CAMERA.size)
+    view = View(xray(phantom, far, camera), camera)
+    levels = [build_level(RegistrationRequest(phantom, (view,), far, FINE), 64, 'numba')]
+    reasons = failed(verify(Evidence.of_pose(levels, far, None, FINE)))
     assert reasons['camera_misfit'] == ErrorCode.CAMERA_INVALID
+
+
+@pytest.mark.parametrize('ratio', [1.5, 1 / 1.5, 2.2])
+def test_oblong_pixels_are_verified(ratio):
+    phantom = smooth_phantom()
+    truth = pose_in_front(phantom)
+    K = CAMERA.K.clone()
+    K[0] *= ratio
+    camera = Camera(K, CAMERA.height, round(CAMERA.width * ratio))
+    view = View(xray(phantom, truth, camera, noise=0.01), camera)
+    request = RegistrationRequest(phantom, (view,), truth, FINE)
+    levels = [build_level(request, height, 'numba') for height in FINE.levels]
+    assert verify(Evidence.of_pose(levels, truth, None, FINE)).verdict == Verdict.VERIFIED
+
+
+def test_a_wrong_aspect_of_the_pixels_is_rejected():
+    K = CAMERA.K.clone()
+    K[0, 0] *= 1.2
+    assert judged(camera=Camera(K, *CAMERA.size)).verdict == Verdict.REJECTED
 
 
 def test_a_wrong_focal_length_is_rejected_at_the_depth_that_hides_it():

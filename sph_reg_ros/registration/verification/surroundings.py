@@ -1,11 +1,10 @@
 """Does the pose fit what else is known: the initial pose, the field of view, C-arms?"""
 
-import math
-
 import torch
 
 from sph_reg_ros.errors import ErrorCode
 from sph_reg_ros.geometry import se3
+from sph_reg_ros.plausible import FIELD_DEG, MAX_ASPECT, SOURCE_PATIENT_MM, camera_figures
 from sph_reg_ros.registration.prior import PosePrior
 from sph_reg_ros.registration.result import Check, Verdict
 from sph_reg_ros.registration.verification.evidence import Evidence
@@ -16,13 +15,6 @@ from sph_reg_ros.registration.verification.limits import (
 )
 from sph_reg_ros.registration.visibility import rays_through
 
-FIELD_DEG = (2.0, 40.0)
-"""Angle that a side of the image spans: a C-arm's detector of 430 mm at 900 mm spans 27 degrees, a
-crop of one vertebra 3."""
-SOURCE_MM = (200.0, 2500.0)
-"""Distance of the CT's middle from the source."""
-MAX_ASPECT = 1.25
-"""Ratio of the focal lengths along columns and rows: binning, not carelessness, explains it."""
 _IMPLAUSIBLE = (Verdict.REJECTED, ErrorCode.CAMERA_INVALID)
 
 
@@ -56,7 +48,7 @@ def check_overlap(evidence: Evidence) -> Check:
 
 
 def check_camera(evidence: Evidence) -> Check:
-    """Reject cameras and distances that no C-arm has.
+    """Reject cameras and distances that no imager has (`plausible`).
 
     The figure is the largest ratio by which something leaves its range: angle of the field of
     view, aspect of a pixel, distance from the source.
@@ -64,16 +56,12 @@ def check_camera(evidence: Evidence) -> Check:
     level = evidence.finest
     misfits = []
     for view, camera_from_first in zip(level.views, level.camera_from_first, strict=True):
-        camera = view.camera
-        # Whatever the image's orientation: lengths of the columns of K's upper left part.
-        fx, fy = camera.K[:2, :2].norm(dim=1).tolist()
-        aspect = max(fx / fy, fy / fx)
         # The last level keeps the aspect of its pixels up to rounding of its size.
+        aspect, fields = camera_figures(view.camera.K, view.camera.size)
         misfits.append(aspect / MAX_ASPECT)
-        for side in camera.size:
-            field_deg = math.degrees(2 * math.atan(side / 2 / camera.focal_length))
+        for field_deg in fields:
             misfits += [field_deg / FIELD_DEG[1], FIELD_DEG[0] / field_deg]
         centre = se3.transform_points(camera_from_first @ evidence.pose, level.volume.centre[None])
         depth_mm = max(float(centre[0, 2]), 1e-9)
-        misfits += [depth_mm / SOURCE_MM[1], SOURCE_MM[0] / depth_mm]
+        misfits += [depth_mm / SOURCE_PATIENT_MM[1], SOURCE_PATIENT_MM[0] / depth_mm]
     return Check.at_most('camera_misfit', max(misfits), MAX_CAMERA_MISFIT, _IMPLAUSIBLE)
