@@ -51,16 +51,18 @@ def run_job(job: Job, report: Report = lambda state: None) -> Outcome:
         for xray in xrays:
             require_same_patient(ct, xray)
     volume = attenuation_from_hounsfield(ct, job.energy_kev)
-    start = job.start.camera_from_ct(xrays, volume)
+    start = job.start.start(xrays, volume)
     report('preparing')
     networks = (
         None if job.settings.config.method == 'image' else find_networks(ct.content_hash, folders)
     )
-    request = RegistrationRequest(volume, views, start, job.settings.config, networks=networks)
+    request = RegistrationRequest(
+        volume, views, start.camera_from_ct, job.settings.config, networks=networks
+    )
     require_start(request, ADVICE)
     result = register(request, _limited(report, job.settings.timeout_s))
     warnings = tuple(text for xray in xrays for text in xray.warnings(job.intensity))
-    return Outcome(request, result, ct, job.energy_kev, warnings)
+    return Outcome(request, result, ct, job.energy_kev, warnings, start)
 
 
 def _limited(report: Report, timeout_s: float | None) -> Report:

@@ -22,9 +22,23 @@ def read_mapping(path: Path) -> dict[str, Any]:
         OSError: the file cannot be read.
         ValueError: it is no YAML or JSON with keys; says what it is.
     """
+    return mapping_of(read_text(path))
+
+
+def read_text(path: Path) -> str:
+    """Return what a small file holds.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is too large, or no text.
+    """
     if path.stat().st_size > LARGEST_FILE:
         raise ValueError(f'it has {path.stat().st_size} bytes')
-    text = path.read_text(encoding='utf-8')
+    return path.read_text(encoding='utf-8')
+
+
+def mapping_of(text: str) -> dict[str, Any]:
+    """Return the keys and values of YAML or JSON; raises ValueError if it is something else."""
     try:
         content = _parsed(text)
     except (yaml.YAMLError, RecursionError):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,16 @@ from jaxtyping import Float64
 from PIL import Image
 from torch import Tensor
 
+from sph_reg_ros.cli.start import Start
 from sph_reg_ros.evaluation.overlay import levelled, overlay
 from sph_reg_ros.evaluation.versions import versions
 from sph_reg_ros.files import without_nan, write_together
+from sph_reg_ros.geometry import se3
+from sph_reg_ros.geometry.itk_transform import itk_transform_text
 from sph_reg_ros.imaging.ct import CT
 from sph_reg_ros.registration.reasons import Finding
 from sph_reg_ros.registration.request import RegistrationRequest
-from sph_reg_ros.registration.result import Check, RegistrationResult
+from sph_reg_ros.registration.result import Check, RegistrationResult, Verdict
 from sph_reg_ros.rendering.render import render
 
 CONVENTIONS = {
@@ -32,6 +36,18 @@ CONVENTIONS = {
     'similarity': 'before and after: mean over the views, 1 is perfect',
     'initial_camera_from_ct': 'of the first view; null: networks found the start',
 }
+TRANSFORMS = {
+    'ct_to_imager': (
+        "Apply it to the CT in 3D Slicer: it moves the CT into the imager's frame.",
+        'As ITK reads it: from points of the imager to points of the CT (LPS), mm.',
+    ),
+    'imager_to_ct': (
+        "Apply it to what is in the imager's frame in 3D Slicer: it moves it to the CT.",
+        'As ITK reads it: from points of the CT (LPS) to points of the imager, mm.',
+    ),
+}
+"""Files for 3D Slicer, and what is written into them."""
+OUR_TRANSFORM = re.compile(rf'({"|".join(TRANSFORMS)})(_\d+)?(_UNVERIFIED|_REJECTED)?\.tfm')
 
 
 @dataclass(frozen=True)
@@ -43,6 +59,12 @@ class Outcome:
     ct: CT
     energy_kev: float
     xray_warnings: tuple[str, ...] = ()
+    start: Start = Start(None, '')
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """Return what nobody said and had to be assumed."""
+        return self.start.assumptions
 
     @property
     def fixed_from_ct(self) -> Float64[Tensor, '4 4'] | None:
@@ -59,14 +81,40 @@ class Outcome:
         return networks.name if networks and self.result.method == 'spherical' else None
 
     def write(self, folder: Path) -> tuple[Path, ...]:
-        """Write registration.json and overlays, readable by the owner only; raises OSError."""
+        """Write registration.json, overlays and transforms, readable by the owner only.
+
+        Transforms of an earlier result are removed: a file that is called VERIFIED by its name
+        must not outlive the result.
+
+        Raises:
+            OSError: a file cannot be written or removed.
+        """
         contents = {folder / 'registration.json': (self.json_text() + '\n').encode()}
         for number in range(len(self.request.views)):
             suffix = '' if len(self.request.views) == 1 else f'_{number + 1}'
             contents[folder / f'overlay{suffix}.png'] = self.overlay_png(number)
+            for name, text in self._transforms(number).items():
+                contents[folder / f'{name}{suffix}{self._doubt}.tfm'] = text.encode()
         folder.mkdir(parents=True, exist_ok=True)
+        for old in [path for path in folder.iterdir() if OUR_TRANSFORM.fullmatch(path.name)]:
+            old.unlink()
         write_together(contents)
         return tuple(contents)
+
+    @property
+    def _doubt(self) -> str:
+        """Return the end of a transform's name: the verdict, unless it is the good one."""
+        verdict = self.result.verdict
+        return '' if verdict == Verdict.VERIFIED else f'_{verdict.name}'
+
+    def _transforms(self, number: int) -> dict[str, str]:
+        """Return files for 3D Slicer by their names."""
+        pose = self.result.camera_from_ct[number]
+        ways = (se3.inverse(pose), pose)
+        return {
+            name: itk_transform_text(source_from_target, (self.result.verdict.name, *comments))
+            for (name, comments), source_from_target in zip(TRANSFORMS.items(), ways, strict=True)
+        }
 
     def json_text(self) -> str:
         """Return the result as JSON; figures that are no numbers become null."""
@@ -109,6 +157,8 @@ class Outcome:
             'similarity': result.similarity,
             'runner_up': None if result.runner_up is None else vars(result.runner_up),
             'backend': result.backend,
+            'start': self.start.source or None,
+            'assumptions': list(self.assumptions),
             'initial_camera_from_ct': None if initial is None else initial.tolist(),
             'cameras': [self._camera_content(n) for n in range(len(self.request.views))],
             'ct': self._ct_content(),

@@ -1,25 +1,53 @@
-"""POSE.yaml: where to start."""
+"""Files that say where to start."""
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jaxtyping import Float64
 from torch import Tensor
 
-from sph_reg_ros.cli.matrix_file import is_sequence_of_matrices, matrix, read_mapping
+from sph_reg_ros.cli.matrix_file import (
+    is_sequence_of_matrices,
+    mapping_of,
+    matrix,
+    number_of,
+    read_text,
+)
 from sph_reg_ros.errors import ErrorCode, PoseError
 from sph_reg_ros.geometry import se3
+from sph_reg_ros.geometry.itk_transform import is_itk_transform, parse_itk_transform
 
 IN_CAMERA, IN_FIXED = 'camera_from_ct', 'fixed_from_ct'
+FORMATS = (
+    f'it must be YAML or JSON with {IN_CAMERA} or {IN_FIXED}, 4 rows of 4 numbers (mm, CT in LPS), '
+    f'such as registration.json; or {IN_CAMERA} as plain text; or ct_to_imager.tfm'
+)
 
 
-def read_pose(
-    path: Path, fixed_from_camera: Float64[Tensor, '4 4'] | None, views: int
-) -> Float64[Tensor, '4 4']:
-    """Return the pose of the CT in the first camera, from YAML or JSON such as registration.json.
+@dataclass(frozen=True)
+class PoseFile:
+    """A pose of the CT in the first camera.
 
-    `camera_from_ct` is one 4 x 4 matrix, or one for each view; `fixed_from_ct` is one (mm, CT in
-    LPS). Where both are there, several views take the second.
+    Attributes:
+        camera_from_ct: pose [4, 4], mm.
+        assumptions: what the file leaves open and was assumed.
+        checkable: whether it was given in the camera, so that it can be seen to be turned over.
+    """
+
+    camera_from_ct: Float64[Tensor, '4 4']
+    assumptions: tuple[str, ...] = ()
+    checkable: bool = True
+
+
+def read_pose(path: Path, fixed_from_camera: Float64[Tensor, '4 4'] | None, views: int) -> PoseFile:
+    """Return the pose of the CT in the first camera (mm, CT in LPS).
+
+    - YAML or JSON, such as registration.json: `camera_from_ct` is one 4 x 4 matrix, or one for
+      each view; `fixed_from_ct` is one. Where both are there, several views take the second.
+    - Plain text: 16 numbers with spaces or commas, as numpy.savetxt writes them; `camera_from_ct`.
+    - An ITK transform (.tfm) that brings the CT to the imager.
 
     Args:
         path: file.
@@ -30,7 +58,13 @@ def read_pose(
         PoseError: unreadable, incomplete, or no rigid transform.
     """
     try:
-        content = read_mapping(path)
+        text = read_text(path)
+        if is_itk_transform(text):
+            return _from_itk(text, path.name)
+        numbers = plain_numbers(text)
+        if numbers:
+            return _from_numbers(numbers, path.name)
+        content = mapping_of(text)
         key = _key(content, views)
         pose = _pose(content.get(key), views)
     except OSError as error:
@@ -38,13 +72,40 @@ def read_pose(
             ErrorCode.INITIAL_POSE_MISSING, f'{path.name} cannot be read: {error.strerror}'
         ) from None
     except ValueError as error:
-        raise PoseError(
-            ErrorCode.POSE_INVALID,
-            f'{path.name}: {error}; it must be YAML or JSON with {IN_CAMERA} or {IN_FIXED}, '
-            '4 rows of 4 numbers (mm, CT in LPS)',
-        ) from None
+        raise PoseError(ErrorCode.POSE_INVALID, f'{path.name}: {error}; {FORMATS}') from None
     se3.require_rigid(pose, f'{key} of {path.name}')
-    return pose if key == IN_CAMERA else _in_camera(pose, fixed_from_camera, path.name)
+    if key == IN_CAMERA:
+        return PoseFile(pose)
+    return PoseFile(_in_camera(pose, fixed_from_camera, path.name), checkable=False)
+
+
+def plain_numbers(text: str) -> list[float]:
+    """Return the numbers of a text that holds nothing else but # comments; [] if it does.
+
+    Raises:
+        ValueError: one of them is not finite.
+    """
+    words = re.split(r'[\s,;]+', re.sub(r'#.*', '', text).strip(' \n\r\t,;'))
+    try:
+        [float(word) for word in words]
+    except ValueError:
+        return []
+    return [number_of(word) for word in words]
+
+
+def _from_numbers(numbers: list[float], name: str) -> PoseFile:
+    pose = matrix(numbers, 4, 4)
+    se3.require_rigid(pose, name)
+    return PoseFile(pose, (f'{name} is {IN_CAMERA}: CT (LPS) to camera, mm',))
+
+
+def _from_itk(text: str, name: str) -> PoseFile:
+    try:
+        ct_from_camera = parse_itk_transform(text)
+    except PoseError as error:
+        raise PoseError(error.code, f'{name}: {error}') from None
+    se3.require_rigid(ct_from_camera, name)
+    return PoseFile(se3.inverse(ct_from_camera), (f'{name} brings the CT to the imager',))
 
 
 def _key(content: dict[str, Any], views: int) -> str:

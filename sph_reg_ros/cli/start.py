@@ -11,14 +11,38 @@ from torch import Tensor
 from sph_reg_ros.cli.pose_file import read_pose
 from sph_reg_ros.cli.xray_views import XRayFile
 from sph_reg_ros.errors import ErrorCode, PoseError
-from sph_reg_ros.geometry import se3
-from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
+from sph_reg_ros.geometry import Camera, se3
+from sph_reg_ros.geometry.carm import (
+    angles_from_camera_from_ct,
+    camera_from_ct_for_angles,
+    format_angles,
+)
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
+from sph_reg_ros.registration.visibility import rays_through
 
 ADVICE = (
     'no start: give --initial FILE, or --angles PRIMARY SECONDARY with --sod MM; '
     'networks would need none (--weights, sph-reg train)'
 )
+
+
+PATIENT_FROM_SOURCE_MM = (100.0, 5000.0)
+"""Where the middle of a CT can be in front of any X-ray source."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a registration starts.
+
+    Attributes:
+        camera_from_ct: pose [4, 4] (mm) in the first camera; None: networks have to find one.
+        source: what it is from.
+        assumptions: what had to be assumed.
+    """
+
+    camera_from_ct: Float64[Tensor, '4 4'] | None
+    source: str
+    assumptions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,31 +63,69 @@ class StartOptions:
                 'give --initial FILE, or --angles, --sod and --isocentre, not both',
             )
 
-    def camera_from_ct(
-        self, xrays: tuple[XRayFile, ...], volume: AttenuationVolume
-    ) -> Float64[Tensor, '4 4'] | None:
+    def start(self, xrays: tuple[XRayFile, ...], volume: AttenuationVolume) -> Start:
         """Return the pose in the first camera: the file's, the angles', or the X-ray's own.
-
-        None if there is none of them.
 
         Raises:
             PoseError: the angles lack their distance, or the file's is no pose.
         """
         first = xrays[0]
         if self.pose_path is not None:
-            return read_pose(self.pose_path, first.fixed_from_camera, len(xrays))
-        isocentre = volume.centre
-        if self.isocentre_lps_mm is not None:
-            isocentre = torch.tensor(self.isocentre_lps_mm, dtype=torch.float64)
+            file = read_pose(self.pose_path, first.fixed_from_camera, len(xrays))
+            if file.checkable and first.xray.camera is not None:
+                _require_sense(file.camera_from_ct, volume, first.xray.camera, self.pose_path.name)
+            return Start(file.camera_from_ct, self.pose_path.name, file.assumptions)
         if self.angles_deg is not None and self.sod_mm is not None:
+            isocentre, assumed = self._isocentre(volume)
             primary, secondary = map(math.radians, self.angles_deg)
-            return camera_from_ct_for_angles(primary, secondary, self.sod_mm, isocentre)
+            pose = camera_from_ct_for_angles(primary, secondary, self.sod_mm, isocentre)
+            return Start(pose, f'{format_angles(primary, secondary)} (--angles)', assumed)
         nominal = first.xray.camera_from_ct
         if self.angles_deg is not None or self.sod_mm is not None:
             raise PoseError(
                 ErrorCode.INITIAL_POSE_MISSING, '--angles and --sod are needed together'
             )
         if nominal is None:
-            return None
+            return Start(None, '')
         # The file's pose has the isocentre at the origin of LPS.
-        return nominal @ se3.from_parts(torch.eye(3, dtype=torch.float64), -isocentre)
+        isocentre, assumed = self._isocentre(volume)
+        pose = nominal @ se3.from_parts(torch.eye(3, dtype=torch.float64), -isocentre)
+        angles = format_angles(*angles_from_camera_from_ct(pose))
+        return Start(pose, f'{angles} (C-arm angles of {first.path.name})', assumed)
+
+    def _isocentre(self, volume: AttenuationVolume) -> tuple[Float64[Tensor, '3'], tuple[str, ...]]:
+        if self.isocentre_lps_mm is not None:
+            return torch.tensor(self.isocentre_lps_mm, dtype=torch.float64), ()
+        x, y, z = volume.centre.tolist()
+        text = (
+            f'the isocentre is the middle of the CT, {x:.1f} {y:.1f} {z:.1f} mm in LPS; '
+            '--isocentre says otherwise'
+        )
+        return volume.centre.double(), (text,)
+
+
+def _require_sense(
+    pose: Float64[Tensor, '4 4'], volume: AttenuationVolume, camera: Camera, name: str
+) -> None:
+    """Raise PoseError if a pose makes no sense, but would the other way round or in metres."""
+    if _has_sense(pose, volume, camera):
+        return
+    in_mm, turned = pose.clone(), se3.inverse(pose)
+    in_mm[:3, 3] *= 1000
+    for meant, other in (
+        ('ct_from_camera, which has to be inverted', turned),
+        ('in metres, and has to be in millimetres', in_mm),
+        ('ct_from_camera in metres: invert it, and give millimetres', se3.inverse(in_mm)),
+    ):
+        if _has_sense(other, volume, camera):
+            raise PoseError(
+                ErrorCode.POSE_INVALID,
+                f'{name} must be camera_from_ct in mm, but the CT is not before the camera then: '
+                f'it seems to be {meant}',
+            )
+
+
+def _has_sense(pose: Tensor, volume: AttenuationVolume, camera: Camera) -> bool:
+    middle = se3.transform_points(pose, volume.centre.double()[None])[0]
+    nearest, farthest = PATIENT_FROM_SOURCE_MM
+    return nearest < float(middle[2]) < farthest and rays_through(volume, pose, camera) > 0

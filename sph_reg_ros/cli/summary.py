@@ -6,28 +6,42 @@ import torch
 
 from sph_reg_ros.cli.outcome import Outcome
 from sph_reg_ros.geometry.carm import angles_from_camera_from_ct, format_angles
+from sph_reg_ros.registration.reasons import failures
+from sph_reg_ros.registration.result import RegistrationResult
 
 
 def summary_lines(outcome: Outcome, files: tuple[Path, ...]) -> list[str]:
-    """Return verdict, method, figures, checks, warnings and the files that were written."""
+    """Return verdict, reason and advice if it is bad, figures, what was assumed, and files."""
     result = outcome.result
     sigma = torch.diagonal(result.covariance).clamp(min=0).sqrt().tolist()
     x_mm, y_mm, z_mm = sigma[3:]
     angles = format_angles(*angles_from_camera_from_ct(result.camera_from_ct[0]))
     networks = outcome.networks_name
     method = f'{result.method}, networks {networks}' if networks else result.method
+    checks = failures(result.checks) + [check for check in result.checks if check.passed]
     return [
         f'{result.verdict.name}  ({result.termination.name}, {result.iterations} iterations, '
         f'{sum(result.timings_s.values()):.1f} s, {result.backend})',
+        *_why(result),
         f'method       {method}',
+        f'start        {outcome.start.source or "found by networks"}',
         f'similarity   {result.similarity_before:.3f} -> {result.similarity_after:.3f}',
         f'view         {angles} (beam relative to the patient)',
         f'sigma        {x_mm:.2f} {y_mm:.2f} mm across the beam, {z_mm:.2f} mm along it',
         *(
             f'check        {check.name}: {check.value:.4g}, limit {check.limit:.4g}, '
             f'{"passed" if check.passed else "FAILED"}'
-            for check in result.checks
+            for check in checks
         ),
+        *(f'assumed      {text}' for text in outcome.assumptions),
         *(f'warning      {text}' for text in (*outcome.xray_warnings, *result.warnings)),
         *(f'wrote        {path}' for path in files),
     ]
+
+
+def _why(result: RegistrationResult) -> list[str]:
+    """Return why a pose may not be used and what to do about it; nothing if it may."""
+    if result.finding is None:
+        return []
+    explanation = result.finding.explanation
+    return [f'reason       {explanation.reason}', f'advice       {explanation.advice}']
