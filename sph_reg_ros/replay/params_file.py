@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from sph_reg_ros.errors import ConfigError, ErrorCode
+from sph_reg_ros.ros.parameter_files import Section, sections
 from sph_reg_ros.ros.parameter_tree import Value, build, specs
 from sph_reg_ros.ros.parameters import NodeParameters
 
@@ -46,40 +47,26 @@ def parameters_text(parameters: NodeParameters) -> str:
 
 
 def _file_values(path: Path) -> Iterator[tuple[str, Value]]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except OSError as error:
-        raise _invalid(f'{path.name} cannot be read: {error.strerror}') from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise _invalid(f'{path.name} is no YAML') from None
-    nodes = content if isinstance(content, dict) else {}
-    matching = [nodes[name] for name in nodes if str(name).split('/')[-1] in ('registration', '**')]
+    known = specs(NodeParameters)
+    matching = [section for section in sections(path) if _is_meant(section)]
     if not matching:
-        raise _invalid(f'{path.name} has nothing for a node named registration')
-    for node in matching:
-        tree = node.get('ros__parameters') if isinstance(node, dict) else None
-        if not isinstance(tree, dict):
-            raise _invalid(f'{path.name} has no ros__parameters')
-        for name, value in _flat(tree, ''):
-            if name not in _ROS_ONLY:
+        raise _invalid(f'{path} has nothing for a node named registration')
+    for section in matching:
+        for name, value in section.values.items():
+            # What a shared file gives to nodes of any name may be meant for others, as in ROS.
+            if name in known or not (section.is_shared or name in _ROS_ONLY):
                 yield name, _checked(name, value)
 
 
-def _flat(tree: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f'{prefix}{name}.')
-        else:
-            yield prefix + str(name), value
+def _is_meant(section: Section) -> bool:
+    """Return whether the node is meant, in whatever namespace."""
+    return section.is_shared or section.pattern.rpartition('/')[2] == 'registration'
 
 
 def _checked(name: str, value: Any) -> Value:
-    """Return a value as the tree has it: arrays are tuples, and 1 may stand for 1.0."""
-    spec = specs(NodeParameters).get(name)
+    """Return a value as the tree has it: arrays are tuples."""
     if isinstance(value, list):
         return tuple(value)
-    if spec is not None and isinstance(spec.default, float) and type(value) is int:
-        return float(value)
     if value is None or isinstance(value, dict):
         raise _invalid(f'{name} has no value')
     return value

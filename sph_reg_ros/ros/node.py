@@ -3,6 +3,7 @@
 import faulthandler
 import threading
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +51,19 @@ class RegistrationNode(ResponsiveLifecycleNode):
     registration. Phases: 'unconfigured', 'configured' (the worker runs), 'active' (subscribed).
     """
 
-    def __init__(self, **options: Any) -> None:
-        """Declare parameters and advertise; raises ConfigError if a parameter is wrong."""
+    def __init__(self, arguments: Sequence[str] | None = None, **options: Any) -> None:
+        """Declare parameters and advertise; raises ConfigError if a parameter is wrong.
+
+        Args:
+            arguments: of rclpy.init; those of the process if None.
+            options: of rclpy.node.Node.
+        """
         super().__init__('registration', **options)
         self.get_logger().info('research use only, not a medical device')
         self._phase = 'unconfigured'
         self._closing = threading.Event()
         self._starts_with_ct = False
-        self._server = ParameterServer(self, self._is_fixed, NodeParameters)
+        self._server = ParameterServer(self, self._is_fixed, NodeParameters, arguments)
         self._worker = WorkerClient()
         self._status = StatusBoard(self)
         given = self._settings()
@@ -247,7 +253,7 @@ def main(args: list[str] | None = None) -> int:
     # rclpy's own handlers end its context before the node could say good-bye.
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
-        node = RegistrationNode()
+        node = RegistrationNode(args)
     except ConfigError as error:
         get_logger('registration').fatal(str(error))
         rclpy.shutdown()

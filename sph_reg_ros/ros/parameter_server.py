@@ -1,6 +1,7 @@
 """The node's parameters: declared from the tree, checked by the tree, given back as the tree."""
 
 import array
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -15,6 +16,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from sph_reg_ros.errors import ConfigError, ErrorCode
+from sph_reg_ros.ros.parameter_files import merely_shared
 from sph_reg_ros.ros.parameter_tree import Spec, Value, build, specs, unknown_message
 
 T = TypeVar('T')
@@ -26,57 +28,94 @@ _FOREIGN = ('use_sim_time', 'start_type_description_service', 'qos_overrides.')
 class ParameterServer(Generic[T]):
     """Declares every parameter on a node and keeps the tree in step with what is set."""
 
-    def __init__(self, node: Node, is_fixed: Callable[[str], bool], tree: type[T]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        is_fixed: Callable[[str], bool],
+        tree: type[T],
+        arguments: Sequence[str] | None = None,
+    ) -> None:
         """Declare, with values from files and the command line.
 
         Args:
             node: where to declare.
             is_fixed: tells whether a value of Spec.fixed_while holds now.
             tree: dataclass that says what to declare.
+            arguments: of rclpy.init; those of the process if None.
 
         Raises:
-            ConfigError: a given name is unknown, or a value is wrong.
+            ConfigError: a name that is given to this very node is unknown, or a value is wrong.
         """
         self._node = node
         self._is_fixed = is_fixed
         self._type = tree
         self._specs = specs(tree)
-        self._refuse_unknown()
+        self._require_known(sys.argv if arguments is None else arguments)
         for spec in self._specs.values():
             self._declare(spec)
-        build(self._values({}), tree)
+        present = self._present()
+        self._built = present, build(present, tree)
         node.add_on_set_parameters_callback(self._check)
+        self._set_as_given = node.set_parameters_atomically
+        # ROS's services call this. Only from Iron on would a callback do.
+        node.set_parameters_atomically = self._set_as_meant
 
     @property
     def tree(self) -> T:
         """Return the present values."""
-        return build(self._values({}), self._type)
+        present, (values, tree) = self._present(), self._built
+        if present != values:
+            tree = build(present, self._type)
+            self._built = present, tree
+        return tree
 
-    def _refuse_unknown(self) -> None:
+    def _require_known(self, arguments: Sequence[str]) -> None:
         # rclpy keeps overrides of undeclared names to itself, and ignores them without a word.
-        for name in self._node._parameter_overrides:
-            if name not in self._specs and not name.startswith(_FOREIGN):
-                raise ConfigError(
-                    ErrorCode.CONFIG_INVALID, unknown_message(name, list(self._specs))
-                )
+        overrides = self._node._parameter_overrides
+        unknown = [n for n in overrides if n not in self._specs and not n.startswith(_FOREIGN)]
+        if not unknown:
+            return
+        shared = merely_shared(self._node.get_fully_qualified_name(), arguments)
+        for name in unknown:
+            message = unknown_message(name, list(self._specs))
+            if name not in shared:
+                raise ConfigError(ErrorCode.CONFIG_INVALID, message)
+            self._node.get_logger().warning(
+                f'{message}; it is ignored, as a parameter file gives it to nodes of any name'
+            )
 
     def _declare(self, spec: Spec) -> None:
         default = list(spec.default) if isinstance(spec.default, tuple) else spec.default
+        overrides = self._node._parameter_overrides
         # Our own check comes first at start, so that every refusal reads the same.
-        override = self._node._parameter_overrides.get(spec.name)
-        if override is not None:
-            spec.check(_value(override.value))
+        if spec.name in overrides:
+            given = self._meant(overrides[spec.name])
+            spec.check(_value(given.value))
+            overrides[spec.name] = given
         try:
             self._node.declare_parameter(spec.name, default, _descriptor(spec))
         except InvalidParameterTypeException as error:
             raise ConfigError(ErrorCode.CONFIG_INVALID, str(error)) from None
+
+    def _set_as_meant(self, parameters: Sequence[Parameter]) -> SetParametersResult:
+        return self._set_as_given([self._meant(parameter) for parameter in parameters])
+
+    def _meant(self, parameter: Parameter) -> Parameter:
+        spec = self._specs.get(parameter.name)
+        value = _value(parameter.value)
+        meant = value if spec is None else spec.taken(value)
+        if meant is value:
+            return parameter
+        return Parameter(parameter.name, value=list(meant) if isinstance(meant, tuple) else meant)
 
     def _check(self, parameters: Sequence[Parameter]) -> SetParametersResult:
         ours = {p.name: p.value for p in parameters if p.name in self._specs}
         try:
             for name in ours:
                 self._require_changeable(self._specs[name])
-            build(self._values(ours), self._type)
+            build(
+                self._present() | {name: _value(value) for name, value in ours.items()}, self._type
+            )
         except ConfigError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
@@ -87,9 +126,8 @@ class ParameterServer(Generic[T]):
                 ErrorCode.CONFIG_INVALID, f'{spec.name} cannot be changed while {spec.fixed_while}'
             )
 
-    def _values(self, changes: dict[str, Any]) -> dict[str, Value]:
-        present = {name: self._node.get_parameter(name).value for name in self._specs}
-        return {name: _value(value) for name, value in (present | changes).items()}
+    def _present(self) -> dict[str, Value]:
+        return {name: _value(self._node.get_parameter(name).value) for name in self._specs}
 
 
 def _value(value: Any) -> Value:
@@ -100,10 +138,12 @@ def _descriptor(spec: Spec) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(
         description=spec.description, read_only=spec.fixed_while == 'running'
     )
+    constraints = []
     if spec.choices:
-        descriptor.additional_constraints = 'one of: ' + ', '.join(spec.choices)
-    elif spec.fixed_while in ('active', 'configured'):
-        descriptor.additional_constraints = f'cannot be changed while {spec.fixed_while}'
+        constraints.append('one of: ' + ', '.join(spec.choices))
+    if spec.fixed_while in ('active', 'configured'):
+        constraints.append(f'cannot be changed while {spec.fixed_while}')
+    descriptor.additional_constraints = '; '.join(constraints)
     if spec.low is None or spec.high is None:
         return descriptor
     if isinstance(spec.default, int):

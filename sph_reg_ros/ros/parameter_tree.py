@@ -2,11 +2,13 @@
 
 import dataclasses
 import difflib
+import functools
 import inspect
 import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeVar, get_type_hints
 
 from sph_reg_ros.errors import ConfigError, ErrorCode
@@ -37,12 +39,32 @@ class Spec:
     choices: tuple[str, ...] = ()
     fixed_while: str = ''
 
+    def taken(self, value: Any) -> Any:
+        """Return a value as it was meant: 1 for 1.0, also in arrays, and true for the text 'true'.
+
+        YAML and `ros2 param set` make an integer of what a person writes for a whole number, and a
+        bool of the word true. All other values are returned as they are.
+        """
+        if isinstance(self.default, tuple) and isinstance(value, tuple):
+            floats = _element_type(self.default) is float
+            return tuple(map(_as_float, value)) if floats else value
+        if isinstance(self.default, float):
+            return _as_float(value)
+        if type(value) is bool and isinstance(self.default, str):
+            word = str(value).lower()
+            return word if word in self.choices else value
+        return value
+
     def check(self, value: Value) -> None:
         """Raise ConfigError if the value has the wrong type or is out of range."""
         if type(value) is not type(self.default):
             expected, got = type(self.default).__name__, type(value).__name__
             raise self._error(f'must be {expected}, not {got}')
         numbers = value if isinstance(value, tuple) else (value,)
+        if isinstance(self.default, tuple):
+            expected_type = _element_type(self.default)
+            if any(type(number) is not expected_type for number in numbers):
+                raise self._error(f'must hold {expected_type.__name__} only')
         if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
             raise self._error('must be finite')
         low, high = self.low, self.high
@@ -60,23 +82,24 @@ class Spec:
         return ConfigError(ErrorCode.CONFIG_INVALID, f'{self.name} {reason}')
 
 
-def specs(tree: type) -> dict[str, Spec]:
+def specs(tree: type) -> Mapping[str, Spec]:
     """Return every parameter of a tree by its dotted name, in the tree's order."""
-    return {spec.name: spec for spec in _specs(tree, '')}
+    return _known_specs(tree)
 
 
 def build(values: Mapping[str, Value], tree: type[T]) -> T:
-    """Return the tree with these values, and defaults for the rest.
+    """Return the tree with these values as they were meant, and defaults for the rest.
 
     Raises:
         ConfigError: a name is unknown, or a value has the wrong type or is out of range.
     """
-    known = specs(tree)
+    known, meant = specs(tree), {}
     for name, value in values.items():
         if name not in known:
             raise ConfigError(ErrorCode.CONFIG_INVALID, unknown_message(name, list(known)))
-        known[name].check(value)
-    return _build(tree, '', values)
+        meant[name] = known[name].taken(value)
+        known[name].check(meant[name])
+    return _build(tree, '', meant)
 
 
 def unknown_message(name: str, known: list[str]) -> str:
@@ -88,20 +111,51 @@ def unknown_message(name: str, known: list[str]) -> str:
     return f'unknown parameter {name!r}: {hint}'
 
 
-def _specs(tree: type, prefix: str) -> Iterator[Spec]:
-    hints, documented = get_type_hints(tree), _documented_attributes(tree)
+def _element_type(values: tuple[Any, ...]) -> type:
+    assert values, 'the default of an array must show the type of its elements'
+    return type(values[0])
+
+
+def _as_float(value: Any) -> Any:
+    try:
+        return float(value) if type(value) is int else value
+    # More digits than a float can have: refused as an int.
+    except OverflowError:
+        return value
+
+
+# Looking at a class again and again would cost milliseconds with every change.
+@functools.cache
+def _known_specs(tree: type) -> Mapping[str, Spec]:
+    return MappingProxyType({spec.name: spec for spec in _specs(tree, '')})
+
+
+@functools.cache
+def _known_hints(tree: type) -> Mapping[str, Any]:
+    return get_type_hints(tree)
+
+
+def _hints(tree: type) -> Mapping[str, Any]:
+    return _known_hints(tree)
+
+
+def _specs(
+    tree: type, prefix: str, limits: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+) -> Iterator[Spec]:
+    hints, documented = _hints(tree), _documented_attributes(tree)
     for field in dataclasses.fields(tree):
         if dataclasses.is_dataclass(hints[field.name]):
-            yield from _specs(hints[field.name], prefix + _group(field))
+            inner = field.metadata.get('limits', {})
+            yield from _specs(hints[field.name], prefix + _group(field), inner)
         else:
-            details = {key: value for key, value in field.metadata.items() if key != 'inline'}
+            details = {**field.metadata, **limits.get(field.name, {})}
             details.setdefault('description', documented.get(field.name, ''))
             assert field.default is not dataclasses.MISSING, f'{field.name} needs a default'
             yield Spec(prefix + field.name, field.default, **details)
 
 
 def _build(tree: type[T], prefix: str, values: Mapping[str, Value]) -> T:
-    hints, arguments = get_type_hints(tree), {}
+    hints, arguments = _hints(tree), {}
     for field in dataclasses.fields(tree):  # type: ignore[arg-type]
         if dataclasses.is_dataclass(hints[field.name]):
             arguments[field.name] = _build(hints[field.name], prefix + _group(field), values)

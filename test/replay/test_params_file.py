@@ -32,6 +32,16 @@ def test_single_parameters_win_over_the_file(tmp_path):
     assert read_parameters(path).matching.timeout == 2.0
 
 
+def test_what_a_shared_file_has_for_other_nodes_is_left_to_them(tmp_path):
+    path = written(
+        tmp_path / 'p.yaml',
+        '/**: {ros__parameters: {robot_ip: 10.0.0.1, matching: {timeout: 4}}}\n'
+        '/**/registration: {ros__parameters: {continuous: false}}\n',
+    )
+    parameters = read_parameters(path)
+    assert parameters.matching.timeout == 4.0 and not parameters.continuous
+
+
 def test_what_is_written_is_read_back(tmp_path):
     parameters = read_parameters(None, ['image.i0:=1000.0', 'registration.starts:=0'])
     path = written(tmp_path / 'p.yaml', parameters_text(parameters))

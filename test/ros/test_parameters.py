@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sph_reg_ros.errors import ConfigError
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.ros.parameter_tree import build, specs, unknown_message
-from sph_reg_ros.ros.parameters import NodeParameters
+from sph_reg_ros.ros.parameters import NodeParameters, parameter
 
 CONFIG = Path(__file__).parents[2] / 'config' / 'registration.yaml'
 SPECS = specs(NodeParameters)
@@ -88,7 +88,12 @@ def test_values_reach_their_place():
     [
         ('matching.timeout', -1.0, r'must lie in \[0, 60\]'),
         ('matching.timeout', float('nan'), 'must be finite'),
-        ('matching.timeout', 1, 'must be float, not int'),
+        ('matching.timeout', True, 'must be float, not bool'),
+        ('matching.timeout', 10**400, 'must be float, not int'),
+        ('matching.timeout', 100, r'must lie in \[0, 60\]'),
+        ('registration.starts', 1.0, 'must be int, not float'),
+        ('registration.levels', (32.0, 64), 'must hold int only'),
+        ('registration.method', True, 'must be str, not bool'),
         ('continuous', 1, 'must be bool, not int'),
         ('image.intensity', 'x', 'must be one of beer_lambert'),
         ('registration.levels', (4,), 'levels must be 8 px or more'),
@@ -98,6 +103,53 @@ def test_values_reach_their_place():
 def test_a_wrong_value_is_refused_with_the_reason(name, value, reason):
     with pytest.raises(ConfigError, match=reason):
         build({name: value}, NodeParameters)
+
+
+@dataclasses.dataclass(frozen=True)
+class Small:
+    """A tree of what people write in another way than it is kept."""
+
+    seconds: float = parameter(1.0, 'a duration', low=0.0, high=60.0)
+    sizes: tuple[float, ...] = parameter((1.0, 2.0), 'several')
+    names: tuple[str, ...] = parameter(('a',), 'several')
+    mode: str = parameter('auto', 'a choice', choices=('auto', 'true', 'false'))
+
+
+@pytest.mark.parametrize(
+    ('name', 'written', 'kept'),
+    [
+        ('seconds', 3, 3.0),
+        ('seconds', 0, 0.0),
+        ('sizes', (3, 4), (3.0, 4.0)),
+        ('sizes', (3, 4.5), (3.0, 4.5)),
+        ('sizes', (), ()),
+        ('mode', True, 'true'),
+        ('mode', False, 'false'),
+        ('mode', 'auto', 'auto'),
+    ],
+)
+def test_a_value_is_taken_as_it_was_meant(name, written, kept):
+    value = getattr(build({name: written}, Small), name)
+    assert value == kept and repr(value) == repr(kept)
+
+
+@pytest.mark.parametrize('name', ['starts', 'search_rotation_rad'])
+def test_the_ranges_that_ros_is_told_are_those_of_the_registration(name):
+    spec = SPECS[f'registration.{name}']
+    step = 1 if isinstance(spec.default, int) else 0.001
+    for good in (spec.low, spec.high):
+        RegistrationConfig(**{name: type(spec.default)(good)})
+    for bad in (spec.low - step, spec.high + step):
+        with pytest.raises(ConfigError, match=name):
+            RegistrationConfig(**{name: bad})
+
+
+def test_ros_is_told_the_choices_of_the_registration():
+    for name in ('method', 'backend', 'similarity', 'robust_kernel'):
+        choices = SPECS[f'registration.{name}'].choices
+        for choice in choices:
+            RegistrationConfig(**{name: choice})
+        assert len(choices) >= 2
 
 
 @pytest.mark.parametrize(
