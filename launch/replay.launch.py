@@ -10,13 +10,22 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from sph_reg_ros.ros.launch_arguments import declarations, existing_file
+from sph_reg_ros.ros.launch_arguments import (
+    declarations,
+    given,
+    given_path,
+    large_images,
+    parameter_file,
+    scoped,
+)
 
 SHARE = Path(get_package_share_directory('sph_reg_ros'))
+PARAMETERS = str(SHARE / 'config/registration.yaml')
+PROFILE = str(SHARE / 'config/fastdds_large_images.xml')
 ARGUMENTS = {
     'bag': ('', 'rosbag2 folder, sqlite3 or MCAP'),
     'ct': ('', 'DICOM folder, NIfTI, NRRD or MetaImage'),
-    'params_file': (str(SHARE / 'config/registration.yaml'), 'parameters of the registration node'),
+    'params_file': (PARAMETERS, 'parameters of the registration node'),
     'topics': ('', 'where the bag has other names: image:=/TOPIC camera_info:=/TOPIC'),
     'truth': ('', 'topic of true poses in the bag, or TUM file; empty: none'),
     'output': ('replay', 'folder for poses, metrics and report'),
@@ -24,7 +33,8 @@ ARGUMENTS = {
     'log_level': ('info', 'debug, info, warn, error or fatal'),
     'rviz': ('false', 'show overlay and frames in RViz'),
 }
-PASSED_ON = ('ct', 'params_file', 'log_level', 'rviz')
+PATHS = ('bag', 'ct', 'truth', 'output')
+PASSED_ON = ('ct', 'log_level', 'rviz')
 
 
 def nodes(context: LaunchContext) -> list[IncludeLaunchDescription | Node]:
@@ -33,30 +43,35 @@ def nodes(context: LaunchContext) -> list[IncludeLaunchDescription | Node]:
     Raises:
         ValueError: no bag or no CT was given.
     """
-    given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    texts = {name: given(context, name) for name in ARGUMENTS}
+    texts |= {name: given_path(context, name) for name in PATHS}
     for name in ('bag', 'ct'):
-        if not given[name]:
+        if not texts[name]:
             raise ValueError(f'{name}:=PATH is needed')
-    existing_file(context, 'params_file')
+    # One of its own is not an argument here, but a file that includes this one may have it.
+    context.launch_configurations['namespace'] = ''
+    params_file = parameter_file(context, 'params_file', 'registration', PARAMETERS)
     registration = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(SHARE / 'launch/registration.launch.py')),
         launch_arguments={
             **{name: LaunchConfiguration(name) for name in PASSED_ON},
+            'params_file': params_file,
             'use_sim_time': 'true',
         }.items(),
     )
-    words = ['--bag', given['bag'], '--ct', given['ct'], '--output', given['output']]
-    words += ['--params', given['params_file']]
+    words = ['--bag', texts['bag'], '--ct', texts['ct'], '--output', texts['output']]
+    words += ['--params', params_file]
     for name in ('truth', 'limit'):
-        if given[name]:
-            words += [f'--{name}', given[name]]
-    for topic in given['topics'].split():
+        if texts[name]:
+            words += [f'--{name}', texts[name]]
+    for topic in texts['topics'].split():
         words += ['--topic', topic]
     player = Node(
         package='sph_reg_ros',
         executable='bag_player',
         name='bag_player',
         arguments=words,
+        additional_env=large_images(context, PROFILE),
         output='screen',
         on_exit=end,
     )
@@ -77,4 +92,4 @@ def end(event: ProcessExited, context: LaunchContext) -> list[Shutdown]:
 
 def generate_launch_description() -> LaunchDescription:
     """Return the arguments, the node and the player."""
-    return LaunchDescription([*declarations(ARGUMENTS), OpaqueFunction(function=nodes)])
+    return LaunchDescription(scoped([*declarations(ARGUMENTS), OpaqueFunction(function=nodes)]))

@@ -1,15 +1,24 @@
 """What the launch files share; imports launch, so only where ROS 2 is installed."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from launch import LaunchContext
-from launch.actions import DeclareLaunchArgument
+from launch.action import Action
+from launch.actions import DeclareLaunchArgument, PopLaunchConfigurations, PushLaunchConfigurations
+from launch.events.process import ProcessExited
+from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.parameter_descriptions import ParameterValue
 
+from sph_reg_ros.ros.parameter_files import values_for
+
 Override = tuple[str, type]
-"""A parameter and its type."""
+"""A parameter and its type; Path for a text that may begin with ~."""
+
+# Fast DDS before 3.0, and from then on.
+PROFILES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 
 
 def declarations(arguments: Mapping[str, tuple[str, str]]) -> list[DeclareLaunchArgument]:
@@ -20,15 +29,41 @@ def declarations(arguments: Mapping[str, tuple[str, str]]) -> list[DeclareLaunch
     ]
 
 
+def scoped(actions: Iterable[Action]) -> list[Action]:
+    """Return actions after which the launch configurations are what they were before.
+
+    Launch has one table of arguments for all files: without this our defaults would be those of
+    every file that is included after ours.
+    """
+    return [PushLaunchConfigurations(), *actions, PopLaunchConfigurations()]
+
+
 def given_values(
     context: LaunchContext, overrides: Mapping[str, Override]
 ) -> dict[str, ParameterValue]:
     """Return the parameters whose arguments are not empty; the others are left to the file."""
-    return {
-        parameter: ParameterValue(LaunchConfiguration(argument), value_type=kind)
-        for argument, (parameter, kind) in overrides.items()
-        if LaunchConfiguration(argument).perform(context)
-    }
+    values = {}
+    for argument, (parameter, kind) in overrides.items():
+        if not given(context, argument):
+            continue
+        if kind is Path:
+            values[parameter] = ParameterValue(given_path(context, argument), value_type=str)
+        else:
+            values[parameter] = ParameterValue(LaunchConfiguration(argument), value_type=kind)
+    return values
+
+
+def given(context: LaunchContext, argument: str) -> str:
+    """Return the text of an argument."""
+    return str(LaunchConfiguration(argument).perform(context))
+
+
+def given_path(context: LaunchContext, argument: str) -> str:
+    """Return the path that an argument holds: ~ and $VARIABLES stand for what they mean.
+
+    A shell leaves them as they are after `argument:=`.
+    """
+    return os.path.expanduser(os.path.expandvars(given(context, argument)))
 
 
 def existing_file(context: LaunchContext, argument: str) -> str:
@@ -37,7 +72,79 @@ def existing_file(context: LaunchContext, argument: str) -> str:
     Raises:
         FileNotFoundError: there is no such file; launch itself would go on with defaults.
     """
-    path = LaunchConfiguration(argument).perform(context)
+    path = given_path(context, argument)
     if not Path(path).is_file():
         raise FileNotFoundError(f'{argument}: there is no file {path}')
     return path
+
+
+def parameter_file(context: LaunchContext, argument: str, node: str, default: str) -> str:
+    """Return the path of a node's parameter file.
+
+    A file with nothing for the node is not taken, and a warning says so: it belongs to a launch
+    file that includes ours and has an argument of the same name, which launch hands down unasked.
+
+    Args:
+        context: of the launch.
+        argument: holds the path.
+        node: name of the node.
+        default: taken instead.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ConfigError: it is no parameter file.
+    """
+    path = existing_file(context, argument)
+    name = full_name(context, node)
+    if path == default or values_for(name, Path(path)):
+        return path
+    get_logger('sph_reg_ros').warning(
+        f'{argument}: {path} has nothing for {name}; {default} is taken instead'
+    )
+    return default
+
+
+def own_namespace(context: LaunchContext) -> str:
+    """Return the argument `namespace`, empty if a file that includes ours has pushed it already.
+
+    Its own argument of that name would else count twice: `/arm/arm`.
+    """
+    namespace = given(context, 'namespace')
+    pushed, parts = _pushed(context).strip('/').split('/'), namespace.rstrip('/').split('/')
+    return '' if parts == pushed[-len(parts) :] else namespace
+
+
+def full_name(context: LaunchContext, node: str) -> str:
+    """Return the full name of a node of ours."""
+    namespace = own_namespace(context)
+    if not namespace.startswith('/'):
+        namespace = f'{_pushed(context)}/{namespace}'
+    parts = [part for part in namespace.split('/') if part]
+    return '/' + '/'.join([*parts, node])
+
+
+def _pushed(context: LaunchContext) -> str:
+    return str(context.launch_configurations.get('ros_namespace', ''))
+
+
+def large_images(context: LaunchContext, profile: str) -> dict[str, str]:
+    """Return the environment of our nodes: a Fast DDS profile, unless the user has one.
+
+    For our nodes only: it binds to this machine, which other nodes must not be surprised by.
+    """
+    if any(name in context.environment for name in PROFILES):
+        return {}
+    return dict.fromkeys(PROFILES, profile)
+
+
+def end_if_failed(event: ProcessExited, context: LaunchContext) -> None:
+    """End the launch if a node has ended by itself with an error, such as a wrong parameter.
+
+    Raises:
+        RuntimeError: it has; only an error makes the exit code of `ros2 launch` 1.
+    """
+    if event.returncode > 0 and not context.is_shutdown:
+        raise RuntimeError(
+            f'{event.process_name} has failed (exit code {event.returncode}); what it said last is '
+            'the reason'
+        )

@@ -43,10 +43,10 @@ class Section:
 
 
 def sections(path: Path) -> list[Section]:
-    """Return the sections of a parameter file.
+    """Return the sections of a parameter file, none if it is a YAML file of another kind.
 
     Raises:
-        ConfigError: it cannot be read, or is no parameter file.
+        ConfigError: it cannot be read, or is no YAML.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding='utf-8'))
@@ -54,10 +54,7 @@ def sections(path: Path) -> list[Section]:
         raise _invalid(f'{path} cannot be read: {error.strerror}') from None
     except (yaml.YAMLError, UnicodeDecodeError):
         raise _invalid(f'{path} is no YAML') from None
-    found = list(_sections(content, '')) if isinstance(content, dict) else []
-    if not found:
-        raise _invalid(f'{path} has no ros__parameters')
-    return found
+    return list(_sections(content, '')) if isinstance(content, dict) else []
 
 
 def values_for(node: str, path: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Launch files load, explain their arguments and stay short; needs an installed launch."""
 
 import importlib.util
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,25 +11,24 @@ pytest.importorskip('launch_ros')
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 from launch import LaunchContext
-from launch.actions import (
-    DeclareLaunchArgument,
-    OpaqueFunction,
-    SetEnvironmentVariable,
-    Shutdown,
-)
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.substitutions import TextSubstitution
 from launch.utilities import normalize_to_list_of_substitutions, perform_substitutions
+from launch_ros.actions import Node
 from launch_ros.utilities import evaluate_parameters
 
-from sph_reg_ros.ros.launch_arguments import given_values
+from sph_reg_ros.ros.launch_arguments import PROFILES, given_values, large_images, own_namespace
+from sph_reg_ros.ros.parameter_tree import specs
+from sph_reg_ros.ros.parameters import NodeParameters
+from sph_reg_ros.ros.simulator_parameters import SimulatorParameters
 
 pytestmark = pytest.mark.ros_full
 FOLDER = Path(__file__).parents[2] / 'launch'
 NAMES = ['registration.launch.py', 'demo.launch.py']
-PROFILE = 'FASTRTPS_DEFAULT_PROFILES_FILE'
 
 
-def load(name: str):
-    """Return the description of a launch file."""
+def module_of(name: str):
+    """Return a launch file as a module."""
     try:
         get_package_share_directory('sph_reg_ros')
     except PackageNotFoundError:
@@ -36,7 +36,12 @@ def load(name: str):
     spec = importlib.util.spec_from_file_location(name.replace('.', '_'), FOLDER / name)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.generate_launch_description()
+    return module
+
+
+def load(name: str):
+    """Return the description of a launch file."""
+    return module_of(name).generate_launch_description()
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -54,24 +59,11 @@ def test_a_launch_file_fits_on_two_screens(name):
     assert len((FOLDER / name).read_text(encoding='utf-8').splitlines()) <= 120
 
 
-@pytest.mark.parametrize('own', ['', '/somewhere/own.xml'])
-def test_the_profile_for_large_images_is_set_unless_the_user_has_one(own, monkeypatch):
-    monkeypatch.delenv(PROFILE, raising=False)
-    if own:
-        monkeypatch.setenv(PROFILE, own)
-    settings = [
-        entity
-        for entity in load('registration.launch.py').entities
-        if isinstance(entity, SetEnvironmentVariable)
-    ]
-    (setting,) = settings
-    setting.execute(context := LaunchContext())
-    assert context.environment[PROFILE].endswith(own or 'config/fastdds_large_images.xml')
-
-
 def started(name: str, **given: str):
     """Return the nodes of a launch file and the parameters that its arguments set."""
     context = LaunchContext()
+    for variable in PROFILES:
+        context.environment.pop(variable, None)
     description = load(name)
     for argument in description.get_launch_arguments():
         context.launch_configurations[argument.name] = argument.default_value[0].text
@@ -95,9 +87,186 @@ def test_what_is_not_given_leaves_the_parameter_file_in_charge():
     }
 
 
-def test_a_parameter_file_that_is_not_there_stops_the_launch():
-    with pytest.raises(FileNotFoundError, match='params_file'):
+@pytest.mark.parametrize(
+    ('name', 'tree'),
+    [('registration.launch.py', NodeParameters), ('demo.launch.py', SimulatorParameters)],
+)
+def test_every_argument_that_sets_a_parameter_has_its_type(name, tree):
+    known = specs(tree)
+    for parameter, kind in module_of(name).OVERRIDES.values():
+        if parameter != 'use_sim_time':
+            assert type(known[parameter].default) is (str if kind is Path else kind), parameter
+
+
+def test_a_parameter_file_that_is_not_there_stops_the_launch_and_is_named():
+    with pytest.raises(FileNotFoundError, match=r'params_file: there is no file /not/there\.yaml'):
         started('registration.launch.py', params_file='/not/there.yaml')
+
+
+def test_home_and_variables_in_paths_stand_for_what_they_mean(monkeypatch, tmp_path):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    monkeypatch.setenv('PATIENT', 'p7')
+    shutil.copy(FOLDER.parent / 'config/registration.yaml', tmp_path / 'own.yaml')
+    context, (node,) = started(
+        'registration.launch.py',
+        ct='~/$PATIENT/ct',
+        weights='${HOME}/networks',
+        params_file='~/own.yaml',
+    )
+    values = parameters(context, node)
+    assert values['ct.path'] == f'{tmp_path}/p7/ct'
+    assert values['weights.path'] == f'{tmp_path}/networks'
+    assert tmp_path / 'own.yaml' in evaluate_parameters(context, node._Node__parameters)
+    with pytest.raises(FileNotFoundError, match=r'/\$NO_SUCH_VARIABLE/own\.yaml'):
+        started('registration.launch.py', params_file='~/$NO_SUCH_VARIABLE/own.yaml')
+
+
+def test_the_arguments_become_parameters_of_their_type():
+    context, (node,) = started(
+        'registration.launch.py',
+        max_age='3',
+        valid_for='20',
+        rectified='true',
+        use_imager_pose='False',
+        patient_frame='12',
+    )
+    values = parameters(context, node)
+    assert {name: repr(values[name]) for name in values} == {
+        'image.max_age': '3.0',
+        'validity.duration': '20.0',
+        'image.rectified': 'True',
+        'use_imager_pose': 'False',
+        'frames.patient': "'12'",
+        'autostart': 'True',
+    }
+
+
+def environment_of(context: LaunchContext, node) -> dict[str, str]:
+    """Return what a node's environment has besides that of the launch."""
+    return {
+        perform_substitutions(context, name): perform_substitutions(context, value)
+        for name, value in node.process_description.additional_env or []
+    }
+
+
+@pytest.mark.parametrize('name', [*NAMES, 'replay.launch.py'])
+def test_the_profile_for_large_images_is_for_our_nodes_only(name):
+    context, actions = started(name, ct='/my/ct', bag='/my/bag')
+    assert not set(PROFILES) & set(context.environment)
+    for node in actions:
+        if isinstance(node, Node):
+            environment = environment_of(context, node)
+            assert set(environment) == set(PROFILES)
+            for path in environment.values():
+                assert path.endswith('config/fastdds_large_images.xml') and Path(path).is_file()
+
+
+@pytest.mark.parametrize('variable', PROFILES)
+def test_a_profile_that_the_user_has_is_left_alone(variable):
+    context = LaunchContext()
+    for name in PROFILES:
+        context.environment.pop(name, None)
+    assert set(large_images(context, '/ours.xml').values()) == {'/ours.xml'}
+    context.environment[variable] = '/somewhere/own.xml'
+    assert large_images(context, '/ours.xml') == {}
+
+
+@pytest.mark.parametrize(
+    ('pushed', 'given', 'own'),
+    [
+        ('', '', ''),
+        ('', 'arm', 'arm'),
+        ('', '/arm', '/arm'),
+        ('/arm', '', ''),
+        ('/arm', 'arm', ''),
+        ('/or1/arm', 'arm', ''),
+        ('/or1/arm', 'or1/arm', ''),
+        ('/or1', 'arm', 'arm'),
+        ('/left_arm', 'arm', 'arm'),
+        ('/arm', '/arm', '/arm'),
+    ],
+)
+def test_a_namespace_that_was_pushed_already_is_not_taken_twice(pushed, given, own):
+    context = LaunchContext()
+    context.launch_configurations['namespace'] = given
+    if pushed:
+        context.launch_configurations['ros_namespace'] = pushed
+    assert own_namespace(context) == own
+
+
+def files_of(context: LaunchContext, node) -> list[Path]:
+    evaluated = evaluate_parameters(context, node._Node__parameters)
+    return [value for value in evaluated if isinstance(value, Path)]
+
+
+def test_a_parameter_file_for_other_nodes_is_not_taken_for_ours(tmp_path):
+    foreign = tmp_path / 'robot.yaml'
+    foreign.write_text('/**/arm_driver: {ros__parameters: {ip: 10.0.0.1}}')
+    context, (node,) = started('registration.launch.py', params_file=str(foreign))
+    assert [path.name for path in files_of(context, node)] == ['registration.yaml']
+    foreign.write_text('/**: {ros__parameters: {use_sim_time: true}}')
+    context, (node,) = started('registration.launch.py', params_file=str(foreign))
+    assert files_of(context, node) == [foreign]
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'in_file', 'frame'),
+    [
+        ({}, '{}', 'patient'),
+        ({}, '{frames: {patient: from_file}}', 'from_file'),
+        ({'patient_frame': 'mine'}, '{frames: {patient: from_file}}', 'mine'),
+        ({'patient_frame': 'mine', 'rviz_frame': 'world'}, '{}', 'world'),
+    ],
+)
+def test_the_fixed_frame_of_rviz_follows_the_parameters(arguments, in_file, frame, tmp_path):
+    path = tmp_path / 'own.yaml'
+    path.write_text(f'/**/registration: {{ros__parameters: {in_file}}}')
+    context, (node, rviz) = started(
+        'registration.launch.py', rviz='true', params_file=str(path), image='/cam', **arguments
+    )
+    words = words_of(context, rviz)
+    assert words[words.index('-f') + 1] == frame
+    # So that it shows the images that the node gets.
+    assert ('image', '/cam') in [
+        tuple(perform_substitutions(context, list(side)) for side in pair)
+        for pair in rviz._Node__remappings
+    ]
+
+
+def words_of(context: LaunchContext, node) -> list[str]:
+    return [
+        perform_substitutions(context, word)
+        for word in node.cmd
+        if all(isinstance(part, TextSubstitution) for part in word)
+    ]
+
+
+def test_the_demo_shows_the_frame_of_its_simulator(tmp_path):
+    path = tmp_path / 'own.yaml'
+    path.write_text('/**/carm_simulator: {ros__parameters: {frames: {fixed: floor}}}')
+    context, (registration, _) = started(
+        'demo.launch.py', ct='/my/ct', simulator_params_file=str(path)
+    )
+    given = {
+        perform_substitutions(context, normalize_to_list_of_substitutions(name)): value
+        for name, value in registration.launch_arguments
+    }
+    assert given['rviz_frame'] == 'floor'
+
+
+def test_a_node_that_fails_makes_the_launch_fail_unless_it_is_started_again():
+    _, (node,) = started('registration.launch.py')
+    failed = SimpleNamespace(returncode=2, process_name='registration-1')
+    on_exit = node._ExecuteLocal__on_exit
+    running, ending = SimpleNamespace(is_shutdown=False), SimpleNamespace(is_shutdown=True)
+    with pytest.raises(RuntimeError, match=r'registration-1 has failed \(exit code 2\)'):
+        on_exit(failed, running)
+    assert on_exit(failed, ending) is None
+    for code in (0, -2, -9):
+        assert on_exit(SimpleNamespace(returncode=code, process_name='x'), running) is None
+    _, (again,) = started('registration.launch.py', respawn='true')
+    assert again._ExecuteLocal__on_exit is None
+    assert again._ExecuteLocal__respawn_delay > 0
 
 
 def test_whoever_brings_a_ct_needs_no_sample(monkeypatch):

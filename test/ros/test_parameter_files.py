@@ -72,8 +72,15 @@ def test_names_that_only_a_shared_section_gives_are_told_apart(tmp_path):
     assert merely_shared(NODE, ['node']) == set()
 
 
-@pytest.mark.parametrize('text', ['[1, 2', '7', 'a: {b: 1}', '', '\0'])
-def test_what_is_no_parameter_file_is_refused_with_its_path(tmp_path, text):
+@pytest.mark.parametrize('text', ['7', 'a: {b: 1}', '', '[1, 2]', 'ros__parameters: 7'])
+def test_a_file_of_another_kind_says_nothing_to_any_node(tmp_path, text):
+    path = tmp_path / 'p.yaml'
+    path.write_text(text)
+    assert values_for(NODE, path) == {}
+
+
+@pytest.mark.parametrize('text', ['[1, 2', '\0'])
+def test_what_is_no_yaml_is_refused_with_its_path(tmp_path, text):
     path = tmp_path / 'p.yaml'
     path.write_text(text)
     with pytest.raises(ConfigError, match=re.escape(str(path))):
