@@ -11,6 +11,7 @@ from torch import Tensor
 from sph_reg_ros.cli.matrix_file import matrix, number_of, numbers_of, read_mapping
 from sph_reg_ros.errors import CameraError, ErrorCode
 from sph_reg_ros.geometry import Camera, se3
+from sph_reg_ros.imaging.lens import Lens, lens_of
 
 T = TypeVar('T')
 
@@ -23,17 +24,21 @@ class CameraFile:
         camera: intrinsics and image size.
         fixed_from_camera: pose [4, 4] (mm) of the camera in a frame that all views share; None if
             the file has none.
+        lens: distortion of the image; None if it has none.
     """
 
     camera: Camera
     fixed_from_camera: Float64[Tensor, '4 4'] | None
+    lens: Lens | None = None
 
 
 def read_camera(path: Path) -> CameraFile:
-    """Read `image_width`, `image_height`, `camera_matrix` and, if there, `fixed_from_camera`.
+    """Read `image_width`, `image_height`, `camera_matrix`, distortion and `fixed_from_camera`.
+
+    The last two need not be there.
 
     Raises:
-        CameraError: unreadable, incomplete, not invertible, or with lens distortion.
+        CameraError: unreadable, incomplete, not invertible, or with an unknown distortion.
         PoseError: `fixed_from_camera` is no rigid transform.
     """
     try:
@@ -46,7 +51,7 @@ def read_camera(path: Path) -> CameraFile:
         raise CameraError(
             ErrorCode.CAMERA_INVALID, f'{path.name} is no camera file: {error}'
         ) from None
-    require_no_distortion(content, path.name)
+    lens = _lens(content, path.name)
     K = _field(content, 'camera_matrix', path.name, lambda value: matrix(value, 3, 3))
     height = _field(content, 'image_height', path.name, _whole)
     width = _field(content, 'image_width', path.name, _whole)
@@ -54,22 +59,19 @@ def read_camera(path: Path) -> CameraFile:
     if content.get('fixed_from_camera') is not None:
         place = _field(content, 'fixed_from_camera', path.name, lambda value: matrix(value, 4, 4))
         se3.require_rigid(place, f'fixed_from_camera of {path.name}')
-    return CameraFile(Camera(K, height, width), place)
+    return CameraFile(Camera(K, height, width), place, lens)
 
 
-def require_no_distortion(content: dict[str, Any], name: str) -> None:
-    """Raise CameraError if a coefficient of the lens model is not zero."""
+def _lens(content: dict[str, Any], name: str) -> Lens | None:
     stated = content.get('distortion_coefficients')
     if stated is None:
-        return
+        return None
     values = stated.get('data') if isinstance(stated, dict) else stated
     coefficients = _checked(values, f'distortion_coefficients of {name}', numbers_of)
-    if any(coefficients):
-        raise CameraError(
-            ErrorCode.CAMERA_INVALID,
-            f'{name} has lens distortion {coefficients}: undistort the image first, and give the '
-            'camera of the result, with coefficients of 0',
-        )
+    try:
+        return lens_of(str(content.get('distortion_model', '')), coefficients)
+    except CameraError as error:
+        raise CameraError(error.code, f'{name}: {error}') from None
 
 
 def _field(content: dict[str, Any], key: str, name: str, read: Callable[[Any], T]) -> T:

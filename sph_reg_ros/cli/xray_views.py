@@ -14,6 +14,7 @@ from sph_reg_ros.errors import CameraError, ErrorCode, RegistrationError
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.intensity import IntensityKind, IntensityModel
 from sph_reg_ros.imaging.isolated_xray import load_xray
+from sph_reg_ros.imaging.lens import Lens
 from sph_reg_ros.imaging.xray import XRay, prepare_xray
 from sph_reg_ros.registration.request import View
 
@@ -57,11 +58,19 @@ class BeamOptions:
 
 @dataclass(frozen=True)
 class XRayFile:
-    """An X-ray with its camera, and where the camera is (mm), if known."""
+    """An X-ray with its camera.
+
+    Attributes:
+        path: of the image.
+        xray: the image with the camera.
+        fixed_from_camera: where the camera is (mm); None if that is not known.
+        lens: distortion of the image, which `view` rectifies; None if it has none.
+    """
 
     path: Path
     xray: XRay
     fixed_from_camera: Float64[Tensor, '4 4'] | None = None
+    lens: Lens | None = None
 
     def warnings(self, intensity: str | None) -> tuple[str, ...]:
         """Return what had to be assumed, for the option --intensity as it was given."""
@@ -79,7 +88,8 @@ class XRayFile:
         assert xray.camera is not None, 'read_xrays gives every X-ray a camera'
         model = IntensityModel(cast(IntensityKind, intensity)) if intensity else xray.intensity
         with named(self.path):
-            integrals, mask = prepare_xray(xray.pixels, model, mask=xray.mask)
+            lens = None if self.lens is None else (self.lens, xray.camera.K)
+            integrals, mask = prepare_xray(xray.pixels, model, mask=xray.mask, lens=lens)
             return View(integrals, xray.camera, mask, self.fixed_from_camera)
 
 
@@ -121,4 +131,6 @@ def _read(path: Path, camera_path: Path | None, beam: BeamOptions, frame: int) -
                 'the X-ray file has no geometry: give --camera FILE, or --sdd MM and --pixel-pitch '
                 'ROW COLUMN',
             )
-    return XRayFile(path, xray, None if stated is None else stated.fixed_from_camera)
+    if stated is None:
+        return XRayFile(path, xray)
+    return XRayFile(path, xray, stated.fixed_from_camera, stated.lens)

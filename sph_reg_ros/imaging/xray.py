@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Float64
 from torch import Tensor
 
 from sph_reg_ros.errors import ErrorCode, ImageError
@@ -12,8 +12,10 @@ from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.array_file import read_array
 from sph_reg_ros.imaging.dicom_xray import read_dicom_xray
 from sph_reg_ros.imaging.intensity import IntensityModel, counts, line_integrals
+from sph_reg_ros.imaging.lens import Lens
 from sph_reg_ros.imaging.masks import collimator_mask, saturation_mask
 from sph_reg_ros.imaging.raster import read_raster
+from sph_reg_ros.imaging.rectify import rectified
 from sph_reg_ros.imaging.xray_image import XRay
 
 __all__ = ['XRay', 'load_xray', 'prepare_xray']
@@ -72,6 +74,7 @@ def prepare_xray(
     mask_saturation: bool = True,
     mask_collimator: bool = True,
     mask: Bool[Tensor, 'H W'] | None = None,
+    lens: tuple[Lens, Float64[Tensor, '3 3']] | None = None,
 ) -> tuple[Float32[Tensor, 'H W'], Bool[Tensor, 'H W']]:
     """Turn an X-ray's pixels into line integrals and a mask of what may be compared.
 
@@ -84,12 +87,15 @@ def prepare_xray(
         mask_saturation: leave clipped pixels out (`masks.saturation_mask`).
         mask_collimator: leave the collimator's shadow out (`collimator.collimator_mask`).
         mask: pixels [H, W] known to be usable, e.g. `XRay.mask`; all if None.
+        lens: distortion of the image and its K, to be rectified (`rectify.rectified`) after all
+            else, as blades are straight and clipped pixels exact before.
 
     Returns:
         Line integrals [H, W] (dimensionless, finite everywhere), and the mask [H, W].
 
     Raises:
         ImageError: NaN or infinite pixels, a constant image, or too little left to compare.
+        CameraError: the lens makes no sense.
     """
     usable = torch.ones_like(pixels, dtype=torch.bool) if mask is None else mask.clone()
     _require_content(pixels, usable)
@@ -98,6 +104,8 @@ def prepare_xray(
     integrals = line_integrals(pixels, model, usable)
     if mask_saturation and model.kind != 'line_integral':
         usable &= saturation_mask(pixels)
+    if lens is not None:
+        integrals, usable = rectified(integrals, usable, lens[1], lens[0])
     left = int(usable.sum())
     if left < max(_FEWEST_USABLE, _SMALLEST_USABLE_SHARE * usable.numel()):
         raise ImageError(

@@ -26,7 +26,7 @@ class BagStream:
         Args:
             parameters: of the node.
             on_view: gets each view and the initial pose, if there is one.
-            on_refused: gets each Image that cannot be used, and the reason.
+            on_refused: gets the Header of each image that cannot be used, and the reason.
         """
         self._parameters = parameters
         self._initial: FramedPose | None = None

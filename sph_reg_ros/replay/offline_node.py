@@ -86,7 +86,7 @@ class OfflineNode:
         assert isinstance(registered, Registered)
         return registered
 
-    def _on_refused(self, image: Message, error: RegistrationError) -> None:
+    def _on_refused(self, header: Message, error: RegistrationError) -> None:
         patient = self._parameters.frames.patient
-        result = refusal_message(error, image.header, patient, self._ct_hash, bag_message)
+        result = refusal_message(error, header, patient, self._ct_hash, bag_message)
         self._on_outcome(Outcome(result))

@@ -30,7 +30,7 @@ def pictures(
         drr: rendering at the pose that was found.
         parameters: how raw pixels become line integrals.
     """
-    prepared = prepare_view(RegisterView(view.pixels, view.K), parameters)
+    prepared = prepare_view(RegisterView(view.pixels, view.K, lens=view.lens), parameters)
     mask = None if prepared.mask is None else prepared.mask.numpy()
     xray = levelled(prepared.line_integrals.numpy(), mask)
     made = {

@@ -54,7 +54,7 @@ def write_recording(record: BagRecord, job: ReplayJob) -> Path:
         _log_view(rerun, stream, view, rows.get((run, view.stamp_ns)))
 
     with opened(job.bag, job.topics) as inputs:
-        messages = BagStream(parameters, show, lambda image, error: None)
+        messages = BagStream(parameters, show, lambda header, error: None)
         for run, events in groupby(inputs.events(), lambda event: event.run):  # noqa: B007
             for event in events:
                 messages.take(event)

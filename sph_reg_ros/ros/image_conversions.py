@@ -8,22 +8,33 @@ import numpy as np
 from jaxtyping import Float64, Shaped
 
 from sph_reg_ros.errors import CameraError, ErrorCode, ImageError
+from sph_reg_ros.imaging.lens import Lens, lens_of
 from sph_reg_ros.plausible import require_possible
 from sph_reg_ros.ros.message_types import Message, NewMessage, ros_message
 
-DTYPES = {'mono8': 'u1', 'mono16': 'u2', '32FC1': 'f4'}
+DTYPES = {
+    'mono8': 'u1',
+    'mono16': 'u2',
+    '32FC1': 'f4',
+    '8UC1': 'u1',
+    '16UC1': 'u2',
+    '16SC1': 'i2',
+}
+"""Encodings that are read without cv_bridge; the second half is what it calls plain arrays."""
 _ENCODINGS = {'|u1': 'mono8', '<u2': 'mono16', '<f4': '32FC1'}
 
 
 def array_from_image(image: Message) -> Shaped[np.ndarray, 'H W']:
     """Return the pixels of an image message in the machine's byte order.
 
-    mono8, mono16 and 32FC1 are read without cv_bridge, either endianness, padded rows included;
-    where the byte order is the machine's, the result is a view of the message's data. Every other
-    encoding goes through cv_bridge where that is installed, and becomes mono16 or 32FC1.
+    What DTYPES names is read without cv_bridge, either endianness, padded rows included; where the
+    byte order is the machine's, the result is a view of the message's data. 16SC1 becomes uint16,
+    as counts cannot be negative. Every other encoding goes through cv_bridge where that is
+    installed: colour and Bayer patterns become grey of 8 or 16 bit, other numbers float32.
 
     Raises:
-        ImageError: IMAGE_ENCODING, or IMAGE_LAYOUT if size, step and data do not agree.
+        ImageError: IMAGE_ENCODING, IMAGE_LAYOUT if size, step and data do not agree, or
+            IMAGE_CONTENT if a count is negative.
     """
     if not image.height or not image.width:
         raise ImageError(
@@ -39,7 +50,8 @@ def array_from_image(image: Message) -> Shaped[np.ndarray, 'H W']:
         np.frombuffer(image.data, np.uint8),
         strides=(image.step, dtype.itemsize),
     )
-    return pixels if dtype.isnative else pixels.astype(dtype.newbyteorder('='))
+    pixels = pixels if dtype.isnative else pixels.astype(dtype.newbyteorder('='))
+    return _unsigned(pixels) if dtype.kind == 'i' else pixels
 
 
 def image_from_array(
@@ -94,8 +106,9 @@ def intrinsics_from_camera_info(
 ) -> Float64[np.ndarray, '3 3']:
     """Return the intrinsics K [3, 3] (pixels) of an image of this size (height, width).
 
-    A raw image is described by K, and its distortion D must be zero; a rectified one by the left
-    3 x 3 part of P. Region of interest and binning are applied; pixel centres are integers.
+    A raw image is described by K, with the distortion that `lens_from_camera_info` gives; a
+    rectified one by the left 3 x 3 part of P. Region of interest and binning are applied; pixel
+    centres are integers.
 
     Raises:
         CameraError: CAMERA_UNCALIBRATED if the focal length is zero, CAMERA_INVALID if a value
@@ -105,18 +118,17 @@ def intrinsics_from_camera_info(
         K = np.asarray(info.p, dtype=np.float64).reshape(3, 4)[:, :3]
     else:
         K = np.asarray(info.k, dtype=np.float64).reshape(3, 3)
-        _require_undistorted(info)
+        lens_from_camera_info(info)
     _require_intrinsics(K, 'P' if rectified else 'K')
-    roi, binning = info.roi, (max(info.binning_x, 1), max(info.binning_y, 1))
-    full = (roi.height or info.height, roi.width or info.width)
-    expected = (full[0] // binning[1], full[1] // binning[0])
+    expected = image_size(info)
     if expected != size:
         raise CameraError(
             ErrorCode.CAMERA_IMAGE_MISMATCH,
             f'camera_info is for {expected[1]} x {expected[0]} pixels, '
             f'the image has {size[1]} x {size[0]}',
         )
-    sx, sy = 1 / binning[0], 1 / binning[1]
+    roi = info.roi
+    sx, sy = 1 / max(info.binning_x, 1), 1 / max(info.binning_y, 1)
     pixel_map = np.array(
         [
             [sx, 0, (0.5 - roi.x_offset) * sx - 0.5],
@@ -127,6 +139,23 @@ def intrinsics_from_camera_info(
     K = pixel_map @ K
     require_possible(K, size)
     return K
+
+
+def lens_from_camera_info(info: Message) -> Lens | None:
+    """Return the distortion D of a raw image; None if it has none.
+
+    D is of points at depth 1, so that region of interest and binning do not change it.
+
+    Raises:
+        CameraError: CAMERA_INVALID if the model is unknown, or D does not fit it.
+    """
+    return lens_of(info.distortion_model, info.d)
+
+
+def image_size(info: Message) -> tuple[int, int]:
+    """Return the size (height, width) of the images of a CameraInfo, cropped and binned."""
+    height, width = info.roi.height or info.height, info.roi.width or info.width
+    return height // max(info.binning_y, 1), width // max(info.binning_x, 1)
 
 
 def _require_layout(image: Message, itemsize: int) -> None:
@@ -153,11 +182,8 @@ def _array_by_cv_bridge(image: Message) -> Shaped[np.ndarray, 'H W']:
             f'encoding {image.encoding!r} is not one of {accepted}: convert the image, or install '
             'cv_bridge for other encodings',
         )
-    wide = '16' in image.encoding
-    target = '32FC1' if '32F' in image.encoding or '64F' in image.encoding else 'mono16'
     try:
-        bridge = cv_bridge.CvBridge()
-        pixels = bridge.imgmsg_to_cv2(image, target if wide or target == '32FC1' else 'mono8')
+        pixels = cv_bridge.CvBridge().imgmsg_to_cv2(image, _bridge_target(image.encoding))
     # cv_bridge lets errors of OpenCV and NumPy through, which have no common base.
     except Exception as error:
         raise ImageError(
@@ -168,6 +194,28 @@ def _array_by_cv_bridge(image: Message) -> Shaped[np.ndarray, 'H W']:
     return np.asarray(pixels)
 
 
+def _bridge_target(encoding: str) -> str:
+    """Return an encoding that cv_bridge can turn this one into.
+
+    It turns colour into grey of the same depth only, and refuses grey for numbers that are no
+    colour, such as 64FC1.
+    """
+    if encoding.endswith('C1'):
+        return '32FC1'
+    return 'mono16' if '16' in encoding else 'mono8'
+
+
+def _unsigned(pixels: Shaped[np.ndarray, 'H W']) -> Shaped[np.ndarray, 'H W']:
+    lowest = int(pixels.min())
+    if lowest < 0:
+        raise ImageError(
+            ErrorCode.IMAGE_CONTENT,
+            f'the image has negative counts, down to {lowest}: publish what the detector counts, '
+            'as mono16; line integrals as 32FC1',
+        )
+    return pixels.astype(pixels.dtype.str.replace('i', 'u'))
+
+
 @cache
 def _cv_bridge() -> ModuleType | None:
     try:
@@ -176,15 +224,6 @@ def _cv_bridge() -> ModuleType | None:
         return None
     # The package of this name on PyPI is the one of ROS 1.
     return cv_bridge if hasattr(cv_bridge, 'CvBridge') else None
-
-
-def _require_undistorted(info: Message) -> None:
-    if any(value != 0 for value in info.d):
-        raise CameraError(
-            ErrorCode.CAMERA_INVALID,
-            'camera_info has distortion (D is not zero): rectify the image and set '
-            'image.rectified, or publish D = 0',
-        )
 
 
 def _require_intrinsics(K: Float64[np.ndarray, '3 3'], name: str) -> None:

@@ -8,6 +8,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
 
 from sph_reg_ros.errors import RegistrationError
 from sph_reg_ros.ros.auto_subscription import AutoSubscription
@@ -31,7 +32,7 @@ class XRayInput:
         parameters: Callable[[], NodeParameters],
         on_waiting: Callable[[int], None],
         on_view: Callable[[XRayView], None],
-        on_refused: Callable[[Image, RegistrationError], None],
+        on_refused: Callable[[Header, RegistrationError], None],
     ) -> None:
         """Subscribe.
 
@@ -40,7 +41,7 @@ class XRayInput:
             parameters: gives the present parameters.
             on_waiting: gets the stamp (ns) of each image that may become a view.
             on_view: gets each matched view.
-            on_refused: gets each image that cannot be used, and the reason.
+            on_refused: gets the header of each image that cannot be used, and the reason.
         """
         self._node, self._parameters = node, parameters
         self._stream = XRayStream(

@@ -14,7 +14,7 @@ from rclpy.exceptions import InvalidHandle
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.logging import get_logger
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from sph_reg_ros.errors import CancelledError, ConfigError, RegistrationError
@@ -211,8 +211,8 @@ class RegistrationNode(ResponsiveLifecycleNode):
         if not self._action.take(view) and self._settings().continuous:
             self._registrar.submit(view, self._initial_pose.pose)
 
-    def _on_refused(self, image: Image, error: RegistrationError) -> None:
-        self._registrar.refuse(image.header, error)
+    def _on_refused(self, header: Header, error: RegistrationError) -> None:
+        self._registrar.refuse(header, error)
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Stop what runs, forget what waits and the last result; CT and initial pose stay."""

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Shaped, UInt8
 
 from sph_reg_ros.errors import ErrorCode
+from sph_reg_ros.imaging.lens import Lens
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.reasons import InputDoubt
 from sph_reg_ros.ros.parameters import ImageParameters
@@ -53,6 +54,7 @@ class RegisterView:
     pixels: Shaped[np.ndarray, 'H W']
     K: Float64[np.ndarray, '3 3']
     fixed_from_camera: Float64[np.ndarray, '4 4'] | None = None
+    lens: Lens | None = None
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from sph_reg_ros.ros.mailbox import Mailbox
 from sph_reg_ros.ros.messages import refusal_message
 from sph_reg_ros.ros.parameters import NodeParameters
 from sph_reg_ros.ros.protocol import ProgressReport
+from sph_reg_ros.ros.received_image import ReceivedImage
 from sph_reg_ros.ros.registrar import Registrar
 from sph_reg_ros.ros.view_messages import initial_pose_from_message, view_from_messages
 from sph_reg_ros.ros.views import FramedPose, XRayView
@@ -131,7 +132,7 @@ class RegisterAction:
             )
         rectified = self._parameters().image.rectified
         views = tuple(
-            view_from_messages(image, info, pose, rectified=rectified)
+            view_from_messages(ReceivedImage.of(image), info, pose, rectified=rectified)
             for image, info, pose in zip(images, infos, poses or [None] * len(images), strict=True)
         )
         now_ns = self._node.get_clock().now().nanoseconds

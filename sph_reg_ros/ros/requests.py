@@ -37,7 +37,8 @@ def register_request(
         )
     return Register(
         views=tuple(
-            RegisterView(v.pixels, v.K, v.imager.matrix if v.imager else None) for v in views
+            RegisterView(v.pixels, v.K, v.imager.matrix if v.imager else None, v.lens)
+            for v in views
         ),
         initial_camera_from_ct=initial_camera_from_ct(initial, views[0]),
         config=parameters.registration.config,

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float64, Shaped
 
 from sph_reg_ros.errors import ErrorCode, PoseError
+from sph_reg_ros.imaging.lens import Lens
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,10 @@ class XRayView:
         stamp_ns: acquisition time in nanoseconds.
         frame_id: the imager's optical frame.
         pixels: [H, W] uint8, uint16 or float32, raw values.
-        K: intrinsics in pixels.
+        K: intrinsics in pixels; after rectification the same.
+        lens: distortion of the pixels; None if there is none.
         imager: imager pose (fixed_from_camera) at the stamp, if one is known.
-        warnings: what the user should know about the matching.
+        warnings: what the user should know about image and matching.
     """
 
     stamp_ns: int
@@ -40,6 +42,7 @@ class XRayView:
     K: Float64[np.ndarray, '3 3']
     imager: FramedPose | None = None
     warnings: tuple[str, ...] = ()
+    lens: Lens | None = None
 
 
 def initial_camera_from_ct(

@@ -135,17 +135,20 @@ def prepare_view(view: protocol.RegisterView, image: ImageParameters) -> View:
 
     Raises:
         ImageError: NaN or infinite pixels, or too little left to compare.
+        CameraError: the distortion makes no sense.
     """
+    K = torch.from_numpy(view.K)
     integrals, mask = prepare_xray(
         torch.from_numpy(view.pixels.astype(np.float32)),
         IntensityModel(image.intensity, image.i0 or None, image.bright_air),  # type: ignore[arg-type]
         mask_saturation=image.mask_saturation,
         mask_collimator=image.mask_collimator,
+        lens=None if view.lens is None else (view.lens, K),
     )
     pose = view.fixed_from_camera
     return View(
         integrals,
-        Camera(torch.from_numpy(view.K), *integrals.shape),
+        Camera(K, *integrals.shape),
         None if bool(mask.all()) else mask,
         None if pose is None else torch.from_numpy(pose),
     )

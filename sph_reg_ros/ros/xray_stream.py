@@ -5,11 +5,12 @@ from dataclasses import replace
 
 from sph_reg_ros.errors import ImageError, RegistrationError
 from sph_reg_ros.ros.conversions import nanoseconds
-from sph_reg_ros.ros.image_conversions import array_from_image
+from sph_reg_ros.ros.image_conversions import image_size
 from sph_reg_ros.ros.matching import Match, Matcher, Sample
 from sph_reg_ros.ros.message_types import Message
 from sph_reg_ros.ros.parameters import NodeParameters
-from sph_reg_ros.ros.view_messages import require_header, view_from_messages
+from sph_reg_ros.ros.received_image import ReceivedImage, require_header
+from sph_reg_ros.ros.view_messages import view_from_messages
 from sph_reg_ros.ros.views import XRayView
 
 
@@ -33,7 +34,7 @@ class XRayStream:
         Args:
             parameters: gives the present parameters.
             on_view: gets each matched view.
-            on_refused: gets each Image that cannot be used, and the reason.
+            on_refused: gets the Header of each image that cannot be used, and the reason.
             require_stamp: raises ImageError if an image of that time (ns) is not wanted.
             on_waiting: gets the stamp (ns) of each image that waits for what belongs to it.
         """
@@ -52,24 +53,24 @@ class XRayStream:
         self._matcher = self._new_matcher()
 
     def add_image(self, image: Message, now_s: float) -> None:
-        """Take an Image; `now_s` runs on steadily, from any beginning."""
+        """Take an Image or CompressedImage; `now_s` runs on steadily, from any beginning."""
         self.received += 1
         try:
             stamp_ns = require_header(image)
             self._require_stamp(stamp_ns)
             # A broken image is refused for what it is, not for lack of companions later.
-            array_from_image(image)
+            received = ReceivedImage.of(image)
         except ImageError as error:
-            self._on_refused(image, error)
+            self._on_refused(image.header, error)
             return
         self._on_waiting(stamp_ns)
-        sample = Sample(stamp_ns, image.header.frame_id, image, (image.height, image.width))
+        sample = Sample(stamp_ns, image.header.frame_id, received, received.size)
         self._matcher.add_image(sample, now_s)
 
     def add_camera_info(self, info: Message) -> None:
         """Take a CameraInfo."""
-        stamp_ns, size = nanoseconds(info.header.stamp), (info.height, info.width)
-        self._matcher.add_camera(Sample(stamp_ns, info.header.frame_id, info, size))
+        stamp_ns = nanoseconds(info.header.stamp)
+        self._matcher.add_camera(Sample(stamp_ns, info.header.frame_id, info, image_size(info)))
 
     def add_imager_pose(self, pose: Message) -> None:
         """Take a PoseStamped."""
@@ -86,7 +87,7 @@ class XRayStream:
             try:
                 view = self._view(match)
             except RegistrationError as error:
-                self._on_refused(match.image.value, error)
+                self._on_refused(match.image.value.header, error)
             else:
                 self._on_view(view)
 
@@ -105,4 +106,4 @@ class XRayStream:
         pose = match.imager_pose.value if match.imager_pose else None
         rectified = self._parameters().image.rectified
         view = view_from_messages(match.image.value, match.camera.value, pose, rectified=rectified)
-        return replace(view, warnings=match.warnings)
+        return replace(view, warnings=(*view.warnings, *match.warnings))

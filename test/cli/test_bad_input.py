@@ -69,10 +69,20 @@ def test_a_camera_matrix_that_cannot_be_inverted_is_refused_with_its_determinant
     refuse(done, 'CAMERA_UNCALIBRATED', 'determinant', 'px')
 
 
-def test_lens_distortion_is_refused_with_its_coefficients(register, tmp_path):
-    distorted = {'rows': 1, 'cols': 5, 'data': [-0.25, 0.0, 0.0, 0.0, 0.0]}
-    done = register(camera=camera_file(tmp_path, distortion_coefficients=distorted))
-    refuse(done, 'CAMERA_INVALID', '-0.25', 'undistort the image first')
+@pytest.mark.parametrize(
+    ('model', 'coefficients', 'words'),
+    [
+        ('mei', [0.1] * 4, ("'mei'", 'plumb_bob, rational_polynomial, equidistant')),
+        ('plumb_bob', [0.1] * 8, ('4 or 5 coefficients, not 8',)),
+        ('plumb_bob', [-900.0, 0, 0, 0, 0], ('folds the image', '-900')),
+    ],
+)
+def test_a_distortion_that_cannot_be_undone_is_refused(
+    register, tmp_path, model, coefficients, words
+):
+    fields = {'distortion_model': model, 'distortion_coefficients': {'data': coefficients}}
+    done = register(camera=camera_file(tmp_path, **fields))
+    refuse(done, 'CAMERA_INVALID', *words)
 
 
 BROKEN_CAMERAS = {

@@ -39,11 +39,22 @@ def image_message(pixels: np.ndarray, encoding: str, *, big: bool = False, paddi
 
 @pytest.mark.parametrize('padding', [0, 3, 8])
 @pytest.mark.parametrize('big', [False, True])
-@pytest.mark.parametrize('encoding', ['mono8', 'mono16', '32FC1'])
+@pytest.mark.parametrize('encoding', ['mono8', 'mono16', '32FC1', '8UC1', '16UC1'])
 def test_every_layout_gives_the_same_pixels_in_native_order(encoding, big, padding):
     pixels = (RNG.random((5, 7)) * 250).astype(DTYPES[encoding])
     read = array_from_image(image_message(pixels, encoding, big=big, padding=padding))
     assert np.array_equal(read, pixels) and read.dtype == pixels.dtype and read.dtype.isnative
+
+
+@pytest.mark.parametrize('big', [False, True])
+def test_signed_counts_are_read_as_long_as_none_is_negative(big):
+    pixels = RNG.integers(0, 2**15, (5, 7)).astype('i2')
+    read = array_from_image(image_message(pixels, '16SC1', big=big, padding=2))
+    assert np.array_equal(read, pixels) and read.dtype == np.uint16
+    pixels[2, 3] = -7
+    with pytest.raises(ImageError, match='negative counts, down to -7') as caught:
+        array_from_image(image_message(pixels, '16SC1', big=big))
+    assert caught.value.code == ErrorCode.IMAGE_CONTENT
 
 
 def test_a_native_image_is_not_copied():
@@ -107,7 +118,7 @@ def test_a_layout_that_does_not_add_up_is_refused(message):
     assert caught.value.code == ErrorCode.IMAGE_LAYOUT
 
 
-@pytest.mark.parametrize('encoding', ['', 'rgb8', 'bayer_rggb8', '16UC1', 'MONO16', '64FC1'])
+@pytest.mark.parametrize('encoding', ['', 'rgb8', 'bayer_rggb8', '32SC1', 'MONO16', '64FC1'])
 def test_other_encodings_name_the_accepted_ones_without_cv_bridge(monkeypatch, encoding):
     monkeypatch.setattr(image_conversions, '_cv_bridge', lambda: None)
     with pytest.raises(ImageError, match='mono8, mono16, 32FC1') as caught:
@@ -117,7 +128,14 @@ def test_other_encodings_name_the_accepted_ones_without_cv_bridge(monkeypatch, e
 
 @pytest.mark.parametrize(
     ('encoding', 'target'),
-    [('rgb8', 'mono8'), ('rgb16', 'mono16'), ('16UC1', 'mono16'), ('64FC1', '32FC1')],
+    [
+        ('rgb8', 'mono8'),
+        ('bgra8', 'mono8'),
+        ('bayer_rggb16', 'mono16'),
+        ('rgb16', 'mono16'),
+        ('64FC1', '32FC1'),
+        ('32SC1', '32FC1'),
+    ],
 )
 def test_other_encodings_go_through_cv_bridge_where_there_is_one(monkeypatch, encoding, target):
     asked = []
@@ -130,6 +148,28 @@ def test_other_encodings_go_through_cv_bridge_where_there_is_one(monkeypatch, en
     monkeypatch.setattr(image_conversions, '_cv_bridge', lambda: SimpleNamespace(CvBridge=CvBridge))
     assert array_from_image(broken(encoding=encoding)).shape == (3, 4)
     assert asked == [target]
+
+
+@pytest.mark.parametrize('encoding', ['rgb8', 'bgr8', 'rgba8', 'bgra8', 'rgb16', 'bgra16'])
+def test_the_real_cv_bridge_gives_the_grey_of_equal_channels(encoding):
+    bridge = pytest.importorskip('cv_bridge', reason='cv_bridge is not installed')
+    if not hasattr(bridge, 'CvBridge'):
+        pytest.skip('the cv_bridge of ROS 1 is installed')
+    deep = encoding.endswith('16')
+    grey = RNG.integers(0, 2 ** (16 if deep else 8), (5, 7)).astype('u2' if deep else 'u1')
+    channels = np.dstack([grey] * 3 + [np.full_like(grey, 255)] * ('a' in encoding))
+    read = array_from_image(image_message(channels, encoding))
+    assert np.array_equal(read, grey) and read.dtype == grey.dtype
+
+
+@pytest.mark.parametrize('encoding', ['64FC1', '32SC1'])
+def test_the_real_cv_bridge_turns_other_numbers_into_float(encoding):
+    bridge = pytest.importorskip('cv_bridge', reason='cv_bridge is not installed')
+    if not hasattr(bridge, 'CvBridge'):
+        pytest.skip('the cv_bridge of ROS 1 is installed')
+    pixels = RNG.integers(0, 1000, (5, 7)).astype({'64FC1': 'f8', '32SC1': 'i4'}[encoding])
+    read = array_from_image(image_message(pixels, encoding))
+    assert np.array_equal(read, pixels) and read.dtype == np.float32
 
 
 def test_what_cv_bridge_cannot_read_is_a_typed_error(monkeypatch):
