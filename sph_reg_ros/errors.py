@@ -19,6 +19,7 @@ class ErrorCode(IntEnum):
     IMAGE_LAYOUT = 22
     IMAGE_CONTENT = 23
     IMAGE_STAMP = 24
+    IMAGE_MISSING = 25
     # Camera
     CAMERA_MISSING = 30
     CAMERA_UNCALIBRATED = 31

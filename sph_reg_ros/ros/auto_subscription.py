@@ -30,7 +30,12 @@ _FIXED = {'reliable': ReliabilityPolicy.RELIABLE, 'best_effort': ReliabilityPoli
 
 
 class AutoSubscription:
-    """Subscription whose reliability follows its publishers; call `follow_publishers` regularly."""
+    """Subscription whose reliability follows its publishers; call `follow_publishers` regularly.
+
+    Attributes:
+        heard: a message has come.
+        incompatible: a publisher does not offer the reliability that was asked for.
+    """
 
     def __init__(
         self,
@@ -59,8 +64,20 @@ class AutoSubscription:
         self._setting = reliability
         self._gaps = SequenceGaps()
         self._publishers: list[Any] = []
+        self.heard = self.incompatible = False
         self._policy = self._look_around()
         self._subscription = self._subscribe()
+
+    @property
+    def name(self) -> str:
+        """Return the full name of the topic."""
+        return self._node.resolve_topic_name(self._topic)
+
+    @property
+    def type_name(self) -> str:
+        """Return the message type, such as 'sensor_msgs/msg/Image'."""
+        package, folder, *_ = self._type.__module__.split('.')
+        return f'{package}/{folder}/{self._type.__name__}'
 
     @property
     def reliable(self) -> bool:
@@ -79,7 +96,7 @@ class AutoSubscription:
             return
         self._policy = policy
         self._node.get_logger().info(
-            f'{self._name()}: publishers offer {policy.name.lower()} delivery, subscribed so'
+            f'{self.name}: publishers offer {policy.name.lower()} delivery, subscribed so'
         )
         self.destroy()
         self._gaps.restart()
@@ -91,7 +108,7 @@ class AutoSubscription:
 
     def _look_around(self) -> ReliabilityPolicy:
         """Take in which publishers there are; return the reliability that suits them."""
-        infos = self._node.get_publishers_info_by_topic(self._name())
+        infos = self._node.get_publishers_info_by_topic(self.name)
         publishers = sorted(info.endpoint_gid for info in infos)
         if publishers != self._publishers:
             self._publishers = publishers
@@ -119,6 +136,7 @@ class AutoSubscription:
         )
 
     def _receive(self, message: Any, info: dict[str, Any]) -> None:
+        self.heard = True
         if len(self._publishers) == 1:
             self._gaps.note(info)
         self._callback(message)
@@ -126,12 +144,10 @@ class AutoSubscription:
     def _on_incompatible(self, event: Any) -> None:
         if self._setting == 'auto':
             return  # follow_publishers repairs it
+        self.incompatible = True
         policy = qos_policy_name_from_kind(event.last_policy_kind)
         # Not throttled: that is done per line of code, so that the first topic would hide the rest.
         self._node.get_logger().warning(
-            f'{self._name()}: a publisher does not offer the {policy} that image.reliability = '
+            f'{self.name}: a publisher does not offer the {policy} that image.reliability = '
             f'{self._setting!r} asks for, so nothing of it arrives; set image.reliability to auto'
         )
-
-    def _name(self) -> str:
-        return self._node.resolve_topic_name(self._topic)

@@ -3,7 +3,7 @@
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
-from sph_reg_ros.errors import ErrorCode
+from sph_reg_ros.errors import ErrorCode, RegistrationError
 from sph_reg_ros.msg import RegistrationStatus
 
 OK, WARN, ERROR, STALE = (
@@ -41,14 +41,24 @@ class Diagnostics:
         *,
         has_networks: bool,
         method: str,
+        missing: RegistrationError | None,
     ) -> None:
-        """Send the state of the node; `method` is that of the last registration."""
+        """Send the state of the node.
+
+        Args:
+            status: the last one.
+            worker_alive: whether the worker process runs.
+            restarts: of the worker.
+            has_networks: whether there are networks for the CT.
+            method: of the last registration.
+            missing: which inputs are silent; None if none is.
+        """
         array = DiagnosticArray()
         array.header.stamp = self._node.get_clock().now().to_msg()
         array.status = [
             self._registration(status, method),
             self._ct(status, has_networks),
-            self._images(status),
+            self._images(status, missing),
             self._worker(status, worker_alive, restarts),
         ]
         self._publisher.publish(array)
@@ -70,7 +80,9 @@ class Diagnostics:
         values = {'series UID hash': series, 'networks': networks}
         return self._status('CT', level, message, values)
 
-    def _images(self, status: RegistrationStatus) -> DiagnosticStatus:
+    def _images(
+        self, status: RegistrationStatus, missing: RegistrationError | None
+    ) -> DiagnosticStatus:
         counters = {
             'received': status.images_received,
             'registered': status.images_registered,
@@ -79,6 +91,8 @@ class Diagnostics:
             'lost': status.images_lost,
         }
         values = {name: str(count) for name, count in counters.items()}
+        if missing is not None:
+            return self._status('images', WARN, str(missing), values)
         return self._status('images', OK, f'{status.images_received} received', values)
 
     def _worker(self, status: RegistrationStatus, alive: bool, restarts: int) -> DiagnosticStatus:

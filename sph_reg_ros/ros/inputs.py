@@ -1,13 +1,14 @@
-"""The node's ears: topics in, matched and checked views out."""
+"""Subscriptions of the inputs: topics in, matched and checked views out."""
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from geometry_msgs.msg import PoseStamped
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from sph_reg_ros.errors import RegistrationError
@@ -15,12 +16,18 @@ from sph_reg_ros.ros.auto_subscription import AutoSubscription
 from sph_reg_ros.ros.conversions import NANOSECONDS
 from sph_reg_ros.ros.image_age import require_present
 from sph_reg_ros.ros.image_counts import ImageCounts
+from sph_reg_ros.ros.missing_input import SilentInput, compressed_topic, missing_error
 from sph_reg_ros.ros.parameters import NodeParameters
 from sph_reg_ros.ros.views import XRayView
 from sph_reg_ros.ros.xray_stream import XRayStream
 
 POLL_PERIOD_S = 0.05
 FOLLOW_EVERY = 10
+PATIENCE_S = 2.5
+"""Discovery takes a second; silence that lasts longer is told."""
+
+_Topic = tuple[str, type, str, Callable[[Any], None], int]
+"""Name of the input, message class, topic, callback, depth."""
 
 
 class XRayInput:
@@ -33,6 +40,7 @@ class XRayInput:
         on_waiting: Callable[[int], None],
         on_view: Callable[[XRayView], None],
         on_refused: Callable[[Header, RegistrationError], None],
+        on_missing: Callable[[RegistrationError | None], None],
     ) -> None:
         """Subscribe.
 
@@ -42,29 +50,32 @@ class XRayInput:
             on_waiting: gets the stamp (ns) of each image that may become a view.
             on_view: gets each matched view.
             on_refused: gets the header of each image that cannot be used, and the reason.
+            on_missing: gets again and again which inputs are silent, None if none is.
         """
         self._node, self._parameters = node, parameters
         self._stream = XRayStream(
             parameters, on_view, on_refused, self._require_present, on_waiting
         )
         self._lock = threading.Lock()
-        self._polls = 0
+        self._polls, self._on_missing = 0, on_missing
         # An image must not wait for ever when simulated time stands still.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         tree = parameters()
+        reliability = tree.image.reliability
         group = MutuallyExclusiveCallbackGroup()
-        topics = [
-            (Image, 'image', self._on_image, 1),
-            (CameraInfo, 'camera_info', self._on_info, 10),
+        topics: list[_Topic] = [
+            self._image_topic(tree.image.transport),
+            ('camera_info', CameraInfo, 'camera_info', self._on_info, 10),
         ]
         if tree.use_imager_pose:
-            topics.append((PoseStamped, 'imager_pose', self._on_pose, 50))
-        self._subscriptions = [
-            AutoSubscription(
-                node, *topic[:3], depth=topic[3], reliability=tree.image.reliability, group=group
+            topics.append(('imager_pose', PoseStamped, 'imager_pose', self._on_pose, 50))
+        self._subscriptions = {
+            name: AutoSubscription(
+                node, kind, topic, take, depth=depth, reliability=reliability, group=group
             )
-            for topic in topics
-        ]
+            for name, kind, topic, take, depth in topics
+        }
+        self._since_s = self._now_s()
         self._timer = node.create_timer(
             POLL_PERIOD_S, self._on_timer, callback_group=group, clock=self._steady
         )
@@ -72,7 +83,7 @@ class XRayInput:
     @property
     def counts(self) -> ImageCounts:
         """Return how many images came in since, and how many did not get further."""
-        lost = self._subscriptions[0].missing
+        lost = self._subscriptions['image'].missing
         return ImageCounts(self._stream.received, self._stream.dropped, lost)
 
     def forget(self) -> None:
@@ -83,10 +94,17 @@ class XRayInput:
     def destroy(self) -> None:
         """Unsubscribe."""
         self._node.destroy_timer(self._timer)
-        for subscription in self._subscriptions:
+        for subscription in self._subscriptions.values():
             subscription.destroy()
 
-    def _on_image(self, image: Image) -> None:
+    def _image_topic(self, transport: str) -> _Topic:
+        if transport == 'raw':
+            return 'image', Image, 'image', self._on_image, 1
+        # As image_transport names it: what image is remapped to, and compressed below that.
+        topic = compressed_topic(self._node.resolve_topic_name('image'))
+        return 'image', CompressedImage, topic, self._on_image, 1
+
+    def _on_image(self, image: Image | CompressedImage) -> None:
         self._take(lambda: self._stream.add_image(image, self._now_s()))
 
     def _on_info(self, info: CameraInfo) -> None:
@@ -98,9 +116,28 @@ class XRayInput:
     def _on_timer(self) -> None:
         self._polls += 1
         if self._polls % FOLLOW_EVERY == 0:
-            for subscription in self._subscriptions:
+            for subscription in self._subscriptions.values():
                 subscription.follow_publishers()
+            if self._now_s() - self._since_s > PATIENCE_S:
+                self._tell_missing()
         self._take(lambda: None)
+
+    def _tell_missing(self) -> None:
+        silent = [
+            SilentInput(name, one.name, one.type_name, one.incompatible)
+            for name, one in self._subscriptions.items()
+            if not one.heard
+        ]
+        self._on_missing(missing_error(silent, self._published() if silent else {}))
+
+    def _published(self) -> dict[str, list[str]]:
+        """Return the types of all topics that somebody publishes."""
+        found = {}
+        for topic, _ in self._node.get_topic_names_and_types():
+            infos = self._node.get_publishers_info_by_topic(topic)
+            if infos:
+                found[topic] = sorted({info.topic_type for info in infos})
+        return found
 
     def _take(self, add: Callable[[], None]) -> None:
         with self._lock:

@@ -122,7 +122,12 @@ class RegistrationNode(ResponsiveLifecycleNode):
         self._phase = 'active'
         self._registrar.start()
         self._inputs = XRayInput(
-            self, self._settings, self._on_waiting, self._on_view, self._on_refused
+            self,
+            self._settings,
+            self._on_waiting,
+            self._on_view,
+            self._on_refused,
+            self._on_missing,
         )
         self._status.set_state(RegistrationStatus.READY)
 
@@ -182,6 +187,7 @@ class RegistrationNode(ResponsiveLifecycleNode):
             self._phase = 'configured'
         inputs, self._inputs = self._inputs, None
         if inputs is not None:
+            self._status.note_missing(None)
             self._counted += inputs.counts
             inputs.destroy()
         self._registrar.stop()
@@ -214,6 +220,11 @@ class RegistrationNode(ResponsiveLifecycleNode):
     def _on_refused(self, header: Header, error: RegistrationError) -> None:
         self._registrar.refuse(header, error)
 
+    def _on_missing(self, error: RegistrationError | None) -> None:
+        if error is not None and str(error) != str(self._status.missing):
+            self.get_logger().warning(str(error))
+        self._status.note_missing(error)
+
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Stop what runs, forget what waits and the last result; CT and initial pose stay."""
         self._start_over()
@@ -239,6 +250,7 @@ class RegistrationNode(ResponsiveLifecycleNode):
             self._worker.restarts,
             has_networks=self._loader.has_networks,
             method=self._status.method,
+            missing=self._status.missing,
         )
 
     def _image_counts(self) -> ImageCounts:

@@ -94,8 +94,16 @@ class ImageParameters:
         choices=('auto', 'reliable', 'best_effort'),
         fixed_while='active',
     )
+    transport: str = parameter(
+        'raw',
+        'raw: Image on the topic image; compressed: CompressedImage, PNG or JPEG, on '
+        'image/compressed',
+        choices=('raw', 'compressed'),
+        fixed_while='active',
+    )
     rectified: bool = parameter(
-        False, 'the image is rectified: use P of camera_info; otherwise use K and require D = 0'
+        False,
+        'the image is rectified: use P of camera_info; otherwise use K and rectify it by D',
     )
     intensity: str = parameter(
         'beer_lambert',

@@ -28,6 +28,7 @@ class StatusBoard:
     Attributes:
         image_counts: gives how many images came in, and how many did not get further.
         method: of the last registration that was carried out; '' before.
+        missing: which inputs are silent; None if none is.
     """
 
     def __init__(self, node: Node) -> None:
@@ -38,6 +39,7 @@ class StatusBoard:
         self._message = RegistrationStatus()
         self.image_counts: Callable[[], ImageCounts] = ImageCounts
         self.method = ''
+        self.missing: RegistrationError | None = None
         self.set_state(RegistrationStatus.UNCONFIGURED)
 
     @property
@@ -53,12 +55,21 @@ class StatusBoard:
     def set_state(self, state: int, error: RegistrationError | None = None) -> None:
         """Enter a state, with the reason if something is wrong."""
         with self._lock:
+            if state == RegistrationStatus.READY:
+                error = error or self.missing
             self._message.state = state
             self._set_error(error.code if error else ErrorCode.NONE, str(error or ''))
             self._message.checks = []
             if state not in _OF_THE_LAST_RESULT:
                 self._message.valid_until = time_message(0)
             self.publish()
+
+    def note_missing(self, error: RegistrationError | None) -> None:
+        """Note which inputs are silent; whoever waits for an image is told."""
+        with self._lock:
+            changed, self.missing = str(error) != str(self.missing), error
+            if changed and self.state == RegistrationStatus.READY:
+                self.set_state(RegistrationStatus.READY)
 
     def set_ct(self, series_uid_hash: str) -> None:
         """Note another CT; what was known of the one before is gone."""
