@@ -10,7 +10,8 @@ pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 from diagnostic_msgs.msg import DiagnosticArray
 from PIL import Image as Picture
-from ros.harness import RELIABLE, error_mm, sound_node
+from ros.actions import OFFSET
+from ros.harness import RELIABLE, Client, error_mm, moved, sound_node
 from sensor_msgs.msg import CompressedImage
 from sph_reg_ros.msg import RegistrationResult, RegistrationStatus
 
@@ -30,8 +31,18 @@ def node(ct_path, tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def packed(client):
-    return client.node.create_publisher(CompressedImage, 'image/compressed', RELIABLE)
+def client(node, scene):
+    with Client() as client:
+        yield client
+
+
+@pytest.fixture(scope='module')
+def packed(client, scene):
+    publisher = client.node.create_publisher(CompressedImage, 'image/compressed', RELIABLE)
+    others = (client.publishers.camera_info, client.publishers.imager_pose)
+    client.spin_until(lambda: all(p.get_subscription_count() for p in (publisher, *others)), 60)
+    client.publish_initial_pose(moved(scene.fixed_from_patient, *OFFSET))
+    return publisher
 
 
 def instead_of_raw(packed, form: str, transport: str, spoil=lambda data: data):
