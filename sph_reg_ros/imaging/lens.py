@@ -27,8 +27,9 @@ class Lens:
         """Check model and number of coefficients; raises CameraError CAMERA_INVALID."""
         if self.model not in MODELS:
             raise invalid_lens(
-                f'distortion model {self.model!r} is none of {", ".join(MODELS)}: calibrate with '
-                'one of these, or rectify the image yourself and give the camera of the result'
+                f'distortion model {self.model!r} (coefficients {list(self.coefficients)}) is none '
+                f'of {", ".join(MODELS)}: calibrate with one of these, or rectify the image '
+                'yourself and give the camera of the result'
             )
         counts = MODELS[self.model]
         if len(self.coefficients) not in counts:

@@ -16,9 +16,10 @@ from sph_reg_ros.errors import BagError, ErrorCode
 from sph_reg_ros.replay.bag_messages import bag_types
 from sph_reg_ros.replay.bag_places import Entry, Shot, places_of
 from sph_reg_ros.replay.bag_runs import beginnings, runs_of
-from sph_reg_ros.replay.bag_topics import INPUTS, KNOWN_BEFORE, POSE_TYPES, is_a
+from sph_reg_ros.replay.bag_topics import IMAGE_TYPES, INPUTS, KNOWN_BEFORE, POSE_TYPES, is_a
 from sph_reg_ros.ros.conversions import nanoseconds
 from sph_reg_ros.ros.message_types import Message
+from sph_reg_ros.ros.missing_input import compressed_topic
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,18 @@ class Event:
 class BagInputs:
     """An open bag and the topics in it that are the node's inputs."""
 
-    def __init__(self, reader: AnyReader, names: dict[str, str], path: Path) -> None:
+    def __init__(
+        self, reader: AnyReader, names: dict[str, str], path: Path, transport: str
+    ) -> None:
         """Find the topics; see `opened`."""
         self._reader, self._path = reader, path
-        self.topics = {name: self._topic(name, names.get(name, name)) for name in INPUTS}
+        self._kinds = INPUTS | {'image': IMAGE_TYPES[transport]}
+        wanted = {name: names.get(name, name) for name in INPUTS}
+        if transport == 'compressed':
+            wanted['image'] = compressed_topic(wanted['image'])
+        self.topics = {name: self._topic(name, topic) for name, topic in wanted.items()}
         if self.topics['image'] is None:
-            raise self._missing('image', names.get('image', 'image'))
+            raise self._missing('image', wanted['image'])
         entries = self._entries()
         begin = [e for e in entries if e.name not in KNOWN_BEFORE]
         self._begun = beginnings((e.name, e.stamp_ns, e.received_ns) for e in begin)
@@ -110,7 +117,7 @@ class BagInputs:
         """Return the topic of an input: as named, or the only one whose name ends so."""
         there = {c.topic for c in self._connections(wanted)}
         if not there:
-            matching = [c for c in self._reader.connections if is_a(c, INPUTS[name])]
+            matching = [c for c in self._reader.connections if is_a(c, self._kinds[name])]
             there = {c.topic for c in matching if c.topic.endswith('/' + wanted.lstrip('/'))}
         if len(there) > 1:
             raise BagError(
@@ -120,11 +127,13 @@ class BagInputs:
             )
         topic = next(iter(there), None)
         kinds = {c.msgtype for c in self._reader.connections if c.topic == topic}
-        if topic is not None and not all(is_a(c, INPUTS[name]) for c in self._connections(topic)):
+        if topic is not None and not all(
+            is_a(c, self._kinds[name]) for c in self._connections(topic)
+        ):
             raise BagError(
                 ErrorCode.BAG_TOPIC_MISSING,
                 f'{self._path.name}: {topic} is {", ".join(sorted(kinds))}, and {name} must be '
-                f'{INPUTS[name][0]}',
+                f'{self._kinds[name][0]}{self._other_transport(name)}',
             )
         return topic
 
@@ -133,13 +142,25 @@ class BagInputs:
         return [c for c in self._reader.connections if c.topic == name and c.msgcount]
 
     def _missing(self, name: str, wanted: str, kinds: tuple[str, ...] | None = None) -> BagError:
-        kinds = kinds or INPUTS[name]
+        kinds = kinds or self._kinds[name]
         there = sorted({c.topic for c in self._reader.connections if is_a(c, kinds)})
         return BagError(
             ErrorCode.BAG_TOPIC_MISSING,
             f'{self._path.name} has no topic {wanted} of type {" or ".join(kinds)} for {name}; '
-            f'topics of that type: {", ".join(there) or "none"}',
+            f'topics of that type: {", ".join(there) or "none"}{self._other_transport(name)}',
         )
+
+    def _other_transport(self, name: str) -> str:
+        """Say which topics hold the images in another form, and how to take those."""
+        if name != 'image':
+            return ''
+        for transport, kinds in IMAGE_TYPES.items():
+            there = sorted({c.topic for c in self._reader.connections if is_a(c, kinds)})
+            if kinds != self._kinds['image'] and there:
+                return (
+                    f'; {", ".join(there)} is {kinds[0]}: give --param image.transport:={transport}'
+                )
+        return ''
 
     def _entries(self) -> list[Entry]:
         """Return the messages of all inputs in order of arrival."""
@@ -180,12 +201,14 @@ class BagInputs:
 
 
 @contextmanager
-def opened(path: Path, names: dict[str, str]) -> Iterator[BagInputs]:
+def opened(path: Path, names: dict[str, str], transport: str = 'raw') -> Iterator[BagInputs]:
     """Open a bag: sqlite3 or MCAP, of any ROS 2, its message definitions in it or not.
 
     Args:
         path: folder with metadata.yaml.
         names: topics of inputs, where they differ from the names in INPUTS.
+        transport: of the images, see parameters.ImageParameters; compressed ones lie on the topic
+            below that of the raw ones.
 
     Raises:
         BagError: BAG_UNREADABLE, or BAG_TOPIC_MISSING if there are no images.
@@ -201,7 +224,7 @@ def opened(path: Path, names: dict[str, str]) -> Iterator[BagInputs]:
         reader = AnyReader([folder], default_typestore=bag_types())
         reader.open()
     try:
-        yield BagInputs(reader, names, folder)
+        yield BagInputs(reader, names, folder, transport)
     finally:
         reader.close()
 

@@ -14,6 +14,8 @@ INPUTS = {
     'initial_pose': ('PoseWithCovarianceStamped',),
 }
 """The node's inputs and the types that they must have."""
+IMAGE_TYPES = {'raw': ('Image',), 'compressed': ('CompressedImage',)}
+"""The same of images, by image.transport."""
 KNOWN_BEFORE = ('initial_pose', 'camera_info')
 """Said once, by many: the first message of each counts from the beginning of the bag."""
 

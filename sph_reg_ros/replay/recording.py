@@ -53,7 +53,7 @@ def write_recording(record: BagRecord, job: ReplayJob) -> Path:
     def show(view: XRayView, initial: FramedPose | None) -> None:
         _log_view(rerun, stream, view, rows.get((run, view.stamp_ns)))
 
-    with opened(job.bag, job.topics) as inputs:
+    with opened(job.bag, job.topics, parameters.image.transport) as inputs:
         messages = BagStream(parameters, show, lambda header, error: None)
         for run, events in groupby(inputs.events(), lambda event: event.run):  # noqa: B007
             for event in events:

@@ -10,15 +10,17 @@ from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from sph_reg_ros.errors import CancelledError, ErrorCode, RuntimeUnavailableError
 from sph_reg_ros.msg import RegistrationResult, RegistrationStatus
 from sph_reg_ros.replay.bag_messages import bag_types
 from sph_reg_ros.replay.bag_reader import Event
 from sph_reg_ros.ros.conversions import nanoseconds, time_message
+from sph_reg_ros.ros.missing_input import compressed_topic
 from sph_reg_ros.ros.parameters import NodeParameters
 from sph_reg_ros.ros.stop import stop_on_signals
 
@@ -43,7 +45,6 @@ class BagPlayer(Node):
         # To this the node does not listen.
         self._unheard = set() if parameters.use_imager_pose else {'imager_pose'}
         kinds = {
-            'image': (Image, _KEPT),
             'camera_info': (CameraInfo, _KEPT),
             'imager_pose': (PoseStamped, _KEPT),
             'initial_pose': (PoseWithCovarianceStamped, _LATCHED),
@@ -51,6 +52,7 @@ class BagPlayer(Node):
         self._outputs = {
             name: self.create_publisher(kind, name, qos) for name, (kind, qos) in kinds.items()
         }
+        self._outputs['image'] = self._image_publisher(parameters.image.transport)
         self._clock_publisher = self.create_publisher(Clock, '/clock', 10)
         self._now_ns = 0
         self._status: RegistrationStatus | None = None
@@ -63,6 +65,12 @@ class BagPlayer(Node):
         )
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
+
+    def _image_publisher(self, transport: str) -> Publisher:
+        if transport == 'raw':
+            return self.create_publisher(Image, 'image', _KEPT)
+        topic = compressed_topic(self.resolve_topic_name('image'))
+        return self.create_publisher(CompressedImage, topic, _KEPT)
 
     def wait_for_node(self, begin_ns: int) -> None:
         """Wait until the node is ready, keeps simulated time, and hears and is heard.
