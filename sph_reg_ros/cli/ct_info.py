@@ -6,9 +6,8 @@ import numpy as np
 
 from sph_reg_ros.cli.ct_file import read_ct
 from sph_reg_ros.imaging.ct import CT
+from sph_reg_ros.imaging.hounsfield import range_text
 from sph_reg_ros.imaging.isolated import list_series
-
-AIR_AND_TISSUE_HU = (-500, 0)
 
 
 def ct_info_lines(path: Path, series_uid: str | None) -> list[str]:
@@ -38,13 +37,11 @@ def geometry_lines(ct: CT) -> list[str]:
         f'orientation  {ct.orientation} (where i, j, k grow to; {handed}-handed storage)',
         f'centre       {" ".join(f"{mm:.2f}" for mm in centre[:3])} mm in LPS',
         f'values       {hounsfield_text(ct)}',
+        *(f'assumed      {text}' for text in ct.assumptions),
         f'series hash  {ct.series_uid_hash}',
     ]
 
 
 def hounsfield_text(ct: CT) -> str:
     """Return the range of values, and a doubt if it does not look like Hounsfield units."""
-    low, high = float(ct.hounsfield.min()), float(ct.hounsfield.max())
-    air, tissue = AIR_AND_TISSUE_HU
-    doubt = '' if low < air and high > tissue else ' - no air or no tissue: are these HU?'
-    return f'{low:g} to {high:g} HU{doubt}'
+    return range_text(ct.hounsfield)

@@ -5,7 +5,7 @@ water and cortical bone (ICRU-44).
 """
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -34,10 +34,12 @@ class AttenuationVolume:
     Attributes:
         mu: [K, J, I] float32 in 1/mm, index i fastest; air is 0.
         ct_from_index: [4, 4] float64; maps (i, j, k, 1) to LPS world coordinates (mm).
+        doubts: see CT.doubts.
     """
 
     mu: Float32[Tensor, 'K J I']
     ct_from_index: Float64[Tensor, '4 4']
+    doubts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check shapes and values; raises CTError."""
@@ -86,7 +88,7 @@ class AttenuationVolume:
 
     def to(self, device: torch.device | str) -> 'AttenuationVolume':
         """Return the volume with `mu` on a device; the affine stays where it is."""
-        return AttenuationVolume(self.mu.to(device), self.ct_from_index)
+        return replace(self, mu=self.mu.to(device))
 
     def block_of(self, size_mm: float) -> tuple[int, int, int]:
         """Return the voxels along i, j, k that together are no longer than a size, at least one."""
@@ -118,7 +120,8 @@ class AttenuationVolume:
         # A block's centre lies (factor - 1) / 2 voxels behind the centre of its first voxel.
         block = torch.diag(torch.tensor([i, j, k, 1], dtype=torch.float64))
         block[:3, 3] = torch.tensor([(i - 1) / 2, (j - 1) / 2, (k - 1) / 2], dtype=torch.float64)
-        return AttenuationVolume(mu, self.ct_from_index @ block.to(self.ct_from_index.device))
+        affine = self.ct_from_index @ block.to(self.ct_from_index.device)
+        return AttenuationVolume(mu, affine, self.doubts)
 
 
 def water_attenuation(energy_kev: float) -> float:
@@ -154,7 +157,7 @@ def attenuation_from_hounsfield(ct: CT, energy_kev: float = 60.0) -> Attenuation
         bone = np.maximum(hounsfield, 0)
         np.multiply(hounsfield - AIR_HU, np.float32(per_hu), out=target)
         target += bone * np.float32(extra_per_bone_hu)
-    return AttenuationVolume(mu, torch.from_numpy(ct.ct_from_index.copy()))
+    return AttenuationVolume(mu, torch.from_numpy(ct.ct_from_index.copy()), ct.doubts)
 
 
 def _bone_slope(energy_kev: float) -> float:

@@ -1,10 +1,18 @@
-"""Hounsfield units in the smallest type that holds them."""
+"""Hounsfield units: the smallest type that holds them, and whether values look like them."""
 
 import numpy as np
 from jaxtyping import Shaped
 
 AIR_HU = -1000
 INT16 = np.iinfo(np.int16)
+
+AIR_AND_TISSUE_HU = (-500, 0)
+NOT_HU = 'no air or no tissue: are these HU?'
+SHIFTED_TISSUE_HU, FEW_HU, SHIFTED_SHARE = (850, 1250), (300, 800), 0.15
+"""Where soft tissue lies in stored values, which are about 1000 higher; where then hardly any is."""
+MOST_HU = 31_000
+"""Metal on an extended scale ends at 30710."""
+_SAMPLES = 1 << 20
 
 
 class HounsfieldStack:
@@ -22,7 +30,8 @@ class HounsfieldStack:
         """Store slice k (HU)."""
         if self._volume.dtype == np.int16 and not fits_int16(values):
             self._volume = self._volume.astype(np.float32)
-        self._volume[k] = values
+        with np.errstate(over='ignore'):  # too large for float32 becomes infinite, which is refused
+            self._volume[k] = values
 
     @property
     def volume(self) -> Shaped[np.ndarray, 'K J I']:
@@ -32,8 +41,55 @@ class HounsfieldStack:
 
 def fits_int16(values: Shaped[np.ndarray, '...']) -> bool:
     """Return whether int16 holds these values without loss."""
+    if values.dtype == np.int16:
+        return True
     if not np.isfinite(values).all():
         return False
     if values.min() < INT16.min or values.max() > INT16.max:
         return False
     return values.dtype.kind in 'iub' or bool((values == np.rint(values)).all())
+
+
+def range_text(values: Shaped[np.ndarray, 'K J I']) -> str:
+    """Return the range of values, and the doubts if they do not look like Hounsfield units."""
+    low, high = float(values.min()), float(values.max())
+    return ' - '.join([f'{low:g} to {high:g} HU', *_doubts(values, low, high)])
+
+
+def hounsfield_doubts(values: Shaped[np.ndarray, 'K J I']) -> tuple[str, ...]:
+    """Return why the values of a CT may be no Hounsfield units, with their range; () if they are.
+
+    Labels, values of 0 to 1 or 0 to 255, stored values without the rescale intercept and clipped
+    windows lack air or tissue; where padding looks like air, tissue is at 1000 instead of 0.
+    """
+    low, high = float(values.min()), float(values.max())
+    return tuple(f'{low:g} to {high:g} HU - {doubt}' for doubt in _doubts(values, low, high))
+
+
+def _doubts(values: Shaped[np.ndarray, 'K J I'], low: float, high: float) -> list[str]:
+    air, tissue = AIR_AND_TISSUE_HU
+    doubts = []
+    if not (low < air and high > tissue):
+        doubts.append(NOT_HU)
+    elif _is_shifted(values):
+        doubts.append('tissue lies at about 1000, not 0: are these HU?')
+    if high > MOST_HU:
+        doubts.append('more than any metal: is this padding that the header does not declare?')
+    return doubts
+
+
+def _is_shifted(values: Shaped[np.ndarray, 'K J I']) -> bool:
+    """Return whether more voxels are where stored values have soft tissue than are just below.
+
+    Bone is spread over both.
+    """
+    # Of a sample of the voxels; an odd step meets all columns.
+    step = max(1, values.size // _SAMPLES) | 1
+    sample = values.reshape(-1)[::step]
+    solid = sample[sample > AIR_AND_TISSUE_HU[0]]
+    if not solid.size:
+        return False
+    shifted, few = (
+        float(((solid > low) & (solid < high)).mean()) for low, high in (SHIFTED_TISSUE_HU, FEW_HU)
+    )
+    return shifted > SHIFTED_SHARE and shifted > 2 * few

@@ -3,15 +3,19 @@
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import permutations
 
 import numpy as np
 from jaxtyping import Float64, Shaped
 
 from sph_reg_ros.errors import CTError, ErrorCode
+from sph_reg_ros.imaging.hounsfield import hounsfield_doubts
 
 MIN_SAMPLES_PER_AXIS = 2
 MAX_AXIS_COSINE = 1e-3
 """Largest cosine between two index axes, about 0.06 degrees; more is a sheared grid."""
+EXTENT_MM = (1.0, 5000.0)
+"""Shortest and longest of the longest sides of CTs; others are in metres or micrometres."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class CT:
             for other files.
         patient_hash: 16 hex digits of the PatientID, '' if unknown.
         description: free text of the series, '' if none.
+        assumptions: what the file does not say and had to be assumed, a phrase each.
     """
 
     hounsfield: Shaped[np.ndarray, 'K J I']
@@ -33,6 +38,7 @@ class CT:
     series_uid_hash: str
     patient_hash: str = ''
     description: str = ''
+    assumptions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check values and geometry; raises CTError."""
@@ -46,6 +52,15 @@ class CT:
                 ErrorCode.CT_UNREADABLE, 'the CT has NaN or infinite voxels: export it again'
             )
         require_grid(self.ct_from_index)
+        require_body_size(self.hounsfield.shape, self.ct_from_index)
+
+    @cached_property
+    def doubts(self) -> tuple[str, ...]:
+        """Return why a registration of this CT may fail or mislead, a phrase each.
+
+        What had to be assumed, and values that do not look like Hounsfield units.
+        """
+        return (*self.assumptions, *hounsfield_doubts(self.hounsfield))
 
     @cached_property
     def content_hash(self) -> str:
@@ -110,14 +125,30 @@ def require_grid(ct_from_index: Float64[np.ndarray, '4 4']) -> None:
         )
 
 
+def require_body_size(
+    shape: tuple[int, ...], ct_from_index: Float64[np.ndarray, '4 4']
+) -> None:
+    """Raise CTError for a volume [K, J, I] so large or small that its unit cannot be millimetres."""
+    extent = np.linalg.norm(ct_from_index[:3, :3], axis=0) * shape[::-1]
+    shortest, longest = EXTENT_MM
+    if not shortest <= extent.max() <= longest:
+        size = ' x '.join(f'{mm:.3g}' for mm in extent)
+        raise CTError(
+            ErrorCode.CT_GEOMETRY,
+            f'the CT would be {size} mm large: its lengths are not in the unit that the file says, '
+            'or not in millimetres: correct spacing and position',
+        )
+
+
 def orientation_letters(ct_from_index: Float64[np.ndarray, '4 4']) -> str:
     """Return the patient direction that each index axis is nearest to, in the order i, j, k.
 
     L left, R right, P posterior, A anterior, S superior, I inferior; 'LPS' is an axial CT as DICOM
-    stores it.
+    stores it. Each of the three directions is taken once, however oblique the axes are.
     """
-    letters = ''
-    for axis in ct_from_index[:3, :3].T:
-        nearest = int(np.abs(axis).argmax())
-        letters += ('LPS' if axis[nearest] > 0 else 'RAI')[nearest]
-    return letters
+    axes = ct_from_index[:3, :3] / np.linalg.norm(ct_from_index[:3, :3], axis=0)
+    best = max(permutations(range(3)), key=lambda order: sum(abs(axes[order, range(3)])))
+    signs = axes[best, range(3)] > 0
+    return ''.join(
+        ('LPS' if sign else 'RAI')[world] for world, sign in zip(best, signs, strict=True)
+    )
