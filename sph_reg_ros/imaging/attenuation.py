@@ -34,12 +34,14 @@ class AttenuationVolume:
     Attributes:
         mu: [K, J, I] float32 in 1/mm, index i fastest; air is 0.
         ct_from_index: [4, 4] float64; maps (i, j, k, 1) to LPS world coordinates (mm).
-        doubts: see CT.doubts.
+        assumptions: see CT.
+        hounsfield_doubts: see CT.
     """
 
     mu: Float32[Tensor, 'K J I']
     ct_from_index: Float64[Tensor, '4 4']
-    doubts: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
+    hounsfield_doubts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check shapes and values; raises CTError."""
@@ -53,6 +55,11 @@ class AttenuationVolume:
             raise CTError(ErrorCode.CT_GEOMETRY, 'ct_from_index has NaN or infinite values')
         if float(torch.det(self.ct_from_index[:3, :3]).abs()) < 1e-12:
             raise CTError(ErrorCode.CT_GEOMETRY, 'ct_from_index is not invertible')
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Return why a registration of this CT may fail or mislead, a phrase each."""
+        return (*self.assumptions, *self.hounsfield_doubts)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -121,7 +128,7 @@ class AttenuationVolume:
         block = torch.diag(torch.tensor([i, j, k, 1], dtype=torch.float64))
         block[:3, 3] = torch.tensor([(i - 1) / 2, (j - 1) / 2, (k - 1) / 2], dtype=torch.float64)
         affine = self.ct_from_index @ block.to(self.ct_from_index.device)
-        return AttenuationVolume(mu, affine, self.doubts)
+        return replace(self, mu=mu, ct_from_index=affine)
 
 
 def water_attenuation(energy_kev: float) -> float:
@@ -157,7 +164,8 @@ def attenuation_from_hounsfield(ct: CT, energy_kev: float = 60.0) -> Attenuation
         bone = np.maximum(hounsfield, 0)
         np.multiply(hounsfield - AIR_HU, np.float32(per_hu), out=target)
         target += bone * np.float32(extra_per_bone_hu)
-    return AttenuationVolume(mu, torch.from_numpy(ct.ct_from_index.copy()), ct.doubts)
+    affine = torch.from_numpy(ct.ct_from_index.copy())
+    return AttenuationVolume(mu, affine, ct.assumptions, ct.hounsfield_doubts)
 
 
 def _bone_slope(energy_kev: float) -> float:

@@ -1,4 +1,4 @@
-"""The process that reads DICOM files: `python -m sph_reg_ros.imaging.child REPORT_FD ARRAYS_FD`.
+"""The process that reads files: `python -m sph_reg_ros.imaging.child REPORT_FD ARRAYS_FD`.
 
 See child_process for the other side. The imports are inside of the tasks: reading a CT needs no
 torch, which would take longer to import than most CTs take to read.
@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from sph_reg_ros.errors import RegistrationError
+from sph_reg_ros.imaging.volume import CT
 
 Found = tuple[dict[str, Any], list[Shaped[np.ndarray, '...']]]
 
@@ -25,8 +26,18 @@ def load_ct(path: str, series_uid: str | None) -> Found:
     """Read a CT series; see ct.load_ct."""
     from sph_reg_ros.imaging import ct
 
-    found = ct.load_ct(Path(path), series_uid=series_uid)
-    names = ('series_uid_hash', 'patient_hash', 'description')
+    return _found_ct(ct.load_ct(Path(path), series_uid=series_uid))
+
+
+def load_volume_file(path: str, assume_lps: bool) -> Found:
+    """Read a CT from one file; see ct.load_ct."""
+    from sph_reg_ros.imaging.volume_file import load_volume_file
+
+    return _found_ct(load_volume_file(Path(path), assume_lps=assume_lps))
+
+
+def _found_ct(found: CT) -> Found:
+    names = ('series_uid_hash', 'patient_hash', 'description', 'assumptions')
     values = {name: getattr(found, name) for name in names}
     return values, [found.ct_from_index, found.hounsfield]
 
@@ -58,6 +69,7 @@ def load_xray(path: str, frame: int, geometry: bool) -> Found:
 
 TASKS: dict[str, Callable[..., Found]] = {
     'load_ct': load_ct,
+    'load_volume_file': load_volume_file,
     'list_series': list_series,
     'load_xray': load_xray,
 }

@@ -45,13 +45,13 @@ class Limits:
     timeout_s: float
 
     @classmethod
-    def for_input(cls, input_bytes: int, files: int, base_bytes: int) -> 'Limits':
+    def for_input(cls, input_bytes: int, files: int, base_bytes: int, base_s: int = 10) -> 'Limits':
         """Return what sound files of this size need, with much to spare.
 
         Decompressing CTs takes 0.1 us of processor time a byte of the file, its volume a few bytes
         a byte.
         """
-        cpu_s = 10 + math.ceil(4e-7 * input_bytes + 0.02 * files)
+        cpu_s = base_s + math.ceil(4e-7 * input_bytes + 0.02 * files)
         return cls(base_bytes + 10 * input_bytes, cpu_s, 60 + 6 * cpu_s)
 
 

@@ -4,15 +4,22 @@ Messages of this module name neither files nor header values: both may hold the 
 """
 
 import logging
+import os
+import struct
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.uid import MediaStorageDirectoryStorage
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    MediaStorageDirectoryStorage,
+)
 
 from sph_reg_ros.errors import CTError, ErrorCode
 from sph_reg_ros.imaging.dicom_stream import DicomStream
@@ -20,14 +27,20 @@ from sph_reg_ros.imaging.dicom_stream import DicomStream
 HEADER_TAGS = (
     'SOPClassUID', 'Modality', 'PatientID', 'SeriesInstanceUID', 'SeriesDescription',
     'NumberOfFrames', 'Rows', 'Columns', 'PixelSpacing', 'ImagePositionPatient',
-    'ImageOrientationPatient',
+    'ImageOrientationPatient', 'RescaleType',
 )  # fmt: skip
 
 PROGRAM_STARTS = (b'MZ', b'\x7fELF', b'#!', b'\xcf\xfa\xed\xfe', b'\xca\xfe\xba\xbe')
 """Windows, Linux, scripts, macOS."""
 
+DICOMDIR = 'DICOMDIR'
+"""Name of the contents of a disc (PS3.10 8.6)."""
 COUNT_TAGS = ('NumberOfFrames', 'Rows', 'Columns')
-SHOWN_TAGS, MAX_TEXT = ('SeriesInstanceUID', 'SeriesDescription', 'Modality'), 64
+SHOWN_TAGS, MAX_TEXT = ('SeriesInstanceUID', 'SeriesDescription', 'Modality', 'RescaleType'), 64
+MAX_FILES = 20_000
+"""Entries of a folder; the longest CTs have a few thousand slices."""
+_FIRST_ELEMENTS = 0x18
+"""Data sets begin with an element of the file's meta data, or with one up to SOPInstanceUID."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +72,46 @@ class SeriesInfo:
         return f'{self.uid}  {self.description or "(no description)"}  {self.slices} slices'
 
 
-def scan_folder(folder: Path) -> dict[str, list[DicomFile]]:
-    """Return the DICOM files of a folder (not of its subfolders) by SeriesInstanceUID.
+def files_of(folder: Path) -> list[Path]:
+    """Return the files of a folder if any of them is DICOM, else those of its subfolders as well.
+
+    Study folders and discs keep each series in a subfolder. Links to folders are not followed.
 
     Raises:
-        CTError: the folder holds no DICOM file, or one with a damaged header.
+        CTError: there are more than MAX_FILES.
+        OSError: the folder cannot be listed.
+    """
+    own = _files(os.scandir(folder))
+    if any(is_dicom(path) for path in own):
+        return own
+    entries = (entry for place, _, _ in os.walk(folder) for entry in os.scandir(place))
+    return _files(entries)
+
+
+def _files(entries: Iterable[os.DirEntry[str]]) -> list[Path]:
+    files = []
+    for number, entry in enumerate(entries, 1):
+        if number > MAX_FILES:
+            raise CTError(
+                ErrorCode.CT_UNREADABLE,
+                f'the folder has more than {MAX_FILES} entries: give the folder of one series',
+            )
+        # A loop of links is no file, and no reason to fail.
+        with suppress(OSError):
+            if entry.is_file() and entry.name != DICOMDIR:
+                files.append(Path(entry.path))
+    return sorted(files)
+
+
+def scan_folder(folder: Path) -> dict[str, list[DicomFile]]:
+    """Return the DICOM files of a folder, or of its subfolders, by SeriesInstanceUID.
+
+    Raises:
+        CTError: there is no DICOM file, one with a damaged header, or more than MAX_FILES files.
     """
     series: dict[str, list[DicomFile]] = {}
     damaged = found = 0
-    for path in sorted(entry for entry in folder.iterdir() if entry.is_file()):
+    for path in files_of(folder):
         if not is_dicom(path):
             continue
         require_no_program(path)
@@ -77,8 +121,11 @@ def scan_folder(folder: Path) -> dict[str, list[DicomFile]]:
             damaged += 1
         elif header.file_meta.get('MediaStorageSOPClassUID') != MediaStorageDirectoryStorage:
             uid = str(header.get('SeriesInstanceUID', ''))
-            damaged += not uid
-            series.setdefault(uid, []).append(DicomFile(path, header))
+            if uid:
+                series.setdefault(uid, []).append(DicomFile(path, header))
+            else:
+                # Without the mark of DICOM, it is another format that begins alike.
+                damaged += bool(header.preamble)
     if damaged:
         raise CTError(
             ErrorCode.CT_UNREADABLE,
@@ -87,8 +134,8 @@ def scan_folder(folder: Path) -> dict[str, list[DicomFile]]:
     if not series:
         raise CTError(
             ErrorCode.CT_UNREADABLE,
-            'the folder holds no DICOM files: give the folder of one CT series, or a NIfTI, NRRD '
-            'or MHA file',
+            'the folder and its subfolders hold no DICOM files: give the folder of one CT series, '
+            'or a .nii, .nii.gz, .nrrd, .nhdr, .mha or .mhd file',
         )
     return series
 
@@ -105,12 +152,37 @@ def series_info(files: list[DicomFile]) -> SeriesInfo:
 
 
 def is_dicom(path: Path) -> bool:
-    """Return whether the file carries the DICOM mark (PS3.10 7.1)."""
+    """Return whether the file carries the DICOM mark (PS3.10 7.1), or begins as a data set does."""
     try:
         with path.open('rb') as file:
-            return file.read(132)[128:] == b'DICM'
+            start = file.read(132)
     except OSError:
         return False
+    return start[128:] == b'DICM' or _is_data_set(start)
+
+
+def _is_data_set(start: bytes) -> bool:
+    """Return whether bytes are the first element of a data set without preamble and mark.
+
+    Its group is 0002 or 0008, in little endian; then follow two letters, or a short length.
+    """
+    if len(start) < 132:
+        return False
+    group, element, letters_or_length, high = struct.unpack('<HHHH', start[:8])
+    if group not in (2, 8) or element > _FIRST_ELEMENTS:
+        return False
+    return start[4:6].isalpha() and start[4:6].isupper() or (high == 0 and letters_or_length < 256)
+
+
+def read_dataset(path: Path, **options: Any) -> Dataset:
+    """Read a DICOM file, with the mark or without; raises nearly any type if it is damaged."""
+    with DicomStream(path) as file:
+        dataset = pydicom.dcmread(file, force=True, **options)
+    if 'TransferSyntaxUID' not in dataset.file_meta:
+        implicit, _ = dataset.original_encoding
+        syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+        dataset.file_meta.TransferSyntaxUID = syntax
+    return dataset
 
 
 def require_no_program(path: Path) -> None:
@@ -128,10 +200,7 @@ def read_header(path: Path) -> Dataset | None:
     """Return HEADER_TAGS of a DICOM file, None if it cannot be parsed."""
     with quiet_pydicom():
         try:
-            with DicomStream(path) as file:
-                header = pydicom.dcmread(
-                    file, stop_before_pixels=True, specific_tags=list(HEADER_TAGS)
-                )
+            header = read_dataset(path, stop_before_pixels=True, specific_tags=list(HEADER_TAGS))
             # Values are parsed on first access, and a damaged one fails only then.
             for tag in HEADER_TAGS:
                 header.get(tag)

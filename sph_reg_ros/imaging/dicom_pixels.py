@@ -3,13 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from jaxtyping import Float32
 from pydicom.dataset import Dataset
-from pydicom.pixels import get_decoder
 
-from sph_reg_ros.imaging.dicom_files import quiet_pydicom
-from sph_reg_ros.imaging.dicom_stream import DicomStream
+from sph_reg_ros.imaging.dicom_decode import stored_pixels
+from sph_reg_ros.imaging.dicom_files import quiet_pydicom, read_dataset
 from sph_reg_ros.imaging.hounsfield import AIR_HU
 
 
@@ -22,42 +20,35 @@ def read_hounsfield(path: Path) -> Float32[np.ndarray, 'J I']:
         Exception: of nearly any type, if the file is damaged, truncated or lacks the rescale.
     """
     with quiet_pydicom():
-        with DicomStream(path) as file:
-            dataset = pydicom.dcmread(file)
+        dataset = read_dataset(path)
         slope, intercept = float(dataset.RescaleSlope), float(dataset.RescaleIntercept)
         if slope == 0 or not np.isfinite([slope, intercept]).all():
             raise ValueError('rescale slope and intercept are no line')
-        if get_decoder(dataset.file_meta.TransferSyntaxUID).is_available:
-            values = dataset.pixel_array * np.float32(slope) + np.float32(intercept)
-        else:
-            values = _decoded_by_simpleitk(path)
+        stored = stored_pixels(dataset)
         padding = _padding_range(dataset)
-    values = values.astype(np.float32, copy=False)
+    values = stored * np.float32(slope) + np.float32(intercept)
     if padding is not None:
-        low, high = sorted(limit * slope + intercept for limit in padding)
-        half_step = abs(slope) / 2
-        values[(values > low - half_step) & (values < high + half_step)] = AIR_HU
-    return values
+        low, high = padding
+        values[(stored >= low) & (stored <= high)] = AIR_HU
+    return values.astype(np.float32, copy=False)
 
 
-def _decoded_by_simpleitk(path: Path) -> Float32[np.ndarray, 'J I']:
-    """Return HU of a slice in a compression that only SimpleITK's GDCM reads."""
-    import SimpleITK  # takes as long as a small series does
-
-    reader = SimpleITK.ImageFileReader()
-    reader.SetImageIO('GDCMImageIO')
-    reader.SetFileName(str(path))
-    values: Float32[np.ndarray, 'J I'] = SimpleITK.GetArrayFromImage(reader.Execute())
-    return values.astype(np.float32).reshape(values.shape[-2:])
-
-
-def _padding_range(dataset: Dataset) -> tuple[float, float] | None:
+def _padding_range(dataset: Dataset) -> tuple[int, int] | None:
     """Return the stored values that are padding (PS3.3 C.7.5.1.1.2), None if there is none."""
     value = dataset.get('PixelPaddingValue')
     if value is None:
         return None
     limit = dataset.get('PixelPaddingRangeLimit', value)
+    low, high = sorted(_as_stored(dataset, int(number)) for number in (value, limit))
+    return low, high
+
+
+def _as_stored(dataset: Dataset, number: int) -> int:
+    """Return the stored value with the bits of a number: some files have its sign wrong."""
+    bits = int(dataset.BitsStored)
     signed = dataset.PixelRepresentation == 1
-    # Some scanners write a negative padding value as unsigned.
-    low, high = (v - 65536 if signed and v > 32767 else v for v in (value, limit))
-    return float(low), float(high)
+    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+    if low <= number <= high:
+        return number
+    number &= (1 << bits) - 1
+    return number - (1 << bits) if number > high else number

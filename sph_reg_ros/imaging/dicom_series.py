@@ -41,6 +41,7 @@ def load_dicom_folder(folder: Path, series_uid: str | None) -> CT:
         series_uid_hash=hashed_identifier(info.uid),
         patient_hash=single_patient_hash(files),
         description=info.description,
+        assumptions=_assumptions(files),
     )
 
 
@@ -133,6 +134,15 @@ def single_patient_hash(files: list[DicomFile]) -> str:
             f'the slices of the series belong to {len(hashes)} patients: export it again',
         )
     return hashes.pop()
+
+
+def _assumptions(files: list[DicomFile]) -> tuple[str, ...]:
+    kinds = {str(file.header.get('RescaleType', '') or '').strip(' \0') for file in files}
+    others = kinds - {'', 'HU'}
+    return tuple(
+        f'the header says that its values are {kind}: they were taken as HU'
+        for kind in sorted(others)
+    )
 
 
 def _numbers(header: Dataset, tag: str, count: int, number: int) -> Float64[np.ndarray, ' count']:

@@ -9,7 +9,7 @@ INT16 = np.iinfo(np.int16)
 AIR_AND_TISSUE_HU = (-500, 0)
 NOT_HU = 'no air or no tissue: are these HU?'
 SHIFTED_TISSUE_HU, FEW_HU, SHIFTED_SHARE = (850, 1250), (300, 800), 0.15
-"""Where soft tissue lies in stored values, which are about 1000 higher; where then hardly any is."""
+"""Where stored values, about 1000 higher, have soft tissue; where they have hardly anything."""
 MOST_HU = 31_000
 """Metal on an extended scale ends at 30710."""
 _SAMPLES = 1 << 20

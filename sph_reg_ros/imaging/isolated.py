@@ -1,36 +1,33 @@
-"""The readers of CTs, with all parsing of DICOM in a child process; isolated_xray has the other.
+"""The readers of CTs, with all parsing in a child process; isolated_xray has that of X-rays."""
 
-Other formats are read here: their readers check every size that a header states before they
-believe it.
-"""
-
-import os
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from sph_reg_ros.errors import CTError, ErrorCode
-from sph_reg_ros.imaging import ct as in_process
 from sph_reg_ros.imaging.child_process import GIBIBYTE, ChildError, Limits, Report, run_child
-from sph_reg_ros.imaging.ct import CT, SeriesInfo, require_exists
-
-MAX_FILES = 20_000
-"""Entries of a folder; the longest CTs have a few thousand slices."""
+from sph_reg_ros.imaging.ct import CT, SeriesInfo, require_exists, require_volume_file
+from sph_reg_ros.imaging.dicom_files import files_of
 
 
-def load_ct(path: Path, *, series_uid: str | None = None) -> CT:
-    """Read a CT as ct.load_ct does; a folder is read by a child process.
+def load_ct(path: Path, *, series_uid: str | None = None, assume_lps: bool = False) -> CT:
+    """Read a CT as ct.load_ct does, by a child process.
 
     Raises:
         CTError: as from ct.load_ct; CT_UNREADABLE also if the child crashed or took too long.
     """
     path = require_exists(path)
-    if not path.is_dir():
-        return in_process.load_ct(path, series_uid=series_uid)
-    report = _read_folder('load_ct', path, series_uid=series_uid)
+    if path.is_dir():
+        report = _read_folder('load_ct', path, series_uid=series_uid)
+    else:
+        require_volume_file(path)
+        # How much a file unpacks to is not known before it is read.
+        limits = Limits.for_input(path.stat().st_size, 1, base_bytes=16 * GIBIBYTE, base_s=60)
+        report = _read('load_volume_file', path, limits, assume_lps=assume_lps)
     ct_from_index, hounsfield = report.arrays
-    return CT(hounsfield, np.array(ct_from_index), **report.values)
+    values = report.values | {'assumptions': tuple(report.values['assumptions'])}
+    return CT(hounsfield, np.array(ct_from_index), **values)
 
 
 def list_series(path: Path) -> list[SeriesInfo]:
@@ -48,8 +45,12 @@ def list_series(path: Path) -> list[SeriesInfo]:
 def _read_folder(task: str, folder: Path, **arguments: str | None) -> Report:
     sizes = file_sizes(folder)
     limits = Limits.for_input(sum(sizes), len(sizes), base_bytes=2 * GIBIBYTE)
+    return _read(task, folder, limits, **arguments)
+
+
+def _read(task: str, path: Path, limits: Limits, **arguments: str | bool | None) -> Report:
     try:
-        return run_child(task, {'path': str(folder.absolute()), **arguments}, limits)
+        return run_child(task, {'path': str(path.absolute()), **arguments}, limits)
     except ChildError as error:
         raise CTError(
             ErrorCode.CT_UNREADABLE, f'the CT cannot be read: {error}: export it again'
@@ -57,19 +58,12 @@ def _read_folder(task: str, folder: Path, **arguments: str | None) -> Report:
 
 
 def file_sizes(folder: Path) -> list[int]:
-    """Return the sizes (bytes) of the files of a folder; raises CTError."""
+    """Return the sizes (bytes) of the files that are looked at; raises CTError."""
     sizes = []
     try:
-        for number, entry in enumerate(os.scandir(folder), 1):
-            if number > MAX_FILES:
-                raise CTError(
-                    ErrorCode.CT_UNREADABLE,
-                    f'the folder has more than {MAX_FILES} entries: give the folder of one series',
-                )
-            # A loop of links is no file, and no reason to fail.
+        for path in files_of(folder):
             with suppress(OSError):
-                if entry.is_file():
-                    sizes.append(entry.stat().st_size)
+                sizes.append(path.stat().st_size)
     except OSError as error:
         raise CTError(
             ErrorCode.CT_UNREADABLE, f'the folder cannot be read: {error.strerror}'

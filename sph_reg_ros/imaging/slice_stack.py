@@ -14,8 +14,10 @@ from sph_reg_ros.imaging.slice_plane import (
 )
 from sph_reg_ros.imaging.volume import MAX_AXIS_COSINE
 
-GRID_TOLERANCE_MM = 0.01
-"""Largest distance of a slice's corner from the grid; scanners round positions to 0.01 mm."""
+GRID_TOLERANCE_MM = 0.1
+"""Largest distance of a slice's corner from the grid; some files round positions to 0.1 mm."""
+SAME_PLACE_MM = 0.01
+"""Slices that are no farther apart lie at the same position."""
 GAP_TOLERANCE = 0.01
 """Largest relative difference of the gap between two slices."""
 
@@ -64,7 +66,7 @@ class SliceStack:
                 )
 
     def _require_distinct(self) -> None:
-        for k in np.flatnonzero(np.diff(self._positions) <= GRID_TOLERANCE_MM).tolist():
+        for k in np.flatnonzero(np.diff(self._positions) <= SAME_PLACE_MM).tolist():
             raise CTError(
                 ErrorCode.CT_GEOMETRY,
                 f'{self.name(k)} and slice {k + 2} lie at the same position: keep one copy, or '
@@ -76,8 +78,10 @@ class SliceStack:
         usual = _usual_gap(gaps)
         steps = np.rint(gaps / usual)
         whole = np.abs(gaps / usual - steps) < 0.1
+        # Of thin slices, rounding alone can make one gap twice as large as another.
+        large = gaps - usual > 2 * GRID_TOLERANCE_MM
         missing: list[str] = []
-        for k in np.flatnonzero((steps >= 2) & whole):
+        for k in np.flatnonzero((steps >= 2) & whole & large):
             for n in range(1, int(steps[k])):
                 number = k + 1 + len(missing) + 1
                 missing.append(f'slice {number} at {self._positions[k] + n * usual:.2f} mm')
@@ -116,7 +120,7 @@ class SliceStack:
         """Remove a tilt that the rounding of positions explains, notable in short stacks only."""
         step = self.ct_from_index[:3, 2]
         upright = (step @ self._normal) * self._normal
-        if np.linalg.norm(step - upright) * (len(self._planes) - 1) < 2 * GRID_TOLERANCE_MM:
+        if np.linalg.norm(step - upright) * (len(self._planes) - 1) < GRID_TOLERANCE_MM:
             self.ct_from_index[:3, 2] = upright
 
     def _require_upright(self) -> None:

@@ -55,12 +55,9 @@ class CT:
         require_body_size(self.hounsfield.shape, self.ct_from_index)
 
     @cached_property
-    def doubts(self) -> tuple[str, ...]:
-        """Return why a registration of this CT may fail or mislead, a phrase each.
-
-        What had to be assumed, and values that do not look like Hounsfield units.
-        """
-        return (*self.assumptions, *hounsfield_doubts(self.hounsfield))
+    def hounsfield_doubts(self) -> tuple[str, ...]:
+        """Return why the values may be no Hounsfield units, a phrase each; () if they are."""
+        return hounsfield_doubts(self.hounsfield)
 
     @cached_property
     def content_hash(self) -> str:
@@ -125,10 +122,8 @@ def require_grid(ct_from_index: Float64[np.ndarray, '4 4']) -> None:
         )
 
 
-def require_body_size(
-    shape: tuple[int, ...], ct_from_index: Float64[np.ndarray, '4 4']
-) -> None:
-    """Raise CTError for a volume [K, J, I] so large or small that its unit cannot be millimetres."""
+def require_body_size(shape: tuple[int, ...], ct_from_index: Float64[np.ndarray, '4 4']) -> None:
+    """Raise CTError for a volume [K, J, I] so large or small that its unit is not mm."""
     extent = np.linalg.norm(ct_from_index[:3, :3], axis=0) * shape[::-1]
     shortest, longest = EXTENT_MM
     if not shortest <= extent.max() <= longest:

@@ -1,24 +1,68 @@
 """A CT from one file: NIfTI, NRRD, MetaImage."""
 
 import hashlib
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import SimpleITK
 from jaxtyping import Float64, Shaped
 
 from sph_reg_ros.errors import CTError, ErrorCode
 from sph_reg_ros.imaging.hounsfield import HounsfieldStack
-from sph_reg_ros.imaging.nifti_checks import require_sound_nifti
-from sph_reg_ros.imaging.volume import CT, require_grid, require_volume_shape
+from sph_reg_ros.imaging.meta_image import read_meta_image
+from sph_reg_ros.imaging.nrrd import read_nrrd
+from sph_reg_ros.imaging.stored_volume import StoredVolume, damaged
+from sph_reg_ros.imaging.volume import CT
 
-READERS = {
-    '.nii': 'NiftiImageIO',
-    '.nii.gz': 'NiftiImageIO',
-    '.nrrd': 'NrrdImageIO',
-    '.nhdr': 'NrrdImageIO',
-    '.mha': 'MetaImageIO',
-    '.mhd': 'MetaImageIO',
+
+def load_volume_file(path: Path, *, assume_lps: bool = False) -> CT:
+    """Read a volume.
+
+    Args:
+        path: file with a suffix of READERS.
+        assume_lps: see ct.load_ct.
+
+    Raises:
+        CTError: the file is damaged, is no scalar 3D volume, its geometry cannot be trusted, or it
+            does not fit in memory.
+    """
+    suffix = volume_suffix(path)
+    if suffix is None:
+        raise damaged()
+    try:
+        found = READERS[suffix](path, assume_lps)
+        stack = HounsfieldStack(found.shape)
+        for k, values in enumerate(found.slices()):
+            stack.put(k, values)
+    except (OSError, EOFError, ValueError, KeyError, zlib.error, OverflowError):
+        raise damaged() from None
+    except MemoryError:
+        raise CTError(
+            ErrorCode.CT_UNREADABLE, 'the CT does not fit in memory: crop or resample it'
+        ) from None
+    return CT(
+        stack.volume,
+        found.ct_from_index,
+        volume_hash(stack.volume, found.ct_from_index),
+        assumptions=found.assumptions,
+    )
+
+
+def _read_nifti(path: Path, assume_lps: bool) -> StoredVolume:
+    # Imported by need: nibabel takes as long as many a volume to read.
+    from sph_reg_ros.imaging.nifti import read_nifti
+
+    return read_nifti(path, assume_lps)
+
+
+READERS: dict[str, Callable[[Path, bool], StoredVolume]] = {
+    '.nii': _read_nifti,
+    '.nii.gz': _read_nifti,
+    '.nrrd': read_nrrd,
+    '.nhdr': read_nrrd,
+    '.mha': read_meta_image,
+    '.mhd': read_meta_image,
 }
 
 
@@ -26,53 +70,6 @@ def volume_suffix(path: Path) -> str | None:
     """Return the suffix of a volume file that can be read, None for any other name."""
     name = path.name.lower()
     return next((suffix for suffix in READERS if name.endswith(suffix)), None)
-
-
-def load_volume_file(path: Path, suffix: str) -> CT:
-    """Read a volume; ITK gives LPS coordinates whatever the file's own convention.
-
-    Raises:
-        CTError: the file is damaged, is no scalar 3D volume, or its geometry cannot be trusted.
-    """
-    warnings_shown = SimpleITK.ProcessObject.GetGlobalWarningDisplay()
-    SimpleITK.ProcessObject.GlobalWarningDisplayOff()
-    reader = SimpleITK.ImageFileReader()
-    reader.SetImageIO(READERS[suffix])
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-        require_scalar_volume(reader)
-        if suffix.startswith('.nii'):
-            require_sound_nifti(path, reader.GetSize(), affine_of(reader))
-        image = reader.Execute()
-    except RuntimeError as error:
-        raise _read_error(error) from None
-    finally:
-        SimpleITK.ProcessObject.SetGlobalWarningDisplay(warnings_shown)
-    stack = HounsfieldStack((image.GetDepth(), image.GetHeight(), image.GetWidth()))
-    # A view: the voxels are copied once, slice by slice, into their final type.
-    for k, values in enumerate(SimpleITK.GetArrayViewFromImage(image)):
-        stack.put(k, values)
-    ct_from_index = affine_of(image)
-    return CT(stack.volume, ct_from_index, volume_hash(stack.volume, ct_from_index))
-
-
-def require_scalar_volume(reader: SimpleITK.ImageFileReader) -> None:
-    """Raise CTError if the header already shows that the file is no CT volume."""
-    require_volume_shape(tuple(reversed(reader.GetSize())))
-    if reader.GetNumberOfComponents() != 1:
-        raise CTError(
-            ErrorCode.CT_UNREADABLE, 'the file holds a colour or vector image: give a CT in HU'
-        )
-    require_grid(affine_of(reader))
-
-
-def affine_of(image: SimpleITK.Image | SimpleITK.ImageFileReader) -> Float64[np.ndarray, '4 4']:
-    """Return the map from voxel index (i, j, k, 1) to LPS world coordinates (mm)."""
-    affine = np.eye(4)
-    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.array(image.GetSpacing())
-    affine[:3, 3] = image.GetOrigin()
-    return affine
 
 
 def volume_hash(
@@ -88,16 +85,3 @@ def volume_hash(
     for plane in hounsfield:
         digest.update(np.ascontiguousarray(plane).data)
     return digest.hexdigest()[:16]
-
-
-def _read_error(error: RuntimeError) -> CTError:
-    if 'orthonormal' in str(error).lower():
-        return CTError(
-            ErrorCode.CT_GEOMETRY,
-            'the axes of the CT are not at right angles (sheared or tilted grid): resample it to a '
-            'rectangular grid first',
-        )
-    return CTError(
-        ErrorCode.CT_UNREADABLE,
-        'the file is truncated, damaged or not what its suffix says: export it again',
-    )

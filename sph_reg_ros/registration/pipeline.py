@@ -11,6 +11,7 @@ from torch import Tensor
 from sph_reg_ros.errors import CancelledError, ErrorCode, PoseError, SolverError
 from sph_reg_ros.registration.learned import refined_by_networks, regressed, spherical_level
 from sph_reg_ros.registration.level import Level
+from sph_reg_ros.registration.reasons import InputDoubt
 from sph_reg_ros.registration.refine import refine
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import Progress, RegistrationResult, Verdict
@@ -139,13 +140,18 @@ def _registered(
         iterations=refined.iterations,
         timings_s=dict(clock.laps),
         verification=verification,
-        warnings=(DEPTH_WARNING,) if len(request.views) == 1 else (),
+        warnings=request.volume.doubts + ((DEPTH_WARNING,) if len(request.views) == 1 else ()),
         backend=levels[-1].backend,
         method=method,
         similarity=config.similarity,
         runner_up=refined.runner_up,
-        doubts=request.doubts,
+        doubts=_doubts(request),
     )
+
+
+def _doubts(request: RegistrationRequest) -> tuple[InputDoubt, ...]:
+    not_hounsfield = request.volume.hounsfield_doubts
+    return request.doubts + ((InputDoubt.CT_NOT_HOUNSFIELD,) if not_hounsfield else ())
 
 
 def why_no_networks(request: RegistrationRequest) -> str:

@@ -81,7 +81,9 @@ def _random_box(shape: tuple[int, ...], generator: torch.Generator) -> tuple[sli
 def _cropped(volume: AttenuationVolume, box: tuple[slice, ...]) -> AttenuationVolume:
     shift = torch.eye(4, dtype=torch.float64)
     shift[:3, 3] = torch.tensor([part.start for part in reversed(box)], dtype=torch.float64)
-    return AttenuationVolume(volume.mu[box].contiguous(), volume.ct_from_index @ shift)
+    return replace(
+        volume, mu=volume.mu[box].contiguous(), ct_from_index=volume.ct_from_index @ shift
+    )
 
 
 def _mirrored(volume: AttenuationVolume) -> AttenuationVolume:

@@ -3,6 +3,7 @@
 from itertools import permutations, product
 
 import numpy as np
+import pydicom
 import pytest
 from ct_files import PATIENT_ID, numbered_phantom, write_dicom, write_volume
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from transforms3d.quaternions import quat2mat
 
 from sph_reg_ros.errors import CTError, ErrorCode
+from sph_reg_ros.imaging import isolated
 from sph_reg_ros.imaging.ct import CT, list_series, load_ct
 from sph_reg_ros.imaging.identity import hashed_identifier
 
@@ -103,6 +105,43 @@ def test_other_files_and_other_modalities_in_the_folder_are_ignored(tmp_path):
     (tmp_path / 'README.txt').write_text('not DICOM')
     (tmp_path / 'empty').touch()
     (tmp_path / 'subfolder').mkdir()
+    assert_same_world(load_ct(tmp_path), phantom)
+
+
+def test_a_study_folder_or_a_disc_is_read_by_its_subfolders(tmp_path):
+    phantom = numbered_phantom()
+    write_dicom(tmp_path / 'STUDY 1' / 'Séries', phantom, uid='1.2.3.1')
+    (tmp_path / 'loop').symlink_to(tmp_path)
+    (tmp_path / 'README.txt').write_text('not DICOM' * 20)
+    assert_same_world(load_ct(tmp_path), phantom)
+    (tmp_path / 'DICOMDIR').write_bytes(bytes(128) + b'DICM')
+    assert_same_world(load_ct(tmp_path), phantom)
+    assert_same_world(load_ct(tmp_path / 'DICOMDIR'), phantom)
+    assert_same_world(isolated.load_ct(tmp_path / 'DICOMDIR'), phantom)
+    write_dicom(tmp_path / 'STUDY 2', phantom, uid='1.2.3.2')
+    with pytest.raises(CTError) as error:
+        load_ct(tmp_path)
+    assert error.value.code == ErrorCode.CT_SEVERAL_SERIES
+    assert [info.uid for info in list_series(tmp_path)] == ['1.2.3.1', '1.2.3.2']
+    assert isolated.list_series(tmp_path) == list_series(tmp_path)
+    # What lies in the folder itself is what is meant.
+    write_dicom(tmp_path, numbered_phantom((3, 4, 5)), uid='1.2.3.3')
+    assert [info.uid for info in list_series(tmp_path)] == ['1.2.3.3']
+
+
+@pytest.mark.parametrize('implicit', [True, False])
+def test_files_without_preamble_are_read(tmp_path, implicit):
+    phantom = numbered_phantom()
+    write_dicom(tmp_path, phantom)
+    (tmp_path / 'README.txt').write_text('not DICOM' * 20)
+    (tmp_path / 'noise').write_bytes(b'\x08\0\x05\0CS' + bytes(200))
+    for path in list(tmp_path.iterdir()):
+        if path.name in ('README.txt', 'noise'):
+            continue
+        dataset = pydicom.dcmread(path)
+        del dataset.file_meta, dataset.preamble
+        pydicom.dcmwrite(path, dataset, implicit_vr=implicit, little_endian=True)
+        assert path.read_bytes()[128:132] != b'DICM'
     assert_same_world(load_ct(tmp_path), phantom)
 
 

@@ -182,6 +182,55 @@ def test_a_range_of_padding_values_becomes_air(tmp_path):
     np.testing.assert_array_equal(ct.hounsfield[0, 0], [-1000, -1000, -1000, -97, -96])
 
 
+@pytest.mark.parametrize(
+    'bits, high, signed, padding',
+    [
+        (16, 15, 0, ('US', 63536)),
+        (16, 15, 0, ('SS', -2000)),
+        (16, 15, 1, ('US', 63536)),
+        (16, 15, 1, ('SS', -2000)),
+        (12, 11, 0, ('US', 4095)),
+        (12, 11, 0, ('SS', -1)),
+        (12, 15, 0, ('US', 4095)),
+        (13, 14, 1, ('SS', -2000)),
+    ],
+)
+def test_padding_is_air_and_bits_are_where_the_header_says(tmp_path, bits, high, signed, padding):
+    phantom = numbered_phantom((3, 4, 5))
+
+    def edit(k, dataset):
+        stored = phantom.hounsfield[k].astype(np.int64) + 1024 * (1 - signed)
+        stored[0, 0] = padding[1]
+        stored = (stored & (2**bits - 1)) << (high + 1 - bits)
+        dataset.PixelData = stored.astype('<u2').tobytes()
+        dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = bits, high, signed
+        dataset.RescaleIntercept = -1024 * (1 - signed)
+        dataset.add_new('PixelPaddingValue', *padding)
+
+    ct = load_ct(write_dicom(tmp_path, phantom, edit=edit))
+    expected = phantom.hounsfield.copy()
+    expected[:, 0, 0] = -1000
+    np.testing.assert_array_equal(ct.hounsfield, expected)
+
+
+def test_padding_that_is_not_declared_is_a_doubt(tmp_path):
+    phantom = numbered_phantom((3, 4, 5))
+
+    def edit(k, dataset):
+        stored = phantom.hounsfield[k].astype('<u2') + 1024
+        stored[0, 0] = 63536
+        dataset.PixelData = stored.tobytes()
+
+    ct = load_ct(write_dicom(tmp_path, phantom, edit=edit))
+    assert any('62512 HU' in doubt and 'padding' in doubt for doubt in ct.hounsfield_doubts)
+
+
+def test_another_unit_in_the_header_is_said(tmp_path):
+    edit = lambda k, dataset: setattr(dataset, 'RescaleType', 'US')  # noqa: E731
+    ct = load_ct(write_dicom(tmp_path, numbered_phantom((3, 4, 5)), edit=edit))
+    assert ct.assumptions == ('the header says that its values are US: they were taken as HU',)
+
+
 def test_a_fractional_slope_gives_float_voxels(tmp_path):
     phantom = numbered_phantom((3, 4, 5))
     folder = write_dicom(tmp_path, phantom, edit=lambda k, d: setattr(d, 'RescaleSlope', 0.25))

@@ -56,11 +56,26 @@ def test_an_xray_without_the_mark_of_dicom_is_read_by_a_child_as_well(tmp_path, 
     assert (isolated_xray.load_xray(path).pixels == expected.pixels).all()
 
 
-def test_other_formats_are_read_without_a_child(tmp_path, monkeypatch):
-    monkeypatch.setattr(isolated, 'run_child', None)
-    path = write_volume(tmp_path / 'ct.nii.gz', numbered_phantom())
-    assert isolated.load_ct(path).content_hash == ct.load_ct(path).content_hash
+@pytest.mark.parametrize('name', ['ct.nii.gz', 'ct.nrrd', 'ct.mha'])
+def test_a_volume_file_is_the_same_by_a_child(tmp_path, name):
+    path = write_volume(tmp_path / name, numbered_phantom())
+    expected, found = ct.load_ct(path), isolated.load_ct(path)
+    np.testing.assert_array_equal(found.hounsfield, expected.hounsfield)
+    np.testing.assert_array_equal(found.ct_from_index, expected.ct_from_index)
+    assert found.series_uid_hash == expected.series_uid_hash
     assert isolated.list_series(path) == []
+
+
+def test_a_volume_file_that_breaks_its_reader_is_a_typed_error(tmp_path, monkeypatch):
+    path = write_volume(tmp_path / 'ct.nrrd', numbered_phantom())
+    monkeypatch.setattr(isolated, 'GIBIBYTE', 1 << 20)  # not even enough for its imports
+    with pytest.raises(CTError, match='crashed') as caught:
+        isolated.load_ct(path)
+    assert caught.value.code == ErrorCode.CT_UNREADABLE
+    (tmp_path / 'ct.txt').write_text('what a reader would not know')
+    monkeypatch.setattr(isolated, 'run_child', None)
+    with pytest.raises(CTError, match=r'\.nii\.gz, \.nrrd'):
+        isolated.load_ct(tmp_path / 'ct.txt')
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ def affine(**entries) -> np.ndarray:
         (VOXELS, affine(a01=0.01), ErrorCode.CT_GEOMETRY),
         (VOXELS, affine(a30=1.0), ErrorCode.CT_GEOMETRY),
         (VOXELS, GRID[:3], ErrorCode.CT_GEOMETRY),
+        (VOXELS, np.diag([7e-4, 9e-4, 2.5e-3, 1.0]), ErrorCode.CT_GEOMETRY),  # metres
+        (VOXELS, np.diag([700.0, 900.0, 2500.0, 1.0]), ErrorCode.CT_GEOMETRY),  # micrometres
     ],
 )
 def test_a_broken_ct_is_refused(voxels, grid, code):
@@ -50,6 +52,8 @@ def test_a_rounded_affine_is_accepted():
     [
         (([1, 0, 0], [0, 1, 0], [0, 0, 1]), 'LPS'),
         (([0, 0.8, 0.6], [0, 0.6, -0.8], [-1, 0, 0]), 'PIR'),
+        (([-0.76, 0.49, 0.42], [0.64, 0.58, 0.5], [0, -0.64, 0.76]), 'RPS'),
+        (([0.9, 0.3, 0.3], [0.8, 0.5, 0.33], [0.1, 0.2, 0.97]), 'LPS'),
     ],
 )
 def test_orientation_names_the_nearest_patient_directions(columns, letters):

@@ -1,14 +1,13 @@
 """Volume files that must be refused, and the types of their voxels."""
 
-from io import BytesIO
-
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK
+from mutants import mutants
 
 from sph_reg_ros.errors import CTError, ErrorCode
 from sph_reg_ros.imaging.ct import load_ct
-from sph_reg_ros.imaging.nifti_header import read_nifti_header
 from sph_reg_ros.imaging.volume_file import volume_hash
 
 
@@ -89,11 +88,127 @@ def test_one_orientation_of_a_nifti_is_enough(tmp_path):
         np.testing.assert_allclose(load_ct(path).ct_from_index, both.ct_from_index)
 
 
-def test_what_is_no_whole_nifti_header_is_refused():
-    with pytest.raises(ValueError, match='no NIfTI'):
-        read_nifti_header(BytesIO(b'no such format'))
-    with pytest.raises(EOFError):
-        read_nifti_header(BytesIO((348).to_bytes(4, 'little')))
+SLOPE, INTERCEPT, UNITS, PIXDIM, QFAC, MAGIC = 112, 116, 123, 80, 76, 344
+
+
+def nifti(path, changes=(), voxels=None):
+    """Write a sound NIfTI file, with bytes of its header changed."""
+    voxels = np.arange(90).reshape(3, 6, 5) if voxels is None else voxels
+    write_image(path, voxels.astype(np.int16))
+    content = bytearray(path.read_bytes())
+    for place, value in dict(changes).items():
+        content[place : place + len(value)] = value
+    path.write_bytes(content)
+    return path
+
+
+def single(*numbers: float) -> bytes:
+    return np.float32(numbers).tobytes()
+
+
+@pytest.mark.parametrize(
+    'slope, intercept, expected',
+    [
+        (0, -1024, (1, 0)),
+        (0, 0, (1, 0)),
+        (np.nan, np.nan, (1, 0)),
+        (np.inf, 0, (1, 0)),
+        (1, np.nan, (1, 0)),
+        (1, -1024, (1, -1024)),
+        (0.5, 10, (0.5, 10)),
+    ],
+)
+def test_the_scaling_of_a_nifti_is_none_where_its_slope_is_zero(
+    tmp_path, slope, intercept, expected
+):
+    changes = {SLOPE: single(slope), INTERCEPT: single(intercept)}
+    ct = load_ct(nifti(tmp_path / 'ct.nii', changes))
+    stored = np.arange(90).reshape(3, 6, 5)
+    np.testing.assert_array_equal(ct.hounsfield, stored * expected[0] + expected[1])
+
+
+@pytest.mark.parametrize('suffix', ['.nii', '.nii.gz'])
+@pytest.mark.parametrize('order', ['<', '>'])
+def test_nifti_2_and_both_byte_orders_are_read(tmp_path, suffix, order):
+    stored = np.arange(90, dtype=np.int16).reshape(3, 6, 5)
+    affine = np.array([[-2.0, 0, 0, 40], [0, -2, 0, 30], [0, 0, 3, -50], [0, 0, 0, 1]])
+    for kind in (nibabel.Nifti1Image, nibabel.Nifti2Image):
+        header = kind.header_class(endianness=order)
+        image = kind(stored.T[..., None], affine, header)
+        path = tmp_path / f'{kind.__name__}{suffix}'
+        nibabel.save(image, path)
+        ct = load_ct(path)
+        np.testing.assert_array_equal(ct.hounsfield, stored)
+        np.testing.assert_allclose(ct.ct_from_index, np.diag([-1, -1, 1, 1]) @ affine)
+
+
+@pytest.mark.parametrize('unit, factor', [(1, 0.001), (2, 1), (3, 1000), (0, 1)])
+def test_lengths_of_a_nifti_are_in_its_own_unit(tmp_path, unit, factor):
+    spacing = {PIXDIM: single(*np.multiply((1, 1, 2.5), factor)), UNITS: bytes([unit])}
+    rows = np.diag([-1, -1, 2.5, 1])[:3] * factor
+    path = nifti(tmp_path / 'ct.nii', spacing | {SROW_X: single(*rows.ravel())})
+    np.testing.assert_allclose(load_ct(path).spacing_mm, (1, 1, 2.5), rtol=1e-6)
+
+
+@pytest.mark.parametrize('cosine, accepted', [(1e-4, True), (9e-4, True), (2e-3, False)])
+def test_axes_may_leave_the_right_angle_by_rounding(tmp_path, cosine, accepted):
+    a = np.sqrt(0.5)
+    axes = np.array([[a, -a, 0], [a * 0.8, a * 0.8, -0.6], [a * 0.6, a * 0.6, 0.8]])
+    sheared = axes.copy()
+    sheared[:, 0] += cosine * axes[:, 1]
+    rows = np.column_stack([sheared, (1, 2, 3)])
+    changes = {QFORM_CODE: bytes(2), SROW_X: single(*rows.ravel())}
+    path = nifti(tmp_path / 'ct.nii', changes)
+    if accepted:
+        assert sorted(load_ct(path).orientation) in (['A', 'L', 'S'], ['A', 'R', 'S'])
+    else:
+        assert code_of(path) == ErrorCode.CT_GEOMETRY
+
+
+def test_a_nifti_without_orientation_can_be_taken_for_lps(tmp_path):
+    codes = {QFORM_CODE: bytes(2), SFORM_CODE: bytes(2), PIXDIM: single(1, 2, 3)}
+    path = nifti(tmp_path / 'ct.nii', codes)
+    with pytest.raises(CTError, match='assume-lps'):
+        load_ct(path)
+    ct = load_ct(path, assume_lps=True)
+    assert ct.orientation == 'LPS' and ct.spacing_mm == (1, 2, 3)
+    assert 'left, back, head' in ct.assumptions[0]
+    sound = nifti(tmp_path / 'sound.nii')
+    assert load_ct(sound, assume_lps=True).assumptions == ()
+    np.testing.assert_array_equal(
+        load_ct(sound, assume_lps=True).ct_from_index, load_ct(sound).ct_from_index
+    )
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {0: bytes(4)},
+        {MAGIC: b'ni1'},
+        {MAGIC: bytes(4)},
+        {40: b'\xff\xff' * 8},
+        {70: b'\x99\x09'},
+        {70: b'\x80\x00'},
+        {108: single(1e9)},
+        {108: single(np.nan)},
+        {SROW_X: single(np.nan)},
+    ],
+)
+def test_a_nifti_header_that_makes_no_sense_is_refused(tmp_path, changes):
+    with pytest.raises(CTError):
+        load_ct(nifti(tmp_path / 'ct.nii', changes))
+    (tmp_path / 'short.nii').write_bytes(b'\x5c\x01\0\0')
+    assert code_of(tmp_path / 'short.nii') == ErrorCode.CT_UNREADABLE
+
+
+def test_mutants_of_a_nifti_are_read_or_refused(tmp_path):
+    path = nifti(tmp_path / 'ct.nii')
+    for mutant in mutants(path.read_bytes(), 300, seed=0):
+        path.write_bytes(mutant)
+        try:
+            load_ct(path)
+        except CTError:
+            pass
 
 
 def test_colour_truncated_and_mislabelled_files_are_refused(tmp_path):
