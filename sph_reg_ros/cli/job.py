@@ -43,7 +43,7 @@ def run_job(job: Job, report: Report = lambda state: None) -> Outcome:
     folders = weights_folders(job.weights)
     # The X-rays first: they are small, and most mistakes are made there.
     report('reading the X-rays')
-    xrays = read_xrays(job.xray_paths, job.beam, job.frame)
+    xrays = read_xrays(job.xray_paths, job.beam, job.frame, job.start.angles_deg, job.start.sod_mm)
     views = tuple(xray.view(job.intensity) for xray in xrays)
     report('reading the CT')
     ct = read_ct(job.ct_path, job.series_uid)

@@ -81,9 +81,10 @@ class StartOptions:
             pose = camera_from_ct_for_angles(primary, secondary, self.sod_mm, isocentre)
             return Start(pose, f'{format_angles(primary, secondary)} (--angles)', assumed)
         nominal = first.xray.camera_from_ct
-        if self.angles_deg is not None or self.sod_mm is not None:
+        if nominal is None and (self.angles_deg is not None or self.sod_mm is not None):
             raise PoseError(
-                ErrorCode.INITIAL_POSE_MISSING, '--angles and --sod are needed together'
+                ErrorCode.INITIAL_POSE_MISSING,
+                '--angles and --sod are needed together, as the X-ray file does not have the other',
             )
         if nominal is None:
             return Start(None, '')

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sph_reg_ros.cli.camera_file import read_camera
 from sph_reg_ros.errors import CameraError, ErrorCode, RegistrationError
-from sph_reg_ros.geometry import Camera
+from sph_reg_ros.imaging.given_geometry import GivenGeometry
 from sph_reg_ros.imaging.intensity import IntensityKind, IntensityModel
 from sph_reg_ros.imaging.isolated_xray import load_xray
 from sph_reg_ros.imaging.lens import Lens
@@ -23,7 +23,7 @@ from sph_reg_ros.registration.request import View
 class BeamOptions:
     """Cameras of X-rays: one file for each, or distances in mm and principal point (column, row).
 
-    The X-ray's own geometry counts where nothing is given.
+    A DICOM X-ray's own geometry counts where nothing is given.
     """
 
     camera_paths: tuple[Path, ...] = ()
@@ -45,15 +45,13 @@ class BeamOptions:
         given = (self.sdd_mm, self.pixel_pitch_mm, self.principal_point)
         return any(option is not None for option in given)
 
-    def camera_by_distances(self, size: tuple[int, int]) -> Camera | None:
-        """Return the camera of an image (height, width), None if no distance was given."""
-        if not self.has_distances:
-            return None
-        if self.sdd_mm is None or self.pixel_pitch_mm is None:
-            raise CameraError(
-                ErrorCode.CAMERA_MISSING, '--sdd and --pixel-pitch are needed together'
-            )
-        return Camera.from_geometry(self.sdd_mm, self.pixel_pitch_mm, size, self.principal_point)
+    def given(
+        self, angles_deg: tuple[float, float] | None = None, sod_mm: float | None = None
+    ) -> GivenGeometry:
+        """Return the distances with C-arm angles (degrees) and source-isocentre distance (mm)."""
+        return GivenGeometry(
+            self.sdd_mm, self.pixel_pitch_mm, self.principal_point, angles_deg, sod_mm
+        )
 
 
 @dataclass(frozen=True)
@@ -93,8 +91,25 @@ class XRayFile:
             return View(integrals, xray.camera, mask, self.fixed_from_camera)
 
 
-def read_xrays(paths: tuple[Path, ...], beam: BeamOptions, frame: int) -> tuple[XRayFile, ...]:
-    """Load X-rays with their cameras; raises RegistrationError, naming the file."""
+def read_xrays(
+    paths: tuple[Path, ...],
+    beam: BeamOptions,
+    frame: int,
+    angles_deg: tuple[float, float] | None = None,
+    sod_mm: float | None = None,
+) -> tuple[XRayFile, ...]:
+    """Load X-rays with their cameras.
+
+    Args:
+        paths: of the X-rays.
+        beam: cameras, or what completes those of DICOM files.
+        frame: of a file with several.
+        angles_deg: C-arm angles of the first X-ray; its own if None.
+        sod_mm: source-isocentre distance of the first X-ray; its own if None.
+
+    Raises:
+        RegistrationError: names the file.
+    """
     cameras: tuple[Path | None, ...] = beam.camera_paths or (None,) * len(paths)
     if len(cameras) != len(paths):
         raise CameraError(
@@ -102,7 +117,10 @@ def read_xrays(paths: tuple[Path, ...], beam: BeamOptions, frame: int) -> tuple[
             f'{len(paths)} X-rays and {len(cameras)} cameras: give --camera once for each --xray, '
             'in the same order',
         )
-    return tuple(_read(path, c, beam, frame) for path, c in zip(paths, cameras, strict=True))
+    first, others = beam.given(angles_deg, sod_mm), beam.given()
+    given = (first, *(others for _ in paths[1:]))
+    files = zip(paths, cameras, given, strict=True)
+    return tuple(_read(path, camera, known, frame) for path, camera, known in files)
 
 
 @contextmanager
@@ -116,20 +134,20 @@ def named(path: Path) -> Iterator[None]:
         raise type(error)(error.code, f'{path.name}: {error}') from None
 
 
-def _read(path: Path, camera_path: Path | None, beam: BeamOptions, frame: int) -> XRayFile:
+def _read(path: Path, camera_path: Path | None, given: GivenGeometry, frame: int) -> XRayFile:
     stated = None if camera_path is None else read_camera(camera_path)
-    camera = None if stated is None else stated.camera
     with named(path):
-        given = camera is not None or beam.has_distances
-        xray = load_xray(path, frame=frame, geometry=not given)
-        if given:
-            height, width = xray.pixels.shape
-            xray = replace(xray, camera=camera or beam.camera_by_distances((height, width)))
+        xray = load_xray(path, frame=frame, geometry=stated is None, given=given)
+        if stated is not None:
+            xray = replace(xray, camera=stated.camera)
         if xray.camera is None:
+            alone = given.sdd_mm is not None or given.pixel_pitch_mm is not None
             raise CameraError(
                 ErrorCode.CAMERA_MISSING,
-                'the X-ray file has no geometry: give --camera FILE, or --sdd MM and --pixel-pitch '
-                'ROW COLUMN',
+                '--sdd and --pixel-pitch are needed together, as the X-ray file has no geometry'
+                if alone
+                else 'the X-ray file has no geometry: give --camera FILE, or --sdd MM and '
+                '--pixel-pitch ROW COLUMN',
             )
     if stated is None:
         return XRayFile(path, xray)

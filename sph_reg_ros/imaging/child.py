@@ -49,11 +49,13 @@ def list_series(path: str) -> Found:
     return {'series': [asdict(info) for info in ct.list_series(Path(path))]}, []
 
 
-def load_xray(path: str, frame: int, geometry: bool) -> Found:
+def load_xray(path: str, frame: int, geometry: bool, given: dict[str, Any]) -> Found:
     """Read a projection image; see dicom_xray.read_dicom_xray."""
     from sph_reg_ros.imaging.dicom_xray import read_dicom_xray
+    from sph_reg_ros.imaging.given_geometry import GivenGeometry
 
-    found = read_dicom_xray(Path(path), frame, geometry=geometry)
+    stated = GivenGeometry(**given)
+    found = read_dicom_xray(Path(path), frame, geometry=geometry, given=stated)
     values = {
         'patient_hash': found.patient_hash,
         'intensity': asdict(found.intensity),

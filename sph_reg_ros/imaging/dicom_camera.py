@@ -1,6 +1,8 @@
 """Camera and nominal pose of a DICOM projection image."""
 
-from dataclasses import dataclass
+import math
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float64
@@ -9,7 +11,7 @@ from torch import Tensor
 
 from sph_reg_ros.errors import CameraError, ErrorCode
 from sph_reg_ros.geometry import Camera
-from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
+from sph_reg_ros.geometry.carm import camera_from_ct_for_angles, format_angles
 from sph_reg_ros.imaging.dicom_detector import Detector, read_detector
 from sph_reg_ros.imaging.dicom_orientation import (
     PixelAxes,
@@ -18,22 +20,32 @@ from sph_reg_ros.imaging.dicom_orientation import (
     usual_display_axes,
 )
 from sph_reg_ros.imaging.dicom_positioner import positioner_angles
-from sph_reg_ros.imaging.dicom_tags import read_number, read_word, read_words, tag_label
+from sph_reg_ros.imaging.dicom_tags import (
+    contradiction,
+    read_number,
+    read_word,
+    read_words,
+    tag_label,
+)
+from sph_reg_ros.imaging.given_geometry import NOTHING_GIVEN, GivenGeometry
 
 # A tilted detector needs another K; up to here the shift is below a pixel or so.
 _LARGEST_DETECTOR_TILT_DEG = 0.5
+_SAME_ANGLE_RAD = math.radians(0.5)
 
 
 @dataclass(frozen=True)
 class Projection:
     """Geometry of one frame: see `XRay` for the fields."""
 
-    camera: Camera
+    camera: Camera | None
     camera_from_ct: Float64[Tensor, '4 4'] | None
     warnings: tuple[str, ...]
 
 
-def read_projection(dataset: Dataset, size: tuple[int, int], frame: int) -> Projection:
+def read_projection(
+    dataset: Dataset, size: tuple[int, int], frame: int, given: GivenGeometry = NOTHING_GIVEN
+) -> Projection:
     """Read the camera and, if the C-arm's angles are there, its nominal pose.
 
     XA does not tell where in the image the isocentre lies: it is taken to be on the central ray.
@@ -42,23 +54,41 @@ def read_projection(dataset: Dataset, size: tuple[int, int], frame: int) -> Proj
         dataset: header of an XA, RF, DX or CR image.
         size: (rows, columns) of the stored image.
         frame: frame, from 0, for positioner angles that change.
+        given: what goes before the file, with a warning where the two differ.
 
     Raises:
         CameraError: a tag is missing, invalid, or contradicts another.
     """
+    enhanced: tuple[str, ...] = ()
     if 'SharedFunctionalGroupsSequence' in dataset:
-        raise CameraError(
-            ErrorCode.CAMERA_MISSING,
-            'the geometry of Enhanced XA/XRF objects is not read yet: export the image as XA or '
-            'give the camera yourself',
-        )
-    distance = _source_to_detector(dataset)
+        if not given.makes_camera:
+            raise CameraError(
+                ErrorCode.CAMERA_MISSING,
+                'the geometry of Enhanced XA/XRF objects is not read yet: export the image as XA '
+                'or give the camera yourself',
+            )
+        enhanced = ('the geometry of Enhanced XA/XRF objects is not read, only what was given',)
+    distance, sdd_warnings = _source_to_detector(dataset, given.sdd_mm)
     _require_perpendicular_detector(dataset)
-    detector = read_detector(dataset, size)
-    camera_from_ct, pose_warnings = _nominal_pose(dataset, distance, frame)
-    axes, axes_warnings = _pixel_axes(dataset, frame)
+    detector = read_detector(dataset, size, given.pixel_pitch_mm)
+    if given.principal_point is not None:
+        detector = replace(detector, principal_point=given.principal_point)
+    angles, angle_warnings = _angles(dataset, frame, given.angles_deg)
+    camera_from_ct, pose_warnings = _nominal_pose(dataset, distance, angles, given.sod_mm)
+    axes, axes_warnings = _pixel_axes(dataset, frame, angles)
     camera = _camera(detector, axes, distance, size)
-    return Projection(camera, camera_from_ct, detector.warnings + pose_warnings + axes_warnings)
+    warnings = enhanced + sdd_warnings + detector.warnings + angle_warnings
+    return Projection(camera, camera_from_ct, warnings + pose_warnings + axes_warnings)
+
+
+def read_nominal_pose(
+    dataset: Dataset, frame: int, given: GivenGeometry
+) -> Float64[Tensor, '4 4'] | None:
+    """Return the nominal pose alone, for a camera that is given; None if the file has none."""
+    with suppress(CameraError):
+        angles, _ = _angles(dataset, frame, given.angles_deg)
+        return _nominal_pose(dataset, math.inf, angles, given.sod_mm)[0]
+    return None
 
 
 def _camera(detector: Detector, axes: PixelAxes, distance: float, size: tuple[int, int]) -> Camera:
@@ -70,19 +100,24 @@ def _camera(detector: Detector, axes: PixelAxes, distance: float, size: tuple[in
     return Camera(K, *size)
 
 
-def _source_to_detector(dataset: Dataset) -> float:
-    distance = read_number(dataset, 'DistanceSourceToDetector')
+def _source_to_detector(dataset: Dataset, given_mm: float | None) -> tuple[float, tuple[str, ...]]:
+    keyword = 'DistanceSourceToDetector'
+    if given_mm is not None:
+        return given_mm, contradiction(dataset, keyword, (given_mm,), 'mm')
+    distance = read_number(dataset, keyword)
     if distance is None:
         raise CameraError(
             ErrorCode.CAMERA_MISSING,
-            f'{tag_label("DistanceSourceToDetector")} is missing: give the camera yourself',
+            f'{tag_label(keyword)} is missing: give the source-detector distance or the camera '
+            'yourself',
         )
     if distance <= 0:
         raise CameraError(
             ErrorCode.CAMERA_UNCALIBRATED,
-            f'{tag_label("DistanceSourceToDetector")} is {distance:g} mm: give the camera yourself',
+            f'{tag_label(keyword)} is {distance:g} mm: give the source-detector distance or the '
+            'camera yourself',
         )
-    return distance
+    return distance, ()
 
 
 def _require_perpendicular_detector(dataset: Dataset) -> None:
@@ -96,31 +131,51 @@ def _require_perpendicular_detector(dataset: Dataset) -> None:
             )
 
 
+def _angles(
+    dataset: Dataset, frame: int, given_deg: tuple[float, float] | None
+) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
+    """Return the C-arm angles (rad) that count, None if there are none."""
+    if given_deg is None:
+        return positioner_angles(dataset, frame), ()
+    given = math.radians(given_deg[0]), math.radians(given_deg[1])
+    with suppress(CameraError):
+        stated = positioner_angles(dataset, frame)
+        if stated is not None and math.dist(stated, given) > _SAME_ANGLE_RAD:
+            return given, (
+                f'the file says {format_angles(*stated)}, given was {format_angles(*given)}, '
+                'which counts',
+            )
+    return given, ()
+
+
 def _nominal_pose(
-    dataset: Dataset, distance: float, frame: int
+    dataset: Dataset,
+    distance: float,
+    angles: tuple[float, float] | None,
+    given_mm: float | None,
 ) -> tuple[Float64[Tensor, '4 4'] | None, tuple[str, ...]]:
-    angles = positioner_angles(dataset, frame)
     if angles is None:
         return None, ('the file has no C-arm angles: the pose must come from elsewhere',)
-    to_isocentre = read_number(dataset, 'DistanceSourceToPatient')
+    keyword = 'DistanceSourceToPatient'
+    to_isocentre = read_number(dataset, keyword) if given_mm is None else given_mm
     if not to_isocentre:
         # A guess would be a depth that looks measured.
-        return None, (
-            f'{tag_label("DistanceSourceToPatient")} is missing: no nominal pose without it',
-        )
+        return None, (f'{tag_label(keyword)} is missing: no nominal pose without it',)
     if not 0 < to_isocentre < distance:
         raise CameraError(
             ErrorCode.CAMERA_INVALID,
-            f'{tag_label("DistanceSourceToPatient")} {to_isocentre:g} mm is not between 0 and '
+            f'{tag_label(keyword)} {to_isocentre:g} mm is not between 0 and '
             f'{tag_label("DistanceSourceToDetector")} {distance:g} mm',
         )
     origin = torch.zeros(3, dtype=torch.float64)
-    return camera_from_ct_for_angles(*angles, to_isocentre, origin), ()
+    warnings = () if given_mm is None else contradiction(dataset, keyword, (given_mm,), 'mm')
+    return camera_from_ct_for_angles(*angles, to_isocentre, origin), warnings
 
 
-def _pixel_axes(dataset: Dataset, frame: int) -> tuple[PixelAxes, tuple[str, ...]]:
+def _pixel_axes(
+    dataset: Dataset, frame: int, angles: tuple[float, float] | None
+) -> tuple[PixelAxes, tuple[str, ...]]:
     orientation = read_words(dataset, 'PatientOrientation')
-    angles = positioner_angles(dataset, frame)
     label = tag_label('PatientOrientation')
     if angles is None:
         axes = axes_from_view(orientation, read_word(dataset, 'ViewPosition'))
@@ -134,7 +189,7 @@ def _pixel_axes(dataset: Dataset, frame: int) -> tuple[PixelAxes, tuple[str, ...
         return usual_display_axes(), (
             f'{label} is missing: the image is taken as displayed facing the patient, head up',
         )
-    # PatientOrientation is that of the first frame, as the angles are.
+    # PatientOrientation is that of the first frame, as the file's angles are, whatever was given.
     first_angles = positioner_angles(dataset, 0) or angles
     unit = torch.zeros(3, dtype=torch.float64)
     pose = camera_from_ct_for_angles(*first_angles, 1.0, unit)

@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from pydicom import Dataset
 
 from sph_reg_ros.errors import CameraError, ErrorCode
-from sph_reg_ros.imaging.dicom_tags import read_number, read_numbers, read_word, tag_label
+from sph_reg_ros.imaging.dicom_tags import (
+    contradiction,
+    read_number,
+    read_numbers,
+    read_word,
+    tag_label,
+)
 
 # PixelSpacing within this share of the detector's own spacing is that spacing, rounded.
 _SAME_SPACING = 0.01
@@ -28,7 +34,9 @@ class Detector:
     warnings: tuple[str, ...] = ()
 
 
-def read_detector(dataset: Dataset, size: tuple[int, int]) -> Detector:
+def read_detector(
+    dataset: Dataset, size: tuple[int, int], given_pitch_mm: tuple[float, float] | None = None
+) -> Detector:
     """Read the detector geometry of the stored image (DICOM PS3.3 C.8.11.4, C.8.7.5).
 
     The central ray is taken to hit the centre of the detector's active area, which lies in the
@@ -37,11 +45,16 @@ def read_detector(dataset: Dataset, size: tuple[int, int]) -> Detector:
     Args:
         dataset: header.
         size: (rows, columns) of the stored image.
+        given_pitch_mm: spacing of rows and columns that goes before the file's.
 
     Raises:
         CameraError: no usable spacing, or tags that contradict each other.
     """
-    pitch, warnings = _pixel_pitch(dataset)
+    if given_pitch_mm is None:
+        pitch, warnings = _pixel_pitch(dataset)
+    else:
+        pitch = given_pitch_mm
+        warnings = contradiction(dataset, 'ImagerPixelSpacing', pitch, 'mm')
     centre = ((size[1] - 1) / 2, (size[0] - 1) / 2)
     origin = read_numbers(dataset, 'FieldOfViewOrigin', 2)
     active = read_numbers(dataset, 'DetectorActiveDimensions')
@@ -64,14 +77,16 @@ def _pixel_pitch(dataset: Dataset) -> tuple[tuple[float, float], tuple[str, ...]
     if not spacing:
         raise CameraError(
             ErrorCode.CAMERA_MISSING,
-            f'{tag_label("ImagerPixelSpacing")} is missing: give the camera yourself',
+            f'{tag_label("ImagerPixelSpacing")} is missing: give the pixel pitch or the camera '
+            'yourself',
         )
     pitch = _positive(spacing, 'PixelSpacing')
     if _is_calibrated(dataset, pitch):
         raise CameraError(
             ErrorCode.CAMERA_UNCALIBRATED,
             f'{tag_label("PixelSpacing")} was corrected to the depth of the patient and '
-            f'{tag_label("ImagerPixelSpacing")} is missing: give the camera yourself',
+            f'{tag_label("ImagerPixelSpacing")} is missing: give the pixel pitch or the camera '
+            'yourself',
         )
     warning = (
         f'{tag_label("ImagerPixelSpacing")} is missing: {tag_label("PixelSpacing")} is taken for '
@@ -82,6 +97,8 @@ def _pixel_pitch(dataset: Dataset) -> tuple[tuple[float, float], tuple[str, ...]
 
 def _is_calibrated(dataset: Dataset, pitch: tuple[float, float]) -> bool:
     if read_word(dataset, 'PixelSpacingCalibrationType'):
+        return True
+    if read_number(dataset, 'EstimatedRadiographicMagnificationFactor') not in (None, 0, 1):
         return True
     element = read_numbers(dataset, 'DetectorElementSpacing', 2)
     if not element:

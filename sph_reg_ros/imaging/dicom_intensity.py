@@ -22,7 +22,7 @@ def read_intensity(
     - LIN is Beer-Lambert.
     - LOG is a line integral but for scale and offset; where bright is air it is turned over.
     - DISP, or nothing, is display values. They are taken for linear, air bright in fluoroscopy
-      (XA, RF), dark in radiographs (DX, CR); MONOCHROME1 swaps both.
+      (XA, RF, captures of a C-arm), dark in radiographs (DX, CR); MONOCHROME1 swaps both.
 
     PixelIntensityRelationshipSign (DICOM PS3.3 C.8.11.3.1.2) goes before all guesses.
 
@@ -61,6 +61,6 @@ def _dark_air(pixels: Float32[Tensor, 'H W'], sign: float | None) -> Float32[Ten
 def _display_bright_air(dataset: Dataset, sign: float | None) -> bool:
     if sign is not None:
         return sign != -1
-    fluoroscopy = read_word(dataset, 'Modality') in ('XA', 'RF')
+    fluoroscopy = read_word(dataset, 'Modality') in ('XA', 'RF', 'OT', '')
     inverted = read_word(dataset, 'PhotometricInterpretation') == 'MONOCHROME1'
     return fluoroscopy != inverted

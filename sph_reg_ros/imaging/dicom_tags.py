@@ -3,10 +3,14 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
 from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
 
 from sph_reg_ros.errors import CameraError, ErrorCode
+
+_SAME = 1e-3
+"""Relative difference of a value in a file and the same one, rounded, by hand."""
 
 
 def tag_label(keyword: str) -> str:
@@ -63,6 +67,27 @@ def read_word(dataset: Dataset, keyword: str) -> str:
     """Return the first code string of a tag in upper case, '' where it is absent or empty."""
     words = read_words(dataset, keyword)
     return words[0] if words else ''
+
+
+def contradiction(
+    dataset: Dataset, keyword: str, given: tuple[float, ...], unit: str
+) -> tuple[str, ...]:
+    """Return a warning if a file says something else than what was given instead; () if not."""
+    try:
+        stated = read_numbers(dataset, keyword, len(given))
+    except CameraError:
+        return ()
+    # Devices write 0 for what they do not know.
+    if not any(stated) or np.allclose(stated, given, rtol=_SAME, atol=0):
+        return ()
+    return (
+        f'{tag_label(keyword)} is {_text(stated)} {unit} in the file, given was {_text(given)} '
+        f'{unit}, which counts',
+    )
+
+
+def _text(numbers: tuple[float, ...]) -> str:
+    return ' '.join(f'{number:g}' for number in numbers)
 
 
 def _invalid(keyword: str, what: str) -> CameraError:

@@ -11,21 +11,29 @@ from pydicom.config import disable_value_validation
 
 from sph_reg_ros.errors import ErrorCode, ImageError, RegistrationError
 from sph_reg_ros.geometry import Camera
-from sph_reg_ros.imaging.dicom_camera import Projection, read_projection
+from sph_reg_ros.imaging.dicom_camera import Projection, read_nominal_pose, read_projection
 from sph_reg_ros.imaging.dicom_decode import compression_name, stored_pixels
 from sph_reg_ros.imaging.dicom_files import quiet_pydicom
 from sph_reg_ros.imaging.dicom_intensity import read_intensity
 from sph_reg_ros.imaging.dicom_shutter import declared_mask
 from sph_reg_ros.imaging.dicom_stream import DicomStream
 from sph_reg_ros.imaging.dicom_tags import read_number, read_word, tag_label
+from sph_reg_ros.imaging.given_geometry import NOTHING_GIVEN, GivenGeometry
 from sph_reg_ros.imaging.identity import hashed_identifier
-from sph_reg_ros.imaging.xray_image import XRay
+from sph_reg_ros.imaging.xray_image import XRay, frame_used
 
 _MODALITIES = ('XA', 'RF', 'DX', 'CR', 'RG')
+# What frame grabbers and exports of C-arms write.
+_UNSPECIFIC_MODALITIES = ('OT', '')
 
 
 def read_dicom_xray(
-    path: Path, frame: int = 0, camera: Camera | None = None, *, geometry: bool = True
+    path: Path,
+    frame: int = 0,
+    camera: Camera | None = None,
+    *,
+    geometry: bool = True,
+    given: GivenGeometry = NOTHING_GIVEN,
 ) -> XRay:
     """Read one frame of a DICOM projection image with its geometry.
 
@@ -35,8 +43,9 @@ def read_dicom_xray(
     Args:
         path: file.
         frame: frame of a multi-frame image, from 0.
-        camera: replaces the geometry in the file, which is then not read and may be missing.
-        geometry: whether to read the file's own; without it and `camera` there is none.
+        camera: replaces the one in the file, which is then not read and may be missing.
+        geometry: whether to read the file's own camera; without it and `camera` there is none.
+        given: what goes before the file's geometry.
 
     Raises:
         ImageError: no readable X-ray image, or no such frame.
@@ -45,7 +54,7 @@ def read_dicom_xray(
     with disable_value_validation(), quiet_pydicom():
         dataset = _read_file(path)
         try:
-            return _xray(dataset, path, frame, camera, geometry)
+            return _xray(dataset, path, frame, camera, geometry, given)
         except RegistrationError:
             raise
         except Exception as error:
@@ -56,24 +65,43 @@ def read_dicom_xray(
             ) from None
 
 
-def _xray(dataset: Dataset, path: Path, frame: int, camera: Camera | None, geometry: bool) -> XRay:
+def _xray(
+    dataset: Dataset,
+    path: Path,
+    frame: int,
+    camera: Camera | None,
+    geometry: bool,
+    given: GivenGeometry,
+) -> XRay:
     _require_projection_image(dataset, path)
     stored = _stored_frame(dataset, path, frame)
     mask = declared_mask(dataset, torch.from_numpy(stored.astype(np.float32)))
     pixels, intensity, assumptions = read_intensity(dataset, stored)
     size = (int(stored.shape[0]), int(stored.shape[1]))
-    projection: Projection | None = None
     if camera is None and geometry:
-        projection = read_projection(dataset, size, frame)
+        projection = read_projection(dataset, size, frame, given)
+    else:
+        projection = Projection(camera, read_nominal_pose(dataset, frame, given), ())
     return XRay(
         pixels,
         mask,
-        projection.camera if projection else camera,
-        projection.camera_from_ct if projection else None,
+        projection.camera,
+        projection.camera_from_ct,
         hashed_identifier(str(dataset.get('PatientID') or '')),
         intensity,
-        (projection.warnings if projection else ()) + assumptions,
+        _remarks(dataset, frame) + projection.warnings + assumptions,
     )
+
+
+def _remarks(dataset: Dataset, frame: int) -> tuple[str, ...]:
+    remarks = frame_used(frame, int(read_number(dataset, 'NumberOfFrames') or 1))
+    modality = read_word(dataset, 'Modality')
+    if modality in _UNSPECIFIC_MODALITIES:
+        remarks += (
+            f'{tag_label("Modality")} is {modality or "missing"}: that it is an X-ray is taken '
+            'for granted',
+        )
+    return remarks
 
 
 def _read_file(path: Path) -> Dataset:
@@ -98,7 +126,7 @@ def _require_projection_image(dataset: Dataset, path: Path) -> None:
                 f'{path.name} has no {tag_label(keyword)}: it is no DICOM image, or cut off',
             )
     modality = read_word(dataset, 'Modality')
-    if modality not in _MODALITIES:
+    if modality not in _MODALITIES + _UNSPECIFIC_MODALITIES:
         raise ImageError(
             ErrorCode.IMAGE_UNREADABLE,
             f'{path.name}: {tag_label("Modality")} is {modality or "missing"}, not an X-ray '

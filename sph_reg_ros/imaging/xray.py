@@ -11,6 +11,7 @@ from sph_reg_ros.errors import ErrorCode, ImageError
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.array_file import read_array
 from sph_reg_ros.imaging.dicom_xray import read_dicom_xray
+from sph_reg_ros.imaging.given_geometry import NOTHING_GIVEN, GivenGeometry
 from sph_reg_ros.imaging.intensity import IntensityModel, counts, line_integrals
 from sph_reg_ros.imaging.lens import Lens
 from sph_reg_ros.imaging.masks import collimator_mask, saturation_mask
@@ -26,7 +27,13 @@ _SMALLEST_USABLE_SHARE = 0.01
 _FEWEST_USABLE = 64
 
 
-def load_xray(path: Path | str, *, frame: int = 0, camera: Camera | None = None) -> XRay:
+def load_xray(
+    path: Path | str,
+    *,
+    frame: int = 0,
+    camera: Camera | None = None,
+    given: GivenGeometry = NOTHING_GIVEN,
+) -> XRay:
     """Load one X-ray from DICOM (XA, RF, DX, CR), PNG, TIFF or NumPy (.npy).
 
     The content decides which it is, not the name.
@@ -35,6 +42,8 @@ def load_xray(path: Path | str, *, frame: int = 0, camera: Camera | None = None)
         path: file.
         frame: frame of a multi-frame DICOM image or an array, or page of a TIFF, from 0.
         camera: intrinsics; replaces those of a DICOM file. The others have none of their own.
+        given: where there is no `camera`, what completes the geometry of a DICOM file, and goes
+            before it; for the others, what makes a camera if it is enough.
 
     Raises:
         ImageError: the file is missing, unreadable, or no grey X-ray.
@@ -44,8 +53,9 @@ def load_xray(path: Path | str, *, frame: int = 0, camera: Camera | None = None)
     path = Path(path)
     reader = other_reader(path)
     if reader is None:
-        return read_dicom_xray(path, frame, camera)
+        return read_dicom_xray(path, frame, camera, given=given)
     pixels = reader(path, frame)
+    camera = camera or given.camera((int(pixels.shape[0]), int(pixels.shape[1])))
     return XRay(pixels, torch.ones(pixels.shape, dtype=torch.bool), camera)
 
 

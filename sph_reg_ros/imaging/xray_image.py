@@ -48,3 +48,8 @@ class XRay:
                 ErrorCode.CAMERA_IMAGE_MISMATCH,
                 f'the image is {shape}, its camera {self.camera.size}: crop or rescale the camera',
             )
+
+
+def frame_used(frame: int, frames: int, name: str = 'frame') -> tuple[str, ...]:
+    """Return what to say of one frame of several; () if there is one only."""
+    return (f'{name} {frame} of 0 to {frames - 1} is used',) if frames > 1 else ()

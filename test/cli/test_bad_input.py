@@ -231,7 +231,8 @@ BAD_OPTIONS = {
     'intensity': ([*BEAM, *START, '--intensity', 'loud'], 'intensity'),
     'backend': ([*BEAM, *START, '--backend', 'abacus'], 'backend'),
     'similarity': ([*BEAM, *START, '--similarity', 'taste'], 'similarity'),
-    'distance': (['--sdd', '-1', '--pixel-pitch', '1', '1', *START], 'positive'),
+    'metres': (['--sdd', '1.02', '--pixel-pitch', '1', '1', *START], 'is it in metres?'),
+    'distance': (['--sdd', '-1', '--pixel-pitch', '1', '1', *START], 'is -1 mm'),
     'frame': ([*BEAM, *START, '--frame', '3'], '3'),
     'absent X-ray': ([*BEAM, *START, '--xray', 'absent.png'], 'absent.png cannot be opened'),
 }

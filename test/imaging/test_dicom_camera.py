@@ -8,7 +8,10 @@ import torch
 from pydicom.dataset import Dataset
 from xray_files import PaintedDetector, gradient, write_xa
 
-from sph_reg_ros.errors import CameraError, ErrorCode
+from sph_reg_ros.errors import CameraError, ErrorCode, ImageError
+from sph_reg_ros.geometry import Camera
+from sph_reg_ros.imaging import isolated_xray
+from sph_reg_ros.imaging.given_geometry import GivenGeometry
 from sph_reg_ros.imaging.xray import load_xray
 
 MOUNTS = [((-1, 0), (0, 1)), ((1, 0), (0, 1)), ((0, 1), (1, 0)), ((0, -1), (1, 0))]
@@ -234,3 +237,118 @@ def test_the_orientation_of_a_rotational_run_is_that_of_its_first_frame(tmp_path
     first, last = load_xray(path, frame=0), load_xray(path, frame=1)
     assert torch.equal(first.camera.K, last.camera.K)
     assert not torch.allclose(first.camera_from_ct, last.camera_from_ct)
+
+
+PLAIN = dict(PositionerPrimaryAngle=12, PositionerSecondaryAngle=5)
+MISSING = {
+    'sdd_mm': ('DistanceSourceToDetector', 1000.0),
+    'pixel_pitch_mm': ('ImagerPixelSpacing', (0.5, 0.5)),
+    'sod_mm': ('DistanceSourceToPatient', 700.0),
+    'angles_deg': ('PositionerPrimaryAngle', (12.0, 5.0)),
+}
+
+
+def assert_same_geometry(xray, other):
+    assert torch.allclose(xray.camera.K, other.camera.K)
+    assert torch.allclose(xray.camera_from_ct, other.camera_from_ct)
+
+
+@pytest.mark.parametrize('option', MISSING)
+@pytest.mark.parametrize('stated', ['nothing', 'nothing usable'])
+def test_what_is_given_completes_the_file(tmp_path, option, stated):
+    keyword, value = MISSING[option]
+    whole = load_xray(write_xa(tmp_path / 'whole.dcm', gradient(), **PLAIN))
+    if stated == 'nothing':
+        path = write_xa(tmp_path / 'a.dcm', gradient(), drop=(keyword,), **PLAIN)
+    else:
+        zero = [0, 0] if option == 'pixel_pitch_mm' else 0
+        unusable = {} if option == 'angles_deg' else {keyword: zero}
+        path = write_xa(tmp_path / 'a.dcm', gradient(), **{**PLAIN, **unusable})
+    xray = load_xray(path, given=GivenGeometry(**{option: value}))
+    assert_same_geometry(xray, whole)
+    assert not any('given' in warning for warning in xray.warnings)
+
+
+def test_in_a_child_process_what_is_given_counts_just_so(tmp_path):
+    whole = load_xray(write_xa(tmp_path / 'whole.dcm', gradient(), **PLAIN))
+    path = write_xa(tmp_path / 'a.dcm', gradient(), drop=('ImagerPixelSpacing',), **PLAIN)
+    given = GivenGeometry(pixel_pitch_mm=(0.5, 0.5), angles_deg=(12.0, 5.0))
+    assert_same_geometry(isolated_xray.load_xray(path, given=given), whole)
+
+
+@pytest.mark.parametrize(
+    ('given', 'both'),
+    [
+        (dict(sdd_mm=1100.0), ('1000 mm', '1100 mm')),
+        (dict(pixel_pitch_mm=(0.5, 0.4)), ('0.5 0.5 mm', '0.5 0.4 mm')),
+        (dict(sod_mm=650.0), ('700 mm', '650 mm')),
+        (dict(angles_deg=(20.0, 5.0)), ('LAO 12 / CRAN 5', 'LAO 20 / CRAN 5')),
+    ],
+)
+def test_what_is_given_goes_before_the_file_and_both_are_named(tmp_path, given, both):
+    path = write_xa(tmp_path / 'a.dcm', gradient(), **PLAIN)
+    stated, xray = load_xray(path), load_xray(path, given=GivenGeometry(**given))
+    (warning,) = xray.warnings
+    assert all(text in warning for text in both)
+    changed = GivenGeometry(**given)
+    if changed.makes_camera or changed.sdd_mm or changed.pixel_pitch_mm:
+        assert not torch.allclose(xray.camera.K, stated.camera.K)
+    else:
+        assert torch.allclose(xray.camera.K, stated.camera.K)
+        assert not torch.allclose(xray.camera_from_ct, stated.camera_from_ct)
+    # The mirroring stays that of the file.
+    assert xray.camera.K[0, 0] < 0 < xray.camera.K[1, 1]
+
+
+def test_a_given_principal_point_replaces_the_detectors_centre(tmp_path):
+    path = write_xa(tmp_path / 'a.dcm', gradient(), **PLAIN)
+    K = load_xray(path, given=GivenGeometry(principal_point=(3.0, 4.0))).camera.K
+    assert K[:2, 2].tolist() == [3.0, 4.0]
+
+
+def test_a_pixel_spacing_with_a_magnification_is_taken_for_no_detectors(tmp_path):
+    tags = dict(PixelSpacing=[0.35, 0.35], EstimatedRadiographicMagnificationFactor=1.43)
+    path = write_xa(tmp_path / 'a.dcm', gradient(), drop=('ImagerPixelSpacing',), **tags)
+    with pytest.raises(CameraError, match='ImagerPixelSpacing'):
+        load_xray(path)
+    assert load_xray(path, given=GivenGeometry(pixel_pitch_mm=(0.5, 0.5))).camera is not None
+
+
+def test_a_camera_of_the_users_leaves_the_files_angles_as_a_start(tmp_path):
+    path = write_xa(tmp_path / 'a.dcm', gradient(), drop=('DistanceSourceToDetector',), **PLAIN)
+    camera = Camera.from_geometry(1000.0, (0.5, 0.5), gradient().shape)
+    whole = load_xray(write_xa(tmp_path / 'whole.dcm', gradient(), **PLAIN))
+    assert torch.allclose(load_xray(path, camera=camera).camera_from_ct, whole.camera_from_ct)
+
+
+@pytest.mark.parametrize(
+    'given', [dict(sdd_mm=1.02), dict(sod_mm=0.7), dict(pixel_pitch_mm=(0.0014, 0.0014))]
+)
+def test_metres_are_refused_with_that_question(given):
+    with pytest.raises(CameraError, match='metres'):
+        GivenGeometry(**given)
+
+
+def test_an_isocentre_behind_the_detector_is_refused():
+    with pytest.raises(CameraError, match='smaller than'):
+        GivenGeometry(sdd_mm=700.0, sod_mm=1000.0)
+
+
+def test_the_capture_of_a_c_arm_is_read_with_a_camera(tmp_path):
+    path = write_xa(
+        tmp_path / 'a.dcm', gradient(), Modality='OT',
+        drop=('ImagerPixelSpacing', 'DistanceSourceToDetector', 'PatientOrientation'),
+    )  # fmt: skip
+    with pytest.raises(CameraError) as caught:
+        load_xray(path)
+    assert caught.value.code == ErrorCode.CAMERA_MISSING
+    xray = load_xray(path, camera=Camera.from_geometry(1000.0, (0.5, 0.5), gradient().shape))
+    assert any('Modality' in warning for warning in xray.warnings)
+
+
+def test_a_file_with_several_frames_says_which_one_is_used(tmp_path):
+    path = write_xa(tmp_path / 'a.dcm', np.stack([gradient()] * 3))
+    assert 'frame 0 of 0 to 2 is used' in load_xray(path).warnings
+    assert 'frame 2 of 0 to 2 is used' in load_xray(path, frame=2).warnings
+    with pytest.raises(ImageError, match='3 frames'):
+        load_xray(path, frame=3)
