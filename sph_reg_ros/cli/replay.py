@@ -65,7 +65,8 @@ def replay_command(
     """Register the images of bags as the live node would, and report on it.
 
     Needs no ROS. No image is skipped and none is too old, however long a registration takes.
-    Exit code 0 if every bag was replayed and every limit kept, 1 if not, 2 on an error.
+    Exit code 0 if every bag was replayed, an image of each registered and every limit kept, 1 if
+    not, 2 on an error.
     """
     # Imported by need: torch takes seconds.
     from sph_reg_ros.errors import require_setting
@@ -108,7 +109,8 @@ def replay_command(
                 if not record.failure:
                     typer.echo(f'wrote {write_recording(record, job)}')
     figures = figures_of(records)
-    if figures['failed_bags'] or not all(one.met(figures) for one in limits):
+    refused = any(record.all_refused for record in records)
+    if refused or figures['failed_bags'] or not all(one.met(figures) for one in limits):
         raise typer.Exit(EXIT_NOT_USABLE)
 
 

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
 
 from sph_reg_ros.errors import BagError, ErrorCode
-from sph_reg_ros.replay.bag_messages import bag_types
+from sph_reg_ros.replay.bag_file import BagFile, storage_of, unreadable
 from sph_reg_ros.replay.bag_places import Entry, Shot, places_of
 from sph_reg_ros.replay.bag_runs import beginnings, runs_of
 from sph_reg_ros.replay.bag_topics import IMAGE_TYPES, INPUTS, KNOWN_BEFORE, POSE_TYPES, is_a
@@ -43,9 +42,7 @@ class Event:
 class BagInputs:
     """An open bag and the topics in it that are the node's inputs."""
 
-    def __init__(
-        self, reader: AnyReader, names: dict[str, str], path: Path, transport: str
-    ) -> None:
+    def __init__(self, reader: BagFile, names: dict[str, str], path: Path, transport: str) -> None:
         """Find the topics; see `opened`."""
         self._reader, self._path = reader, path
         self._kinds = INPUTS | {'image': IMAGE_TYPES[transport]}
@@ -197,7 +194,7 @@ class BagInputs:
                 message: Any = self._reader.deserialize(raw, entry.connection.msgtype)
                 if nanoseconds(message.header.stamp) == entry.stamp_ns:
                     return message
-        raise _unreadable(self._path, 'an image is gone')
+        raise unreadable(self._path, 'an image is gone')
 
 
 @contextmanager
@@ -205,7 +202,7 @@ def opened(path: Path, names: dict[str, str], transport: str = 'raw') -> Iterato
     """Open a bag: sqlite3 or MCAP, of any ROS 2, its message definitions in it or not.
 
     Args:
-        path: folder with metadata.yaml.
+        path: folder of the bag, or a file of it.
         names: topics of inputs, where they differ from the names in INPUTS.
         transport: of the images, see parameters.ImageParameters; compressed ones lie on the topic
             below that of the raw ones.
@@ -213,18 +210,11 @@ def opened(path: Path, names: dict[str, str], transport: str = 'raw') -> Iterato
     Raises:
         BagError: BAG_UNREADABLE, or BAG_TOPIC_MISSING if there are no images.
     """
-    folder = path.parent if path.suffix in ('.mcap', '.db3') else path
-    with _typed_errors(folder):
-        if not (folder / 'metadata.yaml').is_file():
-            raise _unreadable(
-                folder,
-                'there is no metadata.yaml: is it a bag, and was its recording finished? '
-                '`ros2 bag reindex` repairs one that was not',
-            )
-        reader = AnyReader([folder], default_typestore=bag_types())
-        reader.open()
+    with _typed_errors(path):
+        storage = storage_of(path)
+        reader = BagFile(storage)
     try:
-        yield BagInputs(reader, names, folder, transport)
+        yield BagInputs(reader, names, storage, transport)
     finally:
         reader.close()
 
@@ -238,8 +228,4 @@ def _typed_errors(path: Path) -> Iterator[None]:
     # A damaged file makes the readers of storage, compression and messages fail in any way.
     except Exception as error:
         reason = ' '.join(str(error).split())[:300] or type(error).__name__
-        raise _unreadable(path, f'{reason}; `ros2 bag reindex` may repair it') from None
-
-
-def _unreadable(path: Path, reason: str) -> BagError:
-    return BagError(ErrorCode.BAG_UNREADABLE, f'the bag {path} cannot be read: {reason}')
+        raise unreadable(path, f'{reason}; `ros2 bag reindex` may repair it') from None

@@ -101,6 +101,11 @@ class BagRecord:
     versions: dict[str, str] = field(default_factory=dict)
     failure: str = ''
 
+    @property
+    def all_refused(self) -> bool:
+        """Return whether there are images, and a pose of none of them."""
+        return bool(self.rows) and all(row.camera_from_ct is None for row in self.rows)
+
     def to_json(self) -> str:
         """Return the record as text; NaN becomes null."""
         return json.dumps(without_nan(asdict(self)), indent=1, allow_nan=False)

@@ -1,6 +1,7 @@
 """The table at the end of a replay, on paper of 100 columns; the same live and from a bag."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from sph_reg_ros.replay.limits import Limit, figures_of
@@ -18,7 +19,14 @@ def table_lines(record: BagRecord) -> list[str]:
         return [f'{record.name}: failed: {record.failure}']
     lines = ['mm: mean distance of 14 points of a box about the middle of the CT', _HEADER]
     lines += [_line(row) for row in record.rows]
-    return [*lines, summary_line([record])]
+    return [*lines, *_refusal_lines(record), summary_line([record])]
+
+
+def _refusal_lines(record: BagRecord) -> list[str]:
+    if not record.all_refused:
+        return []
+    reason, _ = Counter(row.reason for row in record.rows).most_common(1)[0]
+    return [f'no image could be registered: {reason}']
 
 
 def summary_line(records: Sequence[BagRecord]) -> str:

@@ -1,11 +1,13 @@
 """Bags that are not what they should be end in a typed error that says what to do."""
 
 import pytest
-from bags import changed, looped, replayed
+from bags import changed, looped, read, replayed
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 pytest.importorskip('diffdrr.renderers')
 
 from sph_reg_ros.errors import BagError, ConfigError, ErrorCode
+from sph_reg_ros.replay.bag_messages import bag_types
 from sph_reg_ros.replay.bag_reader import opened
 from sph_reg_ros.replay.bag_topics import named_topics
 from sph_reg_ros.ros.conversions import nanoseconds
@@ -91,13 +93,10 @@ def test_a_truncated_bag_is_refused(ct, bag, tmp_path, storage, share):
     assert error.code == ErrorCode.BAG_UNREADABLE and 'reindex' in str(error)
 
 
-@pytest.mark.parametrize('text', [None, '', 'rosbag2_bagfile_information: {version: 99}', '[1'])
+@pytest.mark.parametrize('text', ['', 'rosbag2_bagfile_information: {version: 99}', '[1'])
 def test_a_bag_without_usable_metadata_is_refused(bag, tmp_path, text):
     path = changed(bag, tmp_path / 'bag', lambda entry: None)
-    if text is None:
-        (path / 'metadata.yaml').unlink()
-    else:
-        (path / 'metadata.yaml').write_text(text)
+    (path / 'metadata.yaml').write_text(text)
     assert refused(path).code == ErrorCode.BAG_UNREADABLE
 
 
@@ -130,3 +129,66 @@ def test_topics_are_named_as_remappings_are():
     for text in ('image', 'image:=', 'picture:=/xray'):
         with pytest.raises(ConfigError):
             named_topics([text])
+
+
+def copied(bag, path, *, compression=None, others=()):
+    """Write a copy with compression or with topics whose types nobody can parse."""
+    writer = Writer(path, version=8, storage_plugin=StoragePlugin.MCAP)
+    if compression is not None:
+        writer.set_compression(compression, CompressionFormat.ZSTD)
+    with writer:
+        topics = {}
+        for topic, kind, definition in others:
+            writer.add_connection(topic, kind, msgdef=definition, rihs01='RIHS01_' + '0' * 64)
+        for entry in read(bag):
+            if entry.topic not in topics:
+                topics[entry.topic] = writer.add_connection(
+                    entry.topic, entry.kind, typestore=bag_types()
+                )
+            writer.write(topics[entry.topic], entry.received_ns, entry.raw)
+    return path
+
+
+def images_of(path) -> int:
+    with opened(path, {}) as inputs:
+        return [event.name for event in inputs.events()].count('image')
+
+
+def test_topics_that_are_not_asked_for_may_be_of_any_type(bag, tmp_path):
+    service = (
+        '=' * 80 + '\nSRV: std_srvs/srv/SetBool\nbool data\n---\nbool success\nstring message\n'
+    )
+    others = [
+        ('/enable/_service_event', 'std_srvs/srv/SetBool_Event', service),
+        ('/odd', 'our_msgs/msg/Odd', 'this is no definition ['),
+    ]
+    assert images_of(copied(bag, tmp_path / 'bag', others=others)) == 3
+
+
+@pytest.mark.parametrize('mode', [CompressionMode.FILE, CompressionMode.MESSAGE])
+def test_a_bag_compressed_by_zstd_is_read(bag, tmp_path, mode):
+    assert images_of(copied(bag, tmp_path / 'bag', compression=mode)) == 3
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_a_single_file_is_read_without_metadata(bag, tmp_path, storage):
+    path = changed(bag, tmp_path / 'bag', lambda entry: None, storage=storage)
+    file = next(p for p in path.iterdir() if p.suffix in ('.mcap', '.db3'))
+    assert images_of(file) == 3
+    (path / 'metadata.yaml').unlink()
+    assert images_of(path) == images_of(file) == 3
+
+
+def test_what_is_no_bag_is_told_apart(bag, tmp_path):
+    assert 'no such file or folder' in str(refused(tmp_path / 'absent'))
+    (tmp_path / 'old.bag').write_bytes(b'#ROSBAG V2.0\nrest')
+    assert 'rosbags-convert --src old.bag --dst old' in str(refused(tmp_path / 'old.bag'))
+    (tmp_path / 'notes.txt').write_text('hello')
+    assert 'it is no bag' in str(refused(tmp_path / 'notes.txt'))
+    (tmp_path / 'empty').mkdir()
+    assert 'neither metadata.yaml nor' in str(refused(tmp_path / 'empty'))
+    for name in ('0.mcap', '1.mcap'):
+        (tmp_path / 'empty' / name).write_bytes(b'')
+    assert 'reindex' in str(refused(tmp_path / 'empty'))
+    for path in ('old.bag', 'notes.txt', 'absent', 'empty'):
+        assert refused(tmp_path / path).code == ErrorCode.BAG_UNREADABLE

@@ -133,6 +133,18 @@ def test_a_missed_limit_changes_the_exit_code_and_a_kept_one_does_not(
     assert 'MISSED' in (tmp_path / 'report.html').read_text()
 
 
+def test_a_replay_of_which_every_image_was_refused_does_not_end_with_0(bag, ct, tmp_path):
+    def spoil(entry):
+        if entry.topic == '/image':
+            entry.message.encoding = 'yuv422'
+
+    path = changed(bag, tmp_path / 'bag', spoil)
+    done = replayed(path, ct, tmp_path / 'out', *SETTINGS)
+    assert done.exit_code == 1
+    assert 'no image could be registered: IMAGE_ENCODING' in done.stdout
+    assert (tmp_path / 'out/metrics.json').exists()
+
+
 def test_without_truth_there_are_poses_but_no_errors(bag, ct, tmp_path):
     rows_found = replay(job(bag, ct, tmp_path, truth='')).rows
     assert all(row.camera_from_ct and row.error is None for row in rows_found)
