@@ -3,6 +3,8 @@
 arXiv 2509.06890: a pose regressor, then Levenberg-Marquardt on spherical embeddings.
 """
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float64
 from torch import Tensor
@@ -30,8 +32,13 @@ def regressed(request: RegistrationRequest, networks: Networks) -> Float64[Tenso
     )
 
 
-def spherical_level(request: RegistrationRequest, networks: Networks, backend: str) -> Level:
-    """Return X-rays and CT as the learned similarity compares them."""
+def spherical_level(
+    request: RegistrationRequest,
+    networks: Networks,
+    backend: str,
+    on_work: Callable[[Level], None] = lambda level: None,
+) -> Level:
+    """Return X-rays and CT as the learned similarity compares them; `on_work` as in Level."""
     camera = networks.encoder_camera
     views = tuple(seen_by(view, camera) for view in request.views)
     similarities = tuple(
@@ -42,7 +49,7 @@ def spherical_level(request: RegistrationRequest, networks: Networks, backend: s
     )
     poses = tuple(camera_from_first(view, request.views[0]) for view in request.views)
     volume = coarsened(request, camera)
-    return Level(volume, views, similarities, poses, backend, request.prior)
+    return Level(volume, views, similarities, poses, backend, request.prior, on_work)
 
 
 def refined_by_networks(

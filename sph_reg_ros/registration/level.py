@@ -1,5 +1,6 @@
 """X-rays and CT at one resolution: similarity, residuals and their derivative at a pose."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -7,7 +8,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from sph_reg_ros.geometry import se3
+from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.registration.prior import PosePrior
@@ -22,10 +23,16 @@ from sph_reg_ros.solvers.robust import robust_cost
 RIVALS_SIMILARITY = 'local_ncc'
 """What rivals are compared by: a fitted intensity curve would let wrong poses look right where an
 instrument covers much, the patches that it does not cover still tell."""
+PIXELS_AT_A_TIME = 2**17
+"""Of many renderings: so much is done in some hundredths of a second, and reported in between."""
 REMEMBERED = 2
 """Poses whose renderings are kept: the solver's best and the one it has tried last."""
 
 Rendering = tuple[Float[Tensor, 'H W'], Float[Tensor, 'H W 6']]
+
+
+def _unheard(level: 'Level') -> None:
+    """Report to nobody."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +48,9 @@ class Level:
         camera_from_first: pose of the first camera in each view's camera.
         backend: renderer.
         prior: what is known of the first camera's pose beside the views.
+        on_work: called with the level before each piece of work on a view: to render it, to compare
+            it, to derive either; may raise to stop. That is what takes the time of a registration
+            and of its checks.
         recent: poses rendered last, newest at the end, with the rendering of each view.
     """
 
@@ -50,6 +60,7 @@ class Level:
     camera_from_first: tuple[Float64[Tensor, '4 4'], ...]
     backend: str
     prior: PosePrior | None = None
+    on_work: Callable[['Level'], None] = _unheard
     recent: list[tuple[Tensor, list[Rendering]]] = field(default_factory=list, repr=False)
 
     @property
@@ -69,6 +80,7 @@ class Level:
 
     def by(self, similarity: str) -> 'Level':
         """Return the level with another similarity, by its name."""
+        self.on_work(self)
         similarities = tuple(
             prepare_similarity(similarity, view.line_integrals.cpu(), view.mask)
             for view in self.views
@@ -79,7 +91,7 @@ class Level:
         """Return the residuals of each view, and of a prior, by a twist in first-camera axes."""
         blocks = []
         for index, (image, jacobian) in enumerate(self.renderings(first_from_ct)):
-            block = self.similarities[index].residuals(image, jacobian)
+            block = self.residuals(index, image, jacobian)
             # A twist about the anatomy centre is the same motion in all cameras, in other axes.
             R = self.camera_from_first[index][:3, :3].to(block.jacobian.dtype)
             if index > 0:
@@ -88,6 +100,13 @@ class Level:
         if self.prior is not None:
             blocks.append(self.prior.residuals(first_from_ct, self.volume.centre, len(self.views)))
         return blocks
+
+    def residuals(
+        self, index: int, image: Float[Tensor, 'H W'], jacobian: Float[Tensor, 'H W p']
+    ) -> ResidualBlock:
+        """Return the residuals of a rendering of one view, and their derivative."""
+        self.on_work(self)
+        return self.similarities[index].residuals(image, jacobian)
 
     def move(
         self, first_from_ct: Float64[Tensor, '4 4'], xi: Float64[Tensor, '6']
@@ -101,12 +120,22 @@ class Level:
         of_views = []
         for index, view in enumerate(self.views):
             poses = self.camera_from_first[index] @ first_from_ct
-            images = render(
-                self.volume, poses, view.camera.K, view.camera.size, backend=self.backend
-            )
-            of_views.append(self.similarities[index].score(images.cpu().float()).double())
+            images = self.images(poses, view.camera).float()
+            of_views.append(self.similarities[index].score(images).double())
         scores = torch.stack(of_views)
         return torch.where((scores > -1).all(0), scores.mean(0), -1.0)
+
+    def images(
+        self, camera_from_ct: Float64[Tensor, 'B 4 4'], camera: Camera
+    ) -> Float[Tensor, 'B H W']:
+        """Return renderings of the CT at many poses of a camera, on the CPU."""
+        at_a_time = max(1, PIXELS_AT_A_TIME // (camera.height * camera.width))
+        parts = []
+        for poses in camera_from_ct.split(at_a_time):
+            self.on_work(self)
+            rendered = render(self.volume, poses, camera.K, camera.size, backend=self.backend)
+            parts.append(rendered.cpu())
+        return torch.cat(parts)
 
     def score(self, first_from_ct: Float64[Tensor, '4 4']) -> float:
         """Return the mean similarity of the views at a pose that may just have been rendered."""
@@ -128,11 +157,11 @@ class Level:
 
         Judged at a pose that is nearly right.
         """
+        renderings = self.renderings(first_from_ct)
+        self.on_work(self)
         similarities = tuple(
             similarity.reweighted(image)
-            for similarity, (image, _) in zip(
-                self.similarities, self.renderings(first_from_ct), strict=True
-            )
+            for similarity, (image, _) in zip(self.similarities, renderings, strict=True)
         )
         return replace(self, similarities=similarities)
 
@@ -156,6 +185,7 @@ class Level:
         return tuple(unit_directions(view.camera.K, view.camera.size) for view in self.views)
 
     def _render(self, view: View, rays: Tensor, camera_from_ct: Tensor) -> Rendering:
+        self.on_work(self)
         image, jacobian = render_with_jacobian(
             self.volume, camera_from_ct, view.camera.K, view.camera.size, backend=self.backend
         )

@@ -15,6 +15,7 @@ from torch import Tensor
 from sph_reg_ros.errors import SolverError
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.registration.config import RegistrationConfig
+from sph_reg_ros.registration.course import Course, Observer
 from sph_reg_ros.registration.pipeline import register
 from sph_reg_ros.registration.prior import PosePrior
 from sph_reg_ros.registration.region import around_projection
@@ -56,7 +57,9 @@ _NEAREST = 0.5
 
 
 def register_part(
-    request: RegistrationRequest, search: PartSearch | None = None
+    request: RegistrationRequest,
+    search: PartSearch | None = None,
+    observer: Observer | None = None,
 ) -> RegistrationResult:
     """Find a part of the anatomy in X-rays that show more.
 
@@ -65,23 +68,26 @@ def register_part(
             say how far that may be off, and a single view's depth stays near it; its levels are
             rows of the region around the part.
         search: settings of the search.
+        observer: as of `register`; stages come again for every pose that is tried.
 
     Raises:
         SolverError: the part is not in view at the initial pose.
+        CancelledError: the observer asked to stop.
     """
-    search = search or PartSearch()
+    search, course = search or PartSearch(), Course(observer)
     initial = request.start
     request = replace(request, prior=PosePrior(initial, _widths(request.config), _PRIOR))
     near = _cut(request, initial, search.margin_mm)
     levels = request.config.levels
-    poses = _refined(near, _sampled(near, search), levels[0])[: search.survivors]
+    poses = _refined(near, _sampled(near, search, course), levels[0], course)
     # Judged by one region, a pose that leaves it wins: from here each is judged by its own.
     results = [
-        _close(request, pose, search, levels[-2:-1] or levels, verified=False) for pose in poses
+        _close(request, pose, search, levels[-2:-1] or levels, course, verified=False)
+        for pose in poses[: search.survivors]
     ]
     results.sort(key=lambda result: -_merit(request, result))
     poses = [result.camera_from_ct[0] for result in results[: search.finished]]
-    results = [_close(request, pose, search, levels[-2:], verified=True) for pose in poses]
+    results = [_close(request, pose, search, levels[-2:], course, verified=True) for pose in poses]
     return max(results, key=lambda result: _merit(request, result))
 
 
@@ -90,13 +96,14 @@ def _close(
     pose: Float64[Tensor, '4 4'],
     search: PartSearch,
     levels: tuple[int, ...],
+    course: Course,
     *,
     verified: bool,
 ) -> RegistrationResult:
     """Refine at some levels, comparing only what lies close around the part at `pose`."""
     close = _cut(replace(request, initial_camera_from_ct=pose), pose, search.close_margin_mm)
     config = replace(request.config, method='image', starts=0, levels=levels)
-    return register(replace(close, config=config), verified=verified)
+    return register(replace(close, config=config), course.pass_on, verified=verified)
 
 
 def _cut(
@@ -115,7 +122,7 @@ def _cut(
     return replace(request, views=views)
 
 
-def _sampled(request: RegistrationRequest, search: PartSearch) -> list[Tensor]:
+def _sampled(request: RegistrationRequest, search: PartSearch, course: Course) -> list[Tensor]:
     """Return the initial pose and the best of random poses around it."""
     config, initial = request.config, request.start
     generator = torch.Generator().manual_seed(search.seed)
@@ -124,12 +131,15 @@ def _sampled(request: RegistrationRequest, search: PartSearch) -> list[Tensor]:
         unit * _widths(config), initial.expand(search.samples, 4, 4), request.volume.centre
     )
     backend = resolve_backend(config.backend, request.volume)
-    scores = build_level(request, config.levels[0], backend).scores(poses)
+    course.begin('search')
+    scores = build_level(request, config.levels[0], backend, course.on_work).scores(poses)
     best = scores.argsort(descending=True)[: search.refined]
     return [initial, *poses[best]]
 
 
-def _refined(request: RegistrationRequest, poses: list[Tensor], height: int) -> list[Tensor]:
+def _refined(
+    request: RegistrationRequest, poses: list[Tensor], height: int, course: Course
+) -> list[Tensor]:
     """Return where the solver ends from each pose at one level, most similar first.
 
     Poses farther from the initial one than its error can be are left out, unless all are.
@@ -139,7 +149,7 @@ def _refined(request: RegistrationRequest, poses: list[Tensor], height: int) -> 
     for pose in poses:
         try:
             asked = replace(request, initial_camera_from_ct=pose, config=config)
-            results.append(register(asked, verified=False))
+            results.append(register(asked, course.pass_on, verified=False))
         except SolverError:
             continue
     if not results:

@@ -1,20 +1,19 @@
 """The whole method on one screen."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from time import perf_counter
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
 from sph_reg_ros.errors import CancelledError, ErrorCode, PoseError, SolverError
+from sph_reg_ros.registration.course import Course, Observer
 from sph_reg_ros.registration.learned import refined_by_networks, regressed, spherical_level
 from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.reasons import InputDoubt
 from sph_reg_ros.registration.refine import refine
 from sph_reg_ros.registration.request import RegistrationRequest
-from sph_reg_ros.registration.result import Progress, RegistrationResult, Verdict
+from sph_reg_ros.registration.result import RegistrationResult, Verdict
 from sph_reg_ros.registration.search import propose
 from sph_reg_ros.registration.verification.evidence import Evidence
 from sph_reg_ros.registration.verification.verify import NOT_VERIFIED, verify
@@ -22,7 +21,6 @@ from sph_reg_ros.registration.views import build_level, camera_from_first
 from sph_reg_ros.registration.visibility import require_in_view, require_source_outside
 from sph_reg_ros.rendering.render import resolve_backend
 
-Observer = Callable[[Progress], None]
 Begun = tuple[float, list[Level], Float64[Tensor, 'n 4 4']]
 """Similarity at the initial pose, the pyramid, rough poses."""
 DEPTH_WARNING = 'one view only: depth along the beam is far less certain than the other directions'
@@ -43,8 +41,9 @@ def register(
 
     Args:
         request: CT, X-rays, initial pose, settings.
-        observer: called after every solver step and all through the search; raise CancelledError
-            in it to stop. With the code TIMEOUT, a pose that networks led to is returned even so.
+        observer: called before every rendering and after every solver step, through the checks,
+            too; raise CancelledError in it to stop. With the code TIMEOUT, a pose that networks led
+            to and that was checked is returned even so.
         verified: False leaves the pose UNVERIFIED and saves the time of the checks, and of the
             search after networks.
 
@@ -56,36 +55,32 @@ def register(
         CancelledError: the observer asked to stop.
     """
     _require_source_outside_ct(request)
-    clock, obstacle = _Clock(), why_no_networks(request)
+    course, obstacle = Course(observer), why_no_networks(request)
     if not obstacle:
-        return _by_networks_first(request, clock, observer, verified)
-    found = _registered(request, 'image', clock, observer, verified)
+        return _by_networks_first(request, course, verified)
+    found = _registered(request, 'image', course, verified)
     return found if request.config.method == 'image' else _warned(found, WITHOUT + obstacle)
 
 
 def _by_networks_first(
-    request: RegistrationRequest, clock: '_Clock', observer: Observer | None, verified: bool
+    request: RegistrationRequest, course: Course, verified: bool
 ) -> RegistrationResult:
     can_search = request.initial_camera_from_ct is not None
     try:
-        found = _registered(request, 'spherical', clock, observer, verified)
+        found = _registered(request, 'spherical', course, verified)
     except SolverError as error:
         if not can_search:
             raise
-        clock.again()
-        searched = _registered(request, 'image', clock, observer, verified)
+        course.again()
+        searched = _registered(request, 'image', course, verified)
         return _warned(searched, f'{WITHOUT}{error}')
     if found.verdict == Verdict.VERIFIED or not verified or not can_search:
         return found
-    clock.again()
-    return _searched_instead(found, request, clock, observer)
+    return _searched_instead(found, request, course)
 
 
 def _searched_instead(
-    doubted: RegistrationResult,
-    request: RegistrationRequest,
-    clock: '_Clock',
-    observer: Observer | None,
+    doubted: RegistrationResult, request: RegistrationRequest, course: Course
 ) -> RegistrationResult:
     """Return what a search finds if it is VERIFIED and looks better, else the doubted result.
 
@@ -94,42 +89,43 @@ def _searched_instead(
     """
     found, why_not = None, SEARCHED_IN_VAIN
     try:
-        found = _registered(request, 'image', clock, observer, verified=True)
+        course.again()
+        found = _registered(request, 'image', course, verified=True)
     except SolverError:
         pass
     except CancelledError as error:
         if error.code != ErrorCode.TIMEOUT:
             raise
         why_not = OUT_OF_TIME
-        clock.lap('broken off')
+        course.lap('broken off')
     if (
         found is None
         or found.verdict != Verdict.VERIFIED
         or found.similarity_after <= doubted.similarity_after
     ):
-        return replace(_warned(doubted, why_not), timings_s=dict(clock.laps))
+        return replace(_warned(doubted, why_not), timings_s=dict(course.laps))
     return replace(
         _warned(found, NETWORKS_ASTRAY), iterations=doubted.iterations + found.iterations
     )
 
 
 def _registered(
-    request: RegistrationRequest,
-    method: str,
-    clock: '_Clock',
-    observer: Observer | None,
-    verified: bool,
+    request: RegistrationRequest, method: str, course: Course, verified: bool
 ) -> RegistrationResult:
     config = request.config
     backend = resolve_backend(config.backend, request.volume)
     begin = _by_search if method == 'image' else _by_networks
-    before, levels, starts = begin(request, backend, clock, observer)
-    refined = refine(levels, starts, config, clock.reporter(observer))
-    clock.lap('refine')
+    before, levels, starts = begin(request, backend, course)
+    course.begin('refine {}')
+    refined = refine(levels, starts, config, course.on_step)
+    course.lap('refine')
     best = refined.best
     evidence = Evidence.of_result(levels, refined, _expected(request), config)
-    verification = verify(evidence) if verified else NOT_VERIFIED
-    clock.lap('verify')
+    verification = NOT_VERIFIED
+    if verified:
+        course.begin('verify {}', 1 - refined.similarity, refined.iterations)
+        verification = verify(evidence)
+    course.lap('verify')
     return RegistrationResult(
         camera_from_ct=tuple(T @ best.pose for T in levels[-1].camera_from_first),
         covariance=evidence.covariance,
@@ -138,7 +134,7 @@ def _registered(
         similarity_before=before,
         similarity_after=refined.similarity,
         iterations=refined.iterations,
-        timings_s=dict(clock.laps),
+        timings_s=dict(course.laps),
         verification=verification,
         warnings=request.volume.doubts + ((DEPTH_WARNING,) if len(request.views) == 1 else ()),
         backend=levels[-1].backend,
@@ -179,9 +175,7 @@ def require_start(request: RegistrationRequest, advice: str) -> None:
         raise PoseError(ErrorCode.INITIAL_POSE_MISSING, f'{advice}, but {obstacle}')
 
 
-def _by_networks(
-    request: RegistrationRequest, backend: str, clock: '_Clock', observer: Observer | None
-) -> Begun:
+def _by_networks(request: RegistrationRequest, backend: str, course: Course) -> Begun:
     """Return what networks make of the X-rays, and of the initial pose if there is one."""
     networks = request.networks
     assert networks is not None
@@ -191,30 +185,30 @@ def _by_networks(
         request = around
     else:
         starts = torch.cat([starts, request.start[None]])
-    clock.lap('regress')
+    course.lap('regress')
+    course.begin('networks {}')
     # How fine a CT has to be depends on where it is: an initial pose may be far off.
-    level = spherical_level(around, networks, backend)
-    starts = refined_by_networks(level, starts, request, clock.reporter(observer, 'networks'))
-    clock.lap('networks')
-    levels = _pyramid(replace(request, initial_camera_from_ct=starts[0]), backend)
-    clock.lap('prepare')
+    level = spherical_level(around, networks, backend, course.on_work)
+    starts = refined_by_networks(level, starts, request, course.on_step)
+    course.lap('networks')
+    course.begin('prepare')
+    levels = _pyramid(replace(request, initial_camera_from_ct=starts[0]), backend, course)
+    course.lap('prepare')
     return _score_before(levels, request), levels, starts
 
 
-def _by_search(
-    request: RegistrationRequest, backend: str, clock: '_Clock', observer: Observer | None
-) -> Begun:
+def _by_search(request: RegistrationRequest, backend: str, course: Course) -> Begun:
     """Return the initial pose with what a search around it adds to it."""
-    levels = _pyramid(request, backend)
-    clock.lap('prepare')
+    levels = _pyramid(request, backend, course)
+    course.lap('prepare')
     before, initial = _score_before(levels, request), request.start[None]
     if before == -1:
         _require_start_in_view(levels[0], request)
     found = initial[:0]
     if request.config.starts > 0:
-        tick = clock.ticker('search', observer)
-        found = propose(levels[0].for_rivals, initial[0], request.config, lambda: tick(1 - before))
-    clock.lap('search')
+        course.begin('search', 1 - before)
+        found = propose(levels[0].for_rivals, initial[0], request.config)
+    course.lap('search')
     if before > -1:
         return before, levels, torch.cat([initial, found])
     return before, levels, found if len(found) else initial
@@ -227,11 +221,15 @@ def _expected(request: RegistrationRequest) -> Float64[Tensor, '4 4'] | None:
     return request.initial_camera_from_ct
 
 
-def _pyramid(request: RegistrationRequest, backend: str) -> list[Level]:
+def _pyramid(request: RegistrationRequest, backend: str, course: Course) -> list[Level]:
     """Return the levels, coarse to fine, ending no finer than the X-rays."""
     tallest = max(view.camera.height for view in request.views)
     heights = sorted({min(height, tallest) for height in request.config.levels})
-    return [build_level(request, height, backend) for height in heights]
+    levels = []
+    for height in heights:
+        course.report()
+        levels.append(build_level(request, height, backend, course.on_work))
+    return levels
 
 
 def _score_before(levels: list[Level], request: RegistrationRequest) -> float:
@@ -256,45 +254,3 @@ def _require_start_in_view(level: Level, request: RegistrationRequest) -> None:
 
 def _warned(result: RegistrationResult, warning: str) -> RegistrationResult:
     return replace(result, warnings=(*result.warnings, warning))
-
-
-class _Clock:
-    def __init__(self) -> None:
-        self.start = self.last = perf_counter()
-        self.laps: dict[str, float] = {}
-        self.prefix = ''
-
-    def lap(self, name: str) -> None:
-        now = perf_counter()
-        self.laps[self.prefix + name], self.last = now - self.last, now
-
-    def again(self) -> None:
-        """Count what follows by itself; what was broken off counts, too."""
-        self.lap('broken off')
-        self.prefix = 'again: '
-
-    def ticker(self, stage: str, observer: Observer | None) -> Callable[[float], None]:
-        """Return what reports that a stage without solver steps goes on, and at which loss."""
-
-        def tick(loss: float) -> None:
-            if observer is not None:
-                observer(Progress(stage, 0, loss, loss, perf_counter() - self.start))
-
-        return tick
-
-    def reporter(
-        self, observer: Observer | None, stage: str = 'refine'
-    ) -> Callable[[Level, int, float], None]:
-        """Return a solver observer that turns the cost into 1 - similarity."""
-        best: dict[str, float] = {}
-
-        def report(level: Level, iteration: int, cost: float) -> None:
-            name = f'{stage} {level.height} px'
-            # |r|^2 = 2 (1 - similarity) a view.
-            loss = cost / 2 / len(level.views)
-            best[name] = min(best.get(name, loss), loss)
-            if observer is not None:
-                elapsed = perf_counter() - self.start
-                observer(Progress(name, iteration, loss, best[name], elapsed))
-
-        return report

@@ -93,12 +93,14 @@ class Verification:
 
 @dataclass(frozen=True)
 class Progress:
-    """State of a running registration, handed to an observer after every iteration.
+    """State of a running registration, handed to an observer again and again.
 
     Attributes:
-        stage: name of the pipeline step.
-        iteration: iterations so far, all stages together.
-        loss: 1 - similarity now.
+        stage: name of the pipeline step: prepare, search, networks, refine or verify, the last
+            three with the height of the images in pixels.
+        iteration: solver steps so far by networks or by images; the checks add none.
+        loss: 1 - similarity now; 1 before anything was compared, that of the pose during the
+            checks.
         best_loss: lowest loss of this stage.
         elapsed_s: seconds since the start.
     """

@@ -6,7 +6,6 @@ in the plane are tried at once by correlation.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,7 +18,6 @@ from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.request import View
 from sph_reg_ros.registration.templates import Templates, fast_size
-from sph_reg_ros.rendering.render import render
 
 TURN_STEP = math.radians(12)
 """Distance of neighbouring turns: the solver finds its way from half of it with ease."""
@@ -133,7 +131,6 @@ def propose(
     level: Level,
     first_from_ct: Float64[Tensor, '4 4'],
     config: RegistrationConfig,
-    tick: Callable[[], None] = lambda: None,
 ) -> Float64[Tensor, 'n 4 4']:
     """Return the best distinct poses of the first camera, best first, at most `config.starts`.
 
@@ -144,12 +141,10 @@ def propose(
         level: where to compare.
         first_from_ct: the initial pose.
         config: settings.
-        tick: called again and again; may raise to stop.
     """
     proposals = []
     for view, camera_from_first in zip(level.views, level.camera_from_first, strict=True):
-        tick()
-        poses = _propose_by_view(level, view, camera_from_first @ first_from_ct, config, tick)
+        poses = _propose_by_view(level, view, camera_from_first @ first_from_ct, config)
         proposals.append(se3.inverse(camera_from_first) @ poses)
     poses = torch.cat(proposals)
     if len(poses) == 0:
@@ -177,7 +172,6 @@ def _propose_by_view(
     view: View,
     camera_from_ct: Tensor,
     config: RegistrationConfig,
-    tick: Callable[[], None],
 ) -> Float64[Tensor, 'n 4 4']:
     centre = level.volume.centre
     depth_mm = float(se3.transform_points(camera_from_ct, centre[None])[0, 2])
@@ -190,12 +184,12 @@ def _propose_by_view(
     larger = view.camera.crop(-top, -left, height, width)
     tilts = _tilts(TILT_REACH * config.search_rotation_rad)
     poses = se3.apply_twist(tilts, camera_from_ct.expand(len(tilts), 4, 4), centre)
-    images = render(level.volume, poses, larger.K, larger.size, backend=level.backend).cpu()
+    images = level.images(poses, larger)
     variants = Variants.build(view, config, depth_mm)
     templates = variants.templates(larger.size)
     found = []
     for image in images:
-        tick()
+        level.on_work(level)
         found.append(templates.best_shifts(image))
     scores = torch.stack([score for score, _ in found])
     shifts = torch.stack([shift for _, shift in found]) - torch.tensor([left, top])

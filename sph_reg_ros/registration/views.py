@@ -1,5 +1,6 @@
 """The pyramid: X-rays averaged over pixels, and a CT averaged over voxels to match."""
 
+from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 import torch
@@ -17,8 +18,20 @@ _SMALLER: WeakKeyDictionary[AttenuationVolume, dict[tuple[int, int, int], Attenu
 )
 
 
-def build_level(request: RegistrationRequest, height: int, backend: str) -> Level:
-    """Return the X-rays shrunk to at most `height` rows, with a CT to match."""
+def build_level(
+    request: RegistrationRequest,
+    height: int,
+    backend: str,
+    on_work: Callable[[Level], None] = lambda level: None,
+) -> Level:
+    """Return the X-rays shrunk to at most `height` rows, with a CT to match.
+
+    Args:
+        request: CT and X-rays.
+        height: of the level's images in pixels.
+        backend: renderer.
+        on_work: see Level.
+    """
     poses = tuple(camera_from_first(view, request.views[0]) for view in request.views)
     views = tuple(shrink(view, min(height, view.camera.height)) for view in request.views)
     name = request.config.similarity
@@ -26,7 +39,7 @@ def build_level(request: RegistrationRequest, height: int, backend: str) -> Leve
         prepare_similarity(name, view.line_integrals.cpu(), view.mask) for view in views
     )
     volume = coarsened(request, max((view.camera for view in views), key=_focal_length))
-    return Level(volume, views, similarities, poses, backend, request.prior)
+    return Level(volume, views, similarities, poses, backend, request.prior, on_work)
 
 
 def camera_from_first(view: View, first: View) -> Float64[Tensor, '4 4']:

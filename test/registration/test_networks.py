@@ -21,6 +21,7 @@ from sph_reg_ros.networks import weights
 from sph_reg_ros.networks.encoder import SphericalEncoder
 from sph_reg_ros.networks.regressor import PoseRegressor
 from sph_reg_ros.registration import pipeline
+from sph_reg_ros.registration.course import Course
 from sph_reg_ros.registration.networks import Networks, find_networks
 from sph_reg_ros.registration.pipeline import NETWORKS_ASTRAY, register
 from sph_reg_ros.registration.request import RegistrationRequest, View
@@ -123,12 +124,12 @@ def test_where_networks_are_astray_a_search_around_the_initial_pose_finds_it():
 
 
 def test_a_search_that_ends_where_it_looks_worse_does_not_replace_a_doubted_pose():
-    near, clock = moved(VOLUME, TRUTH, seed=1), pipeline._Clock()
+    near, course = moved(VOLUME, TRUTH, seed=1), Course()
     found = register(request(networks(near), near))
     rejected = replace(found.verification, verdict=Verdict.REJECTED)
     for similarity, method in ((found.similarity_after - 0.1, 'image'), (1.0, 'spherical')):
         doubted = replace(found, verification=rejected, similarity_after=similarity)
-        result = pipeline._searched_instead(doubted, request(networks(near), near), clock, None)
+        result = pipeline._searched_instead(doubted, request(networks(near), near), course)
         assert result.method == method
         assert (result.verdict is Verdict.VERIFIED) == (method == 'image')
     assert result.warnings[-1] == pipeline.SEARCHED_IN_VAIN

@@ -57,6 +57,7 @@ def test_given_images_are_registered_with_feedback(client, scene):
     assert error_mm(pose, scene.camera_from_ct, scene) < 1.0
     assert len(feedback) >= 3
     assert feedback[0].feedback.stage and feedback[-1].feedback.elapsed > 0
+    assert feedback[-1].feedback.stage.startswith('verify')
 
 
 def test_an_initial_pose_in_the_imager_frame_needs_no_imager_pose(client, scene):

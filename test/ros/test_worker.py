@@ -88,6 +88,21 @@ def test_cancel_stops_a_running_registration_soon(worker, scene):
     assert worker.alive
 
 
+def test_cancel_during_the_checks_stops_the_registration_and_not_the_worker(worker, scene):
+    pid, restarts, verifying = worker.pid, worker.restarts, threading.Event()
+
+    def observe(progress):
+        if progress.stage.startswith('verify'):
+            verifying.set()
+
+    with pytest.raises(CancelledError):
+        worker.register(request(scene), 60, verifying.is_set, observe)
+    assert verifying.is_set()
+    assert worker.alive and worker.pid == pid
+    assert worker.register(request(scene), 60).verdict == 1
+    assert (worker.pid, worker.restarts) == (pid, restarts)
+
+
 def test_a_time_limit_stops_a_registration(worker, scene):
     with pytest.raises(RegistrationError) as caught:
         worker.register(request(scene), 0.01)

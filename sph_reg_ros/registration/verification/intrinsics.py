@@ -102,7 +102,7 @@ def wanted_change(evidence: Evidence, level: Level, number: int) -> WantedChange
     pose = level.camera_from_first[number] @ evidence.pose
     centre = se3.transform_points(pose, level.volume.centre[None].cpu())[0]
     columns = by_intrinsics(jacobian, camera, centre)
-    block = level.similarities[number].residuals(image, torch.cat([jacobian, columns], -1))
+    block = level.residuals(number, image, torch.cat([jacobian, columns], -1))
     A, g = normal_equations([block])
     step = torch.linalg.lstsq(A, -g[:, None], driver='gelsd').solution[:, 0]
     return WantedChange(step[-3:], cluster_robust([block], A)[-3:, -3:])
