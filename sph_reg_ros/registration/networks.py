@@ -25,6 +25,8 @@ from sph_reg_ros.registration.request import View
 from sph_reg_ros.registration.views import seen_by
 
 REGRESSOR, SIMILARITY = 'regressor', 'similarity'
+FOR_ANY_CT = 'agnostic_regressor'
+"""Kind of a regressor that `sph-reg train` makes from several CTs; no registration can use one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +73,7 @@ class Networks:
 
 
 def find_networks(ct_hash: str, folders: Sequence[Path]) -> Networks | None:
-    """Return the first networks that know a CT, or None.
+    """Return the first networks that know a CT, or None; those for any CT are passed over.
 
     Args:
         ct_hash: `CT.content_hash`.
@@ -83,7 +85,7 @@ def find_networks(ct_hash: str, folders: Sequence[Path]) -> Networks | None:
     """
     for folder in _candidates(folders):
         cards = [weights.read_card(_place(folder, name)) for name in (REGRESSOR, SIMILARITY)]
-        if all(fits_ct(card, ct_hash) for card in cards):
+        if cards[0].kind != FOR_ANY_CT and all(fits_ct(card, ct_hash) for card in cards):
             return load_networks(folder)
     return None
 

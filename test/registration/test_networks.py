@@ -4,13 +4,14 @@ A fresh regressor answers with its nominal view, and fresh random features alrea
 """
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from cards import CARD
-from network_sizes import TINY_ENCODER, TINY_REGRESSOR
+from network_sizes import TINY_AGNOSTIC, TINY_ENCODER, TINY_REGRESSOR
 from phantoms import pose_in_front, smooth_phantom
 from registration_scenes import CAMERA, CONFIG, assert_close, moved, xray
 from training_jobs import small_ct
@@ -18,11 +19,12 @@ from training_jobs import small_ct
 from sph_reg_ros.errors import CancelledError, ErrorCode, PoseError, SolverError, WeightsError
 from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.networks import weights
+from sph_reg_ros.networks.agnostic import AgnosticRegressor
 from sph_reg_ros.networks.encoder import SphericalEncoder
 from sph_reg_ros.networks.regressor import PoseRegressor
 from sph_reg_ros.registration import pipeline
 from sph_reg_ros.registration.course import Course
-from sph_reg_ros.registration.networks import Networks, find_networks
+from sph_reg_ros.registration.networks import FOR_ANY_CT, Networks, find_networks
 from sph_reg_ros.registration.pipeline import NETWORKS_ASTRAY, register
 from sph_reg_ros.registration.request import RegistrationRequest, View
 from sph_reg_ros.registration.result import Verdict
@@ -224,6 +226,24 @@ def test_broken_weights_are_refused_and_not_passed_over(tmp_path):
     with pytest.raises(WeightsError) as error:
         find_networks(CT.content_hash, [tmp_path])
     assert error.value.code == ErrorCode.WEIGHTS_INVALID
+
+
+def saved_for_any_ct(folder: Path) -> Path:
+    """Write what a training on several CTs leaves, this one among them."""
+    saved(folder, CT.content_hash)
+    shutil.rmtree(folder / 'regressor')
+    card = replace(CARD, ct_hashes=('ffff', CT.content_hash), image_size=(32, 32))
+    weights.save(AgnosticRegressor(TINY_AGNOSTIC, TRUTH), folder / 'regressor', card)
+    return folder
+
+
+def test_a_regressor_for_any_ct_is_passed_over_and_stands_in_nobodys_way(tmp_path):
+    folder = saved_for_any_ct(tmp_path / 'a')
+    assert weights.load(folder / 'regressor')[1].kind == FOR_ANY_CT  # a real one, in order
+    assert find_networks(CT.content_hash, [tmp_path]) is None
+    saved(tmp_path / 'b', CT.content_hash)
+    found = find_networks(CT.content_hash, [tmp_path])
+    assert found is not None and found.name == 'b'
 
 
 def test_networks_in_each_others_place_are_refused(tmp_path):
