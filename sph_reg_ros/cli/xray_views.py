@@ -12,7 +12,7 @@ from torch import Tensor
 from sph_reg_ros.cli.camera_file import read_camera
 from sph_reg_ros.errors import CameraError, ErrorCode, RegistrationError
 from sph_reg_ros.imaging.given_geometry import GivenGeometry
-from sph_reg_ros.imaging.intensity import IntensityKind, IntensityModel
+from sph_reg_ros.imaging.intensity import IntensityKind, IntensityModel, offset_warning
 from sph_reg_ros.imaging.isolated_xray import load_xray
 from sph_reg_ros.imaging.lens import Lens
 from sph_reg_ros.imaging.xray import XRay, prepare_xray
@@ -72,9 +72,11 @@ class XRayFile:
 
     def warnings(self, intensity: str | None) -> tuple[str, ...]:
         """Return what had to be assumed, for the option --intensity as it was given."""
-        pixels = self.xray.pixels
-        if intensity or self.xray.warnings or bool((pixels == pixels.round()).all()):
-            return self.xray.warnings
+        pixels, stated = self.xray.pixels, self.xray.intensity
+        model = IntensityModel(cast(IntensityKind, intensity)) if intensity else stated
+        warnings = self.xray.warnings + offset_warning(pixels, model, self.xray.mask)
+        if intensity or warnings or bool((pixels == pixels.round()).all()):
+            return warnings
         return (
             f'{self.path.name} holds fractions, taken as detector counts: if they are line '
             'integrals, give --intensity line_integral',

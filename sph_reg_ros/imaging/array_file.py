@@ -12,12 +12,15 @@ from sph_reg_ros.errors import ErrorCode, ImageError
 _NUMERIC_KINDS = 'uif'
 
 
-def read_array(path: Path, frame: int = 0) -> Float32[Tensor, 'H W']:
+def read_array(path: Path, frame: int = 0) -> tuple[Float32[Tensor, 'H W'], int]:
     """Read an image [H, W] or [N, H, W] of integers or floats from a .npy file.
 
     Args:
         path: file.
         frame: which of N images, from 0.
+
+    Returns:
+        The image, and how many there are.
 
     Raises:
         ImageError: unreadable, not numbers, not that shape, or no such frame.
@@ -40,7 +43,8 @@ def read_array(path: Path, frame: int = 0) -> Float32[Tensor, 'H W']:
     frames = array[None] if array.ndim == 2 else array
     if not 0 <= frame < len(frames):
         raise ImageError(
-            ErrorCode.IMAGE_LAYOUT, f'{path.name} has frames 0 to {len(frames) - 1}, not {frame}'
+            ErrorCode.IMAGE_LAYOUT,
+            f'{path.name} has {len(frames)} frames, 0 to {len(frames) - 1}, and no frame {frame}',
         )
     with np.errstate(over='ignore'):  # too large for float32 becomes infinite, which is refused
-        return torch.from_numpy(np.array(frames[frame], dtype=np.float32))
+        return torch.from_numpy(np.array(frames[frame], dtype=np.float32)), len(frames)

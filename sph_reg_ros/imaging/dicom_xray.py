@@ -13,11 +13,12 @@ from sph_reg_ros.errors import ErrorCode, ImageError, RegistrationError
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.dicom_camera import Projection, read_nominal_pose, read_projection
 from sph_reg_ros.imaging.dicom_decode import compression_name, stored_pixels
-from sph_reg_ros.imaging.dicom_files import quiet_pydicom
+from sph_reg_ros.imaging.dicom_files import is_dicom, quiet_pydicom
 from sph_reg_ros.imaging.dicom_intensity import read_intensity
 from sph_reg_ros.imaging.dicom_shutter import declared_mask
 from sph_reg_ros.imaging.dicom_stream import DicomStream
 from sph_reg_ros.imaging.dicom_tags import read_number, read_word, tag_label
+from sph_reg_ros.imaging.file_kind import not_read
 from sph_reg_ros.imaging.given_geometry import NOTHING_GIVEN, GivenGeometry
 from sph_reg_ros.imaging.identity import hashed_identifier
 from sph_reg_ros.imaging.xray_image import XRay, frame_used
@@ -120,6 +121,8 @@ def _read_file(path: Path) -> Dataset:
 
 def _require_projection_image(dataset: Dataset, path: Path) -> None:
     for keyword in ('Rows', 'Columns', 'PixelData'):
+        if keyword not in dataset and not is_dicom(path):
+            raise not_read(path.name, 'of an unknown kind, or damaged')
         if keyword not in dataset:
             raise ImageError(
                 ErrorCode.IMAGE_UNREADABLE,

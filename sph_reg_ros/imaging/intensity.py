@@ -17,6 +17,9 @@ _AIR_QUANTILE = 0.995
 _QUANTILE_SAMPLES = 65536
 # Half a count of a 16 bit detector whose brightest value is I0.
 _RELATIVE_FLOOR = 2.0**-17
+# Noise of a detector whose dark image was subtracted leaves fewer pixels below zero.
+_NEGATIVE_SHARE = 0.01
+_ZERO_QUANTILE = 0.001
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,41 @@ def pixels_from_line_integrals(
     return beam if model.bright_air else i0 - beam
 
 
+def offset_of_zero(
+    pixels: Float32[Tensor, 'H W'], model: IntensityModel, mask: Bool[Tensor, 'H W'] | None = None
+) -> float:
+    """Return what has to be added to pixels so that no intensity is below zero; 0.0 if none is.
+
+    Signed pixels without a rescale, and normalised ones, have their zero somewhere else.
+
+    Args:
+        pixels: image [H, W].
+        model: what the pixels are; line integrals may be negative, and `i0` says where zero is.
+        mask: pixels [H, W] to look at; all if None.
+    """
+    if model.kind == 'line_integral' or model.i0 is not None:
+        return 0.0
+    usable = pixels.reshape(-1) if mask is None else pixels[mask]
+    if usable.numel() == 0 or float((usable < 0).float().mean()) <= _NEGATIVE_SHARE:
+        return 0.0
+    # A value that is there keeps whole numbers whole.
+    return -_sampled_quantile(usable, _ZERO_QUANTILE, 'lower')
+
+
+def offset_warning(
+    pixels: Float32[Tensor, 'H W'], model: IntensityModel, mask: Bool[Tensor, 'H W'] | None = None
+) -> tuple[str, ...]:
+    """Return what to say of pixels that need an offset (`offset_of_zero`); () if they do not."""
+    offset = offset_of_zero(pixels, model, mask)
+    if offset == 0:
+        return ()
+    return (
+        f'{float((pixels < 0).float().mean()):.0%} of the pixels are negative, which no intensity '
+        f'is: the darkest, {-offset:g}, is taken for no intensity at all; if they are line '
+        'integrals, say so (intensity line_integral)',
+    )
+
+
 def counts(
     pixels: Float32[Tensor, 'H W'], model: IntensityModel, mask: Bool[Tensor, 'H W'] | None = None
 ) -> Float32[Tensor, 'H W']:
@@ -123,10 +161,14 @@ def estimate_open_beam(usable: Float32[Tensor, ' n']) -> float:
     Where no air is in view it is only the brightest tissue: the line integrals then lack a
     constant, which no normalised similarity notices.
     """
-    flat = usable.reshape(-1)
+    return _sampled_quantile(usable, _AIR_QUANTILE)
+
+
+def _sampled_quantile(values: Tensor, share: float, how: str = 'linear') -> float:
+    flat = values.reshape(-1)
     # An odd step does not stay in the same columns of an image whose width is a power of two.
     step = max(1, flat.numel() // _QUANTILE_SAMPLES) | 1
-    return float(torch.quantile(flat[::step].to(torch.float32), _AIR_QUANTILE))
+    return float(torch.quantile(flat[::step].to(torch.float32), share, interpolation=how))
 
 
 def _open_beam(usable: Float32[Tensor, ' n'], kind: IntensityKind) -> float:

@@ -11,17 +11,20 @@ from sph_reg_ros.errors import ErrorCode, ImageError
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.array_file import read_array
 from sph_reg_ros.imaging.dicom_xray import read_dicom_xray
+from sph_reg_ros.imaging.file_kind import START_BYTES, require_no_other_kind
 from sph_reg_ros.imaging.given_geometry import NOTHING_GIVEN, GivenGeometry
-from sph_reg_ros.imaging.intensity import IntensityModel, counts, line_integrals
+from sph_reg_ros.imaging.intensity import IntensityModel, counts, line_integrals, offset_of_zero
 from sph_reg_ros.imaging.lens import Lens
 from sph_reg_ros.imaging.masks import collimator_mask, saturation_mask
 from sph_reg_ros.imaging.raster import read_raster
 from sph_reg_ros.imaging.rectify import rectified
-from sph_reg_ros.imaging.xray_image import XRay
+from sph_reg_ros.imaging.xray_image import XRay, frame_used
 
 __all__ = ['XRay', 'load_xray', 'prepare_xray']
 
-_RASTER_STARTS = (b'\x89PNG', b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
+_RASTER_STARTS = (
+    b'\x89PNG', b'II*\0', b'MM\0*', b'II+\0', b'MM\0+', b'\xff\xd8\xff', b'BM'
+)  # fmt: skip
 _ARRAY_START = b'\x93NUM'
 _SMALLEST_USABLE_SHARE = 0.01
 _FEWEST_USABLE = 64
@@ -34,7 +37,7 @@ def load_xray(
     camera: Camera | None = None,
     given: GivenGeometry = NOTHING_GIVEN,
 ) -> XRay:
-    """Load one X-ray from DICOM (XA, RF, DX, CR), PNG, TIFF or NumPy (.npy).
+    """Load one X-ray from DICOM (XA, RF, DX, CR), PNG, TIFF, JPEG, BMP or NumPy (.npy).
 
     The content decides which it is, not the name.
 
@@ -54,27 +57,33 @@ def load_xray(
     reader = other_reader(path)
     if reader is None:
         return read_dicom_xray(path, frame, camera, given=given)
-    pixels = reader(path, frame)
+    pixels, frames = reader(path, frame)
     camera = camera or given.camera((int(pixels.shape[0]), int(pixels.shape[1])))
-    return XRay(pixels, torch.ones(pixels.shape, dtype=torch.bool), camera)
+    everywhere = torch.ones(pixels.shape, dtype=torch.bool)
+    return XRay(pixels, everywhere, camera, warnings=frame_used(frame, frames))
 
 
-def other_reader(path: Path) -> Callable[[Path, int], Float32[Tensor, 'H W']] | None:
-    """Return what reads the pixels of a PNG, TIFF or NumPy file, None for what may be DICOM.
+def other_reader(path: Path) -> Callable[[Path, int], tuple[Float32[Tensor, 'H W'], int]] | None:
+    """Return what reads pixels, and the number of frames, of a picture or NumPy file.
+
+    None for what may be DICOM.
 
     Raises:
-        ImageError: the file cannot be opened.
+        ImageError: the file cannot be opened, or is of a kind that is not read.
     """
     try:
         with path.open('rb') as file:
-            start = file.read(4)
+            start = file.read(START_BYTES)
     except OSError as error:
         raise ImageError(
             ErrorCode.IMAGE_UNREADABLE, f'{path.name} cannot be opened: {error.strerror}'
         ) from error
-    if start == _ARRAY_START:
+    if start.startswith(_ARRAY_START):
         return read_array
-    return read_raster if start.startswith(_RASTER_STARTS) else None
+    if start.startswith(_RASTER_STARTS):
+        return read_raster
+    require_no_other_kind(path, start)
+    return None
 
 
 def prepare_xray(
@@ -89,7 +98,8 @@ def prepare_xray(
     """Turn an X-ray's pixels into line integrals and a mask of what may be compared.
 
     Saturated air is used to estimate I0 before it is masked. Line integrals cannot be saturated, so
-    'line_integral' images only lose what lies outside the collimator.
+    'line_integral' images only lose what lies outside the collimator. Where many intensities are
+    negative, the darkest counts as zero (`intensity.offset_warning`).
 
     Args:
         pixels: image [H, W] as stored.
@@ -109,9 +119,10 @@ def prepare_xray(
     """
     usable = torch.ones_like(pixels, dtype=torch.bool) if mask is None else mask.clone()
     _require_content(pixels, usable)
+    intensity = pixels + offset_of_zero(pixels, model, usable)
     if mask_collimator:
-        usable &= collimator_mask(counts(pixels, model, usable))
-    integrals = line_integrals(pixels, model, usable)
+        usable &= collimator_mask(counts(intensity, model, usable))
+    integrals = line_integrals(intensity, model, usable)
     if mask_saturation and model.kind != 'line_integral':
         usable &= saturation_mask(pixels)
     if lens is not None:

@@ -12,7 +12,7 @@ from sph_reg_ros.errors import CTError, ErrorCode
 from sph_reg_ros.evaluation.overlay import overlay
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
-from sph_reg_ros.imaging.intensity import IntensityModel
+from sph_reg_ros.imaging.intensity import IntensityModel, offset_warning
 from sph_reg_ros.imaging.isolated import list_series, load_ct
 from sph_reg_ros.imaging.xray import prepare_xray
 from sph_reg_ros.networks.shipped import weights_folders
@@ -127,7 +127,12 @@ class Workbench:
 
     def _warnings(self, request: protocol.Register) -> tuple[str, ...]:
         late = request.config.method != 'image' and not self._looked_for_networks
-        return (NOT_LOOKED_FOR,) if late else ()
+        model = IntensityModel(request.image.intensity, request.image.i0 or None)  # type: ignore[arg-type]
+        return tuple([NOT_LOOKED_FOR] if late else []) + tuple(
+            text
+            for view in request.views
+            for text in offset_warning(torch.from_numpy(view.pixels.astype(np.float32)), model)
+        )
 
 
 def prepare_view(view: protocol.RegisterView, image: ImageParameters) -> View:

@@ -11,8 +11,11 @@ from sph_reg_ros.errors import ConfigError, ErrorCode, ImageError
 from sph_reg_ros.imaging.intensity import (
     IntensityModel,
     line_integrals,
+    offset_of_zero,
+    offset_warning,
     pixels_from_line_integrals,
 )
+from sph_reg_ros.imaging.xray import prepare_xray
 
 KINDS = ('beer_lambert', 'log_compressed', 'line_integral')
 
@@ -133,3 +136,25 @@ def test_impossible_settings_are_refused(arguments):
     with pytest.raises(ConfigError) as caught:
         IntensityModel(*arguments)
     assert caught.value.code == ErrorCode.CONFIG_INVALID
+
+
+def test_signed_counts_without_an_offset_count_from_the_darkest_and_say_so():
+    truth = 4 * torch.rand(64, 64, generator=torch.Generator().manual_seed(0)) + 0.1
+    counts = (40000 * torch.exp(-truth)).round()
+    signed = counts - 32768
+    model = IntensityModel()
+    found, _ = prepare_xray(signed, model, mask_collimator=False)
+    expected, _ = prepare_xray(counts, model, mask_collimator=False)
+    assert float(torch.corrcoef(torch.stack([found.ravel(), expected.ravel()]))[0, 1]) > 0.9
+    (warning,) = offset_warning(signed, model)
+    assert '% of the pixels are negative' in warning
+    assert offset_warning(counts, model) == ()
+
+
+def test_a_few_negative_pixels_are_noise_and_line_integrals_may_be_negative():
+    pixels = torch.full((64, 64), 100.0)
+    pixels[0, :30] = -3
+    assert offset_of_zero(pixels, IntensityModel()) == 0
+    assert offset_of_zero(pixels - 200, IntensityModel('line_integral')) == 0
+    assert offset_of_zero(pixels - 200, IntensityModel(i0=50.0)) == 0
+    assert offset_of_zero(pixels - 200, IntensityModel()) == 203

@@ -1,4 +1,4 @@
-"""PNG and TIFF X-rays."""
+"""PNG, TIFF, JPEG and BMP X-rays, and files that are none."""
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ from xray_files import gradient
 
 from sph_reg_ros.errors import ErrorCode, ImageError
 from sph_reg_ros.geometry import Camera
+from sph_reg_ros.imaging.file_kind import READABLE
 from sph_reg_ros.imaging.xray import load_xray
 
 
@@ -86,3 +87,99 @@ def test_text_and_a_folder_are_refused(tmp_path):
         with pytest.raises(ImageError) as caught:
             load_xray(path)
         assert caught.value.code == ErrorCode.IMAGE_UNREADABLE
+
+
+@pytest.mark.parametrize('byteorder', ['<', '>'])
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+def test_a_tiff_in_which_zero_is_white_is_turned_over(tmp_path, dtype, byteorder):
+    pixels = values(dtype)
+    path = tmp_path / 'a.tif'
+    negative = np.iinfo(dtype).max - pixels
+    tifffile.imwrite(path, negative, photometric='miniswhite', byteorder=byteorder)
+    assert torch.equal(load_xray(path).pixels, torch.from_numpy(pixels.astype(np.float32)))
+
+
+@pytest.mark.parametrize('dtype', [np.int8, np.int16, np.int32, np.uint32])
+def test_signs_and_wide_numbers_of_a_tiff_are_kept(tmp_path, dtype):
+    info = np.iinfo(dtype)
+    pixels = np.linspace(info.min, info.max, 24 * 32).reshape(24, 32).astype(dtype)
+    tifffile.imwrite(tmp_path / 'a.tif', pixels, photometric='minisblack')
+    assert (load_xray(tmp_path / 'a.tif').pixels.numpy() == pixels.astype(np.float32)).all()
+
+
+@pytest.mark.parametrize('byteorder', ['<', '>'])
+def test_a_tiff_of_64_bit_floats_is_read(tmp_path, byteorder):
+    tifffile.imwrite(tmp_path / 'a.tif', gradient((2, 24, 32)) / 7, byteorder=byteorder,
+                     photometric='minisblack')  # fmt: skip
+    xray = load_xray(tmp_path / 'a.tif', frame=1)
+    assert np.allclose(xray.pixels.numpy(), gradient((2, 24, 32))[1] / 7)
+    with pytest.raises(ImageError, match='2 pages'):
+        load_xray(tmp_path / 'a.tif', frame=2)
+
+
+@pytest.mark.parametrize('dtype', [np.float16, np.int64])
+@pytest.mark.parametrize('big', [False, True])
+def test_numbers_of_a_tiff_that_are_not_read_are_named(tmp_path, dtype, big):
+    tifffile.imwrite(
+        tmp_path / 'a.tif', gradient().astype(dtype), bigtiff=big, photometric='minisblack'
+    )
+    kind = f'{8 * np.dtype(dtype).itemsize} bit (floating|signed)'
+    with pytest.raises(ImageError, match=kind) as caught:
+        load_xray(tmp_path / 'a.tif')
+    assert caught.value.code == ErrorCode.IMAGE_UNREADABLE
+
+
+def test_three_images_written_as_colours_of_16_bit_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / 'a.tif', gradient((3, 24, 32)), photometric='rgb')
+    with pytest.raises(ImageError, match='3 samples of 16 bit'):
+        load_xray(tmp_path / 'a.tif')
+
+
+def test_pages_say_which_one_is_used(tmp_path):
+    tifffile.imwrite(tmp_path / 'a.tif', gradient((3, 24, 32)), photometric='minisblack')
+    assert load_xray(tmp_path / 'a.tif', frame=1).warnings == ('frame 1 of 0 to 2 is used',)
+    np.save(tmp_path / 'a.npy', gradient((3, 24, 32)))
+    assert load_xray(tmp_path / 'a.npy').warnings == ('frame 0 of 0 to 2 is used',)
+    with pytest.raises(ImageError, match='3 pages'):
+        load_xray(tmp_path / 'a.tif', frame=3)
+
+
+def test_jpeg_and_bmp_are_read(tmp_path):
+    smooth = np.linspace(0, 255, 64 * 64).reshape(64, 64).astype(np.uint8)
+    Image.fromarray(smooth).save(tmp_path / 'a.bmp')
+    Image.fromarray(smooth).save(tmp_path / 'a.jpg', quality=95)
+    assert (load_xray(tmp_path / 'a.bmp').pixels.numpy() == smooth).all()
+    assert np.abs(load_xray(tmp_path / 'a.jpg').pixels.numpy() - smooth).max() < 4
+
+
+def test_an_orientation_in_the_file_is_applied(tmp_path):
+    image = Image.fromarray(values(np.uint8))
+    exif = image.getexif()
+    exif[274] = 6
+    image.save(tmp_path / 'a.png', exif=exif)
+    assert (load_xray(tmp_path / 'a.png').pixels.numpy() == np.rot90(values(np.uint8), -1)).all()
+
+
+OTHER_KINDS = {
+    'a.npz': (b'PK\x03\x04' + bytes(60), 'zip'),
+    'a.nrrd': (b'NRRD0004\n# Complete NRRD', 'NRRD'),
+    'a.mha': (b'ObjectType = Image\nNDims = 2\n', 'MetaImage'),
+    'a.nii.gz': (b'\x1f\x8b\x08' + bytes(60), 'NIfTI'),
+    'a.nii': (b'\x5c\x01\x00\x00' + bytes(344), 'NIfTI'),
+    'a.pdf': (b'%PDF-1.4 \xff\xfe', 'PDF'),
+    'empty.png': (b'', 'empty'),
+    'text.png': (b'hello', 'text'),
+    'wörter.txt': ('Größe ' * 400).encode(),
+    'noise.bin': (bytes(range(128, 256)) * 3, 'unknown kind'),
+}
+
+
+@pytest.mark.parametrize('name', OTHER_KINDS)
+def test_what_is_not_read_is_named_with_the_formats_that_are(tmp_path, name):
+    given = OTHER_KINDS[name]
+    content, kind = given if isinstance(given, tuple) else (given, 'text')
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ImageError, match=kind) as caught:
+        load_xray(tmp_path / name)
+    assert READABLE in str(caught.value) and name in str(caught.value)
+    assert caught.value.code == ErrorCode.IMAGE_UNREADABLE
