@@ -1,5 +1,6 @@
 """Typed errors; the codes are shared with the ROS messages (msg/ErrorCode.msg)."""
 
+import sys
 from enum import IntEnum
 
 
@@ -54,6 +55,7 @@ class ErrorCode(IntEnum):
     CANCELLED = 82
     NOT_ACTIVE = 83
     BUSY = 84
+    DEPENDENCY_MISSING = 85
     # Bags
     BAG_UNREADABLE = 90
     BAG_TOPIC_MISSING = 91
@@ -120,6 +122,32 @@ def require_setting(condition: bool, message: str) -> None:
     """Raise ConfigError CONFIG_INVALID unless a condition holds."""
     if not condition:
         raise ConfigError(ErrorCode.CONFIG_INVALID, message)
+
+
+# Packages that are installed by another name than they are imported by.
+_INSTALLED_AS = {
+    'PIL': 'Pillow',
+    'cv2': 'opencv-python-headless',
+    'jinja2': 'Jinja2',
+    'yaml': 'PyYAML',
+}
+_OF_ROS = ('rclpy', 'rcl_interfaces', 'tf2_msgs', 'tf2_ros', 'launch', 'launch_ros')
+
+
+def missing_package(error: ImportError | OSError) -> RuntimeUnavailableError:
+    """Return what to do about a package that is not installed, or that cannot be loaded."""
+    package = (getattr(error, 'name', None) or '').partition('.')[0]
+    if not isinstance(error, ModuleNotFoundError) or not package:
+        reason = f'a package that is needed cannot be loaded: {type(error).__name__}: {error}'
+    elif package in _OF_ROS or package.endswith('_msgs'):
+        reason = f'the ROS package {package} is missing: source your ROS 2, or install it'
+    else:
+        name = _INSTALLED_AS.get(package, package)
+        reason = (
+            f'the Python package {package} is missing: {sys.executable} -m pip install {name} '
+            '(README, "Use it", has a line for all packages that does not touch those of ROS)'
+        )
+    return RuntimeUnavailableError(ErrorCode.DEPENDENCY_MISSING, reason)
 
 
 def registration_error(error: Exception) -> RegistrationError:

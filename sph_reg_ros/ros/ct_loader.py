@@ -11,19 +11,18 @@ from sph_reg_ros.msg import ErrorCode as ErrorCodeMessage
 from sph_reg_ros.msg import RegistrationStatus
 from sph_reg_ros.ros.allowed_paths import AllowedPaths
 from sph_reg_ros.ros.parameters import NodeParameters
-from sph_reg_ros.ros.protocol import CTLoaded, LoadCT, WarmUp
+from sph_reg_ros.ros.protocol import CTLoaded, LoadCT
 from sph_reg_ros.ros.registrar import Registrar
 from sph_reg_ros.ros.status import StatusBoard
 from sph_reg_ros.ros.worker_client import WorkerClient
 from sph_reg_ros.srv import LoadCT as LoadCTService
 
-_NOTHING_TOUCHED = (ErrorCode.NOT_ACTIVE, ErrorCode.BUSY, ErrorCode.PATH_NOT_ALLOWED)
+# Refused before anything was tried.
+_NOT_TRIED = (ErrorCode.NOT_ACTIVE, ErrorCode.BUSY, ErrorCode.PATH_NOT_ALLOWED)
 
 
 class CTLoader:
-    """Puts a CT into the worker; after a failure there is none, rather than the one before.
-
-    A path that may not be read is refused before anything is touched.
+    """Puts a CT into the worker; if that fails, the one before stays in use as if nothing was.
 
     Attributes:
         has_networks: whether there are networks for the CT.
@@ -55,19 +54,21 @@ class CTLoader:
         )
 
     def load(self, path: str, series_uid: str) -> None:
-        """Load a CT with its networks and compile; stops what runs. Raises RegistrationError."""
+        """Load a CT with its networks and compile; what came of the CT before is withdrawn then.
+
+        Raises:
+            RegistrationError: the CT before, if there was one, is still in use.
+        """
         if not self._busy.acquire(blocking=False):
             raise RuntimeUnavailableError(ErrorCode.BUSY, 'another CT is being loaded')
         try:
             path, parameters = self._paths.require(path), self._parameters()
-            self.forget()
             config = parameters.registration.config
             weights = None if config.method == 'image' else self._weights_path(parameters)
+            request = LoadCT(path, series_uid, parameters.ct.energy_kev, weights, config.backend)
             loaded = self._worker.load_ct(
-                LoadCT(path, series_uid, parameters.ct.energy_kev, weights)
+                request, lambda new: self._use(new.series_uid_hash, bool(new.networks))
             )
-            self._worker.warm_up(WarmUp(config.backend))
-            self._set(loaded.series_uid_hash, bool(loaded.networks))
             self._node.get_logger().info(loaded_text(loaded))
         finally:
             self._busy.release()
@@ -78,15 +79,15 @@ class CTLoader:
 
     def forget(self) -> None:
         """Note that there is no CT, and stop and withdraw what came of the last one."""
-        self._registrar.ct_hash = ''
+        self._use('', False)
+
+    def _use(self, series_uid_hash: str, has_networks: bool) -> None:
+        """Note which CT there is, and stop and withdraw what came of the one before."""
+        self._registrar.ct_hash = series_uid_hash
         self._registrar.reset()
         if self._phase() == 'active':
             self._registrar.say_ready()
-        # Last: a status without CT must not say VERIFIED.
-        self._set('', False)
-
-    def _set(self, series_uid_hash: str, has_networks: bool) -> None:
-        self._registrar.ct_hash = series_uid_hash
+        # Last: a status with this hash must not say VERIFIED of the CT before.
         self.has_networks = has_networks
         self._status.set_ct(series_uid_hash)
 
@@ -109,10 +110,13 @@ class CTLoader:
     def _answer_error(
         self, path: str, error: RegistrationError, response: LoadCTService.Response
     ) -> None:
-        self._node.get_logger().error(f'load_ct failed: {error} [{error.code.name}]')
+        kept = f'; CT {self._registrar.ct_hash} stays in use' if self._registrar.ct_hash else ''
+        self._node.get_logger().error(f'load_ct failed: {error} [{error.code.name}]{kept}')
         response.error = ErrorCodeMessage(code=int(error.code))
-        response.message = str(error)
-        if error.code not in _NOTHING_TOUCHED:
+        response.message = f'{error}{kept}'
+        response.ct_series_uid_hash = self._registrar.ct_hash
+        # One that is kept works as before, and so the state is what it was.
+        if error.code not in _NOT_TRIED and not kept:
             self._status.set_state(RegistrationStatus.ERROR, error)
         if error.code == ErrorCode.CT_SEVERAL_SERIES:
             response.series = list(self._worker.list_series(self._paths.require(path)))

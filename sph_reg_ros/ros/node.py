@@ -104,6 +104,7 @@ class RegistrationNode(ResponsiveLifecycleNode):
             if parameters.weights.path:
                 weights_folders(Path(self._paths.require(parameters.weights.path)))
             self._worker.start()
+            self._worker.require_ready()
             if parameters.ct.path:
                 self._loader.load(parameters.ct.path, parameters.ct.series_uid)
             else:

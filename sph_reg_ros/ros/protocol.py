@@ -20,17 +20,21 @@ from sph_reg_ros.ros.parameters import ImageParameters
 class LoadCT:
     """Load a CT in place of the present one, with its networks; answered by CTLoaded.
 
+    The present one stays if that fails; for a moment both are in memory.
+
     Attributes:
         path: see parameters.CTParameters, also for the next two.
         series_uid: which one of a folder.
         energy_kev: of the X-rays.
         weights: see parameters.WeightsParameters; None: look for no networks.
+        backend: renderer to compile what is compiled on first use for; None: leave that to then.
     """
 
     path: str
     series_uid: str
     energy_kev: float
     weights: str | None = ''
+    backend: str | None = None
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,8 @@ class ListSeries:
 
 
 @dataclass(frozen=True)
-class WarmUp:
-    """Compile what is compiled on first use; answered by Done."""
-
-    backend: str
+class Ready:
+    """Say whether everything that computing needs is installed; answered by Done."""
 
 
 @dataclass(frozen=True)
@@ -178,5 +180,5 @@ class Failure:
     message: str
 
 
-Request = LoadCT | ListSeries | WarmUp | Register
+Request = Ready | LoadCT | ListSeries | Register
 Reply = Done | CTLoaded | SeriesListed | Registered

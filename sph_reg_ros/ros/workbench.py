@@ -50,14 +50,13 @@ class Workbench:
     def handle(self, request: Request, report: Report) -> Reply:
         """Carry out one request; raises RegistrationError."""
         match request:
+            case protocol.Ready():
+                return protocol.Done()
             case protocol.LoadCT():
                 return self._load_ct(request)
             case protocol.ListSeries():
                 series = list_series(Path(request.path))
                 return protocol.SeriesListed(tuple(str(entry) for entry in series))
-            case protocol.WarmUp():
-                warm_up(self.volume, self._networks, request.backend)
-                return protocol.Done()
             case protocol.Register():
                 return self._register(request, report)
 
@@ -69,16 +68,19 @@ class Workbench:
         return self._volume
 
     def _load_ct(self, request: protocol.LoadCT) -> protocol.CTLoaded:
-        # Forgotten first: if loading fails, nobody must go on with the CT of another patient.
-        self._volume = self._networks = None
         ct = load_ct(Path(request.path), series_uid=request.series_uid or None)
-        self._looked_for_networks = request.weights is not None
+        networks = None
         if request.weights is not None:
             own = Path(request.weights) if request.weights else None
-            self._networks = find_networks(ct.content_hash, weights_folders(own))
-        self._volume = volume = attenuation_from_hounsfield(ct, request.energy_kev)
+            networks = find_networks(ct.content_hash, weights_folders(own))
+        volume = attenuation_from_hounsfield(ct, request.energy_kev)
+        if request.backend is not None:
+            warm_up(volume, networks, request.backend)
+        # All at once and last: what fails before leaves the present CT as it is.
+        self._volume, self._networks = volume, networks
+        self._looked_for_networks = request.weights is not None
         self._series_uid_hash = ct.series_uid_hash
-        name = self._networks.name if self._networks else ''
+        name = networks.name if networks else ''
         return protocol.CTLoaded(ct.series_uid_hash, volume.shape, volume.spacing_mm, name)
 
     def _register(self, request: protocol.Register, report: Report) -> protocol.Registered:

@@ -13,7 +13,13 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 
 from sph_reg_ros import errors
-from sph_reg_ros.errors import CancelledError, ErrorCode, RegistrationError, registration_error
+from sph_reg_ros.errors import (
+    CancelledError,
+    ErrorCode,
+    RegistrationError,
+    missing_package,
+    registration_error,
+)
 from sph_reg_ros.ros.protocol import Cancel, Failure, Ping, Pong, ProgressReport, Reply, Request
 
 Report = Callable[[ProgressReport], None]
@@ -85,9 +91,23 @@ def main() -> None:
     server = Server(Connection(int(sys.argv[1])))
     threading.Thread(target=server.listen, daemon=True).start()
     # torch takes seconds to import: from here on the process already ends with its node.
-    from sph_reg_ros.ros.workbench import Workbench
+    server.serve(_handler())
 
-    server.serve(Workbench().handle)
+
+def _handler() -> Handler:
+    """Return what carries requests out; without the packages for that, every one says so."""
+    try:
+        from sph_reg_ros.ros.workbench import Workbench
+    # OSError: a library that a package brings along cannot be loaded.
+    except (ImportError, OSError) as error:
+        missing = missing_package(error)
+    else:
+        return Workbench().handle
+
+    def refuse(request: Request, report: Report) -> Reply:
+        raise missing
+
+    return refuse
 
 
 if __name__ == '__main__':

@@ -4,8 +4,9 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import cast
 
 from sph_reg_ros.errors import (
@@ -19,12 +20,12 @@ from sph_reg_ros.ros.protocol import (
     CTLoaded,
     ListSeries,
     LoadCT,
+    Ready,
     Register,
     Registered,
     Reply,
     Request,
     SeriesListed,
-    WarmUp,
 )
 from sph_reg_ros.ros.worker_process import POLL_S, Observer, Patience, Predicate, WorkerProcess
 
@@ -71,24 +72,36 @@ class WorkerClient:
             self._ct = None
             self._start()
 
-    def load_ct(self, request: LoadCT) -> CTLoaded:
-        """Load a CT; a registration that runs is finished first. Raises RegistrationError."""
+    def require_ready(self) -> None:
+        """Wait until the process has imported what it needs; raises RegistrationError."""
         with self._lock:
-            self._ct = None
-            self._revive(_never)
+            self._call(Ready())
+
+    def load_ct(
+        self, request: LoadCT, on_loaded: Callable[[CTLoaded], None] = lambda loaded: None
+    ) -> CTLoaded:
+        """Load a CT; a registration that runs is finished first.
+
+        Args:
+            request: which CT.
+            on_loaded: called before anything can be registered to the new CT.
+
+        Raises:
+            RegistrationError: the CT before, if there was one, is still there.
+        """
+        with self._lock:
+            self._restart_if_dead()
             loaded = cast(CTLoaded, self._call(request))
-            self._ct, self._known, self._ct_loaded = request, loaded, True
+            # A new process need not compile again: that lies on disk.
+            self._ct = replace(request, backend=None)
+            self._known, self._ct_loaded = loaded, True
+            on_loaded(loaded)
             return loaded
 
     def list_series(self, path: str) -> tuple[str, ...]:
         """Return a line of text for each DICOM series of a folder. Raises RegistrationError."""
         with self._lock:
             return cast(SeriesListed, self._call(ListSeries(path))).lines
-
-    def warm_up(self, request: WarmUp) -> None:
-        """Compile. Raises RegistrationError."""
-        with self._lock:
-            self._call(request)
 
     def register(
         self,
@@ -174,9 +187,7 @@ class WorkerClient:
     def _revive(self, cancelled: Predicate) -> bool:
         if self._process is None:
             return False
-        dead = not self.alive
-        if dead:
-            self._restart()
+        dead = self._restart_if_dead()
         if self._ct is not None and not self._ct_loaded:
             patience = Patience(
                 LOAD_TIMEOUT_S, cancelled=cancelled, abandoned=self._stopping.is_set
@@ -190,6 +201,12 @@ class WorkerClient:
                     'again',
                 )
             self._ct_loaded = True
+        return dead
+
+    def _restart_if_dead(self) -> bool:
+        dead = self._process is not None and not self.alive
+        if dead:
+            self._restart()
         return dead
 
     def _restart(self) -> None:

@@ -1,5 +1,6 @@
 """Start, stop and what can go wrong on the way, from every state."""
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from ros.actions import OFFSET
 from ros.harness import (
     FIXED,
     IMAGER,
+    REPOSITORY,
     Client,
     NodeProcess,
     error_mm,
@@ -188,6 +190,23 @@ def test_without_a_ct_the_node_stays_inactive_until_one_is_loaded(tmp_path, ct_p
         assert_clean_stop_after_errors(node)
 
 
+def test_a_missing_package_fails_the_transition_and_is_named_once(tmp_path, ct_path):
+    package = tmp_path / 'hidden' / 'numba'
+    package.mkdir(parents=True)
+    (package / '__init__.py').write_text("raise ModuleNotFoundError('No', name='numba')\n")
+    paths = [package.parent, REPOSITORY, os.environ.get('PYTHONPATH', '')]
+    environment = {'PYTHONPATH': os.pathsep.join(map(str, paths))}
+    settings = {'autostart': True, 'ct__path': ct_path, 'environment': environment}
+    with NodeProcess(tmp_path / 'log', **settings) as node, Client() as client:
+        status = client.status(RegistrationStatus.ERROR)
+        assert status.error.code == ErrorCode.DEPENDENCY_MISSING
+        assert 'pip install numba' in status.error_message
+        assert client.get_state() == 'unconfigured'
+        client.spin(1.0)
+        assert node.log.count('the Python package numba is missing') == 1
+        assert_clean_stop_after_errors(node)
+
+
 def test_an_autostarted_node_without_a_ct_becomes_active_once_one_is_loaded(tmp_path, ct_path):
     with NodeProcess(tmp_path / 'log', autostart=True) as node, Client() as client:
         client.status(RegistrationStatus.INACTIVE)
@@ -247,8 +266,6 @@ def test_a_misspelt_parameter_in_a_file_stops_the_start_too(tmp_path):
 
 
 def test_the_shipped_parameter_file_is_accepted_in_any_namespace(tmp_path):
-    from ros.harness import REPOSITORY
-
     file = REPOSITORY / 'config' / 'registration.yaml'
     changed = tmp_path / 'changed.yaml'
     changed.write_text(file.read_text().replace('autostart: false', 'autostart: true'))

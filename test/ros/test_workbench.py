@@ -5,7 +5,7 @@ import pytest
 
 from sph_reg_ros.errors import ErrorCode, ImageError, RegistrationError
 from sph_reg_ros.ros.parameters import ImageParameters
-from sph_reg_ros.ros.protocol import RegisterView, WarmUp
+from sph_reg_ros.ros.protocol import Register, RegisterView
 from sph_reg_ros.ros.workbench import Workbench, prepare_view
 
 K = np.array([[100.0, 0, 31.5], [0, 100.0, 31.5], [0, 0, 1]])
@@ -54,5 +54,5 @@ def test_pixels_that_are_no_numbers_are_refused(value):
 
 def test_without_a_ct_nothing_is_done():
     with pytest.raises(RegistrationError) as caught:
-        Workbench().handle(WarmUp('auto'), lambda progress: None)
+        Workbench().handle(Register((RegisterView(LENGTHS, K),), None), lambda progress: None)
     assert caught.value.code == ErrorCode.CT_NOT_LOADED

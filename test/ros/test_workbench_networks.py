@@ -8,12 +8,13 @@ import pytest
 from cli_files import PITCH_MM, SDD_MM, SIZE, Files, write_files
 from PIL import Image
 from tiny_networks import damage, write_networks
+from torch.nn.modules.module import register_module_forward_hook
 
 from sph_reg_ros.errors import ErrorCode, RegistrationError
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.ct import load_ct
 from sph_reg_ros.registration.config import RegistrationConfig
-from sph_reg_ros.ros.protocol import CTLoaded, LoadCT, Register, Registered, RegisterView, WarmUp
+from sph_reg_ros.ros.protocol import CTLoaded, LoadCT, Register, Registered, RegisterView
 from sph_reg_ros.ros.workbench import NOT_LOOKED_FOR, Workbench
 
 CAMERA = Camera.from_geometry(SDD_MM, PITCH_MM, SIZE)
@@ -36,8 +37,10 @@ def bench() -> Workbench:
     return Workbench()
 
 
-def load(bench: Workbench, files: Files, weights: Path | str | None = '') -> CTLoaded:
-    request = LoadCT(str(files / 'ct.nii.gz'), '', 60.0, weights and str(weights))
+def load(
+    bench: Workbench, files: Files, weights: Path | str | None = '', backend: str | None = None
+) -> CTLoaded:
+    request = LoadCT(str(files / 'ct.nii.gz'), '', 60.0, weights and str(weights), backend)
     return bench.handle(request, print)
 
 
@@ -57,8 +60,7 @@ def refusal(bench: Workbench, files: Files, **settings) -> str:
 
 
 def test_networks_of_the_ct_need_no_initial_pose(bench, files, own):
-    assert load(bench, files, own).networks == 'body'
-    bench.handle(WarmUp('auto'), print)
+    assert load(bench, files, own, 'auto').networks == 'body'
     for _ in range(2):
         found = register(bench, files)
         assert found.method == 'spherical' and found.verdict == 1
@@ -76,9 +78,6 @@ def test_without_networks_the_initial_pose_is_asked_for(bench, files):
 
 
 def test_networks_are_forgotten_with_their_ct(bench, files, own):
-    load(bench, files, own)
-    with pytest.raises(RegistrationError):
-        bench.handle(LoadCT(str(files / 'absent'), '', 60.0), print)
     for weights in (None, ''):
         load(bench, files, own)
         load(bench, files, weights)
@@ -86,12 +85,13 @@ def test_networks_are_forgotten_with_their_ct(bench, files, own):
 
 
 def test_both_networks_run_before_the_first_xray(bench, files, own):
-    load(bench, files, own)
     ran = []
-    for network in (bench._networks.regressor, bench._networks.encoder):
-        network.register_forward_hook(lambda network, *_: ran.append(type(network).__name__))
-    bench.handle(WarmUp('auto'), print)
-    assert set(ran) == {'PoseRegressor', 'SphericalEncoder'}
+    hook = register_module_forward_hook(lambda network, *_: ran.append(type(network).__name__))
+    try:
+        load(bench, files, own, 'auto')
+    finally:
+        hook.remove()
+    assert {'PoseRegressor', 'SphericalEncoder'} <= set(ran)
 
 
 def test_method_image_uses_no_networks_even_if_they_are_there(bench, files, own):
@@ -125,5 +125,20 @@ def test_broken_networks_of_the_ct_are_no_ct(bench, files, tmp_path):
             load(bench, files, folder)
         assert caught.value.code == code
         with pytest.raises(RegistrationError) as caught:
-            bench.handle(WarmUp('auto'), print)
+            register(bench, files)
         assert caught.value.code == ErrorCode.CT_NOT_LOADED
+
+
+@pytest.mark.parametrize(
+    'wrong', [{'path': 'absent.nii.gz'}, {'weights': 'absent'}, {'backend': 'no such renderer'}]
+)
+def test_what_cannot_be_loaded_leaves_ct_and_networks_as_they_are(bench, files, own, wrong):
+    load(bench, files, own)
+    before = register(bench, files)
+    asked = LoadCT(str(files / 'ct.nii.gz'), '', 70.0, None, 'auto')
+    with pytest.raises(RegistrationError):
+        bench.handle(replace(asked, **wrong), print)
+    after = register(bench, files)
+    assert after.method == 'spherical'
+    assert np.array_equal(after.camera_from_ct[0], before.camera_from_ct[0])
+    assert NOT_LOOKED_FOR not in after.warnings

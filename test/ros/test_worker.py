@@ -18,7 +18,7 @@ pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 from ros.harness import REPOSITORY, Scene, error_mm, moved
 
 from sph_reg_ros.errors import CancelledError, CTError, ErrorCode, RegistrationError
-from sph_reg_ros.ros.protocol import LoadCT, Register, RegisterView, WarmUp
+from sph_reg_ros.ros.protocol import LoadCT, Register, RegisterView
 from sph_reg_ros.ros.worker_client import MAX_RESTARTS, WorkerClient
 
 pytestmark = pytest.mark.ros
@@ -28,8 +28,7 @@ pytestmark = pytest.mark.ros
 def worker(ct_path):
     client = WorkerClient()
     client.start()
-    client.load_ct(LoadCT(str(ct_path), '', 60.0))
-    client.warm_up(WarmUp('auto'))
+    client.load_ct(LoadCT(str(ct_path), '', 60.0, backend='auto'))
     yield client
     client.stop()
 
@@ -129,7 +128,7 @@ def test_a_killed_worker_is_noticed_and_comes_back_with_its_ct_but_not_for_ever(
     os.kill(client.pid, signal.SIGKILL)
     with pytest.raises(RegistrationError) as caught:
         # Killed in the middle of a request, the next one finds it alive again.
-        client.warm_up(WarmUp('auto'))
+        client.require_ready()
     assert caught.value.code == ErrorCode.WORKER_DIED
     assert client.register(request(scene), 30).ct_series_uid_hash == loaded.series_uid_hash
     client._restarts.extend([time.monotonic()] * (MAX_RESTARTS - 1))
@@ -188,17 +187,60 @@ def test_who_waits_for_another_registration_can_be_cancelled(worker, scene):
     other.join()
 
 
-def test_after_a_failed_load_there_is_no_ct(ct_path, scene, tmp_path):
+def test_a_load_that_fails_leaves_the_ct_before_also_for_the_worker_after_a_crash(
+    own_worker, ct_path, scene, tmp_path
+):
+    told = []
+    loaded = own_worker.load_ct(LoadCT(str(ct_path), '', 60.0), told.append)
+    with pytest.raises(RegistrationError) as caught:
+        own_worker.load_ct(LoadCT(str(tmp_path / 'missing.nii'), '', 60.0), told.append)
+    assert caught.value.code == ErrorCode.CT_UNREADABLE
+    assert told == [loaded]
+    assert own_worker.register(request(scene), 30).ct_series_uid_hash == loaded.series_uid_hash
+    kill(own_worker)
+    with pytest.raises(RegistrationError):
+        own_worker.load_ct(LoadCT(str(tmp_path / 'missing.nii'), '', 60.0), told.append)
+    assert own_worker.register(request(scene), 30).ct_series_uid_hash == loaded.series_uid_hash
+
+
+def test_a_first_load_that_fails_leaves_no_ct(own_worker, scene, tmp_path):
+    with pytest.raises(RegistrationError):
+        own_worker.load_ct(LoadCT(str(tmp_path / 'missing.nii'), '', 60.0))
+    with pytest.raises(RegistrationError) as caught:
+        own_worker.register(request(scene), 30)
+    assert caught.value.code == ErrorCode.CT_NOT_LOADED
+
+
+def hidden(folder: Path, package: str, error: str) -> Path:
+    """Return a folder from which a package is imported that cannot be."""
+    (folder / package).mkdir()
+    (folder / package / '__init__.py').write_text(f'raise {error}\n')
+    return folder
+
+
+@pytest.mark.parametrize(
+    ('package', 'error', 'said'),
+    [
+        ('torch', "ModuleNotFoundError('No', name='torch')", 'package torch is missing'),
+        ('numba', "ModuleNotFoundError('No', name='numba.core')", 'pip install numba'),
+        ('numba', "ImportError('Numba needs NumPy 1.22')", 'Numba needs NumPy 1.22'),
+        ('torch', "OSError('libcudart.so: not found')", 'libcudart.so: not found'),
+    ],
+)
+def test_a_worker_without_its_packages_says_which_and_goes_on_saying_so(
+    package, error, said, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.syspath_prepend(hidden(tmp_path, package, error))
     client = WorkerClient()
     client.start()
-    client.load_ct(LoadCT(str(ct_path), '', 60.0))
-    with pytest.raises(RegistrationError) as caught:
-        client.load_ct(LoadCT(str(tmp_path / 'missing.nii'), '', 60.0))
-    assert caught.value.code == ErrorCode.CT_UNREADABLE
-    with pytest.raises(RegistrationError) as caught:
-        client.register(request(scene), 30)
-    assert caught.value.code == ErrorCode.CT_NOT_LOADED
+    pid = client.pid
+    for _ in range(2):
+        with pytest.raises(RegistrationError, match=said) as caught:
+            client.require_ready()
+        assert caught.value.code == ErrorCode.DEPENDENCY_MISSING
+    assert client.pid == pid and client.restarts == 0
     client.stop()
+    assert 'Traceback' not in capfd.readouterr().err
 
 
 def test_stopping_interrupts_a_call_that_waits(scene):
@@ -208,7 +250,7 @@ def test_stopping_interrupts_a_call_that_waits(scene):
     stopper.start()
     start = time.monotonic()
     with pytest.raises(CancelledError):
-        client.warm_up(WarmUp('auto'))  # torch takes longer to import than this
+        client.require_ready()  # torch takes longer to import than this
     assert time.monotonic() - start < 1.5
     stopper.join()
     assert not client.alive
