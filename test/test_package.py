@@ -47,6 +47,37 @@ def test_the_environment_installs_the_torch_that_the_package_allows():
     assert "'torch>=2.1'" in pyproject()
 
 
+def bounds(text: str) -> dict[str, str]:
+    """Return the version specifiers of requirements, one a line, by name."""
+    lines = (line.split('#')[0].strip() for line in text.splitlines())
+    found = (re.fullmatch(r'([\w-]+)(.*)', line) for line in lines if line)
+    return {match[1]: match[2] for match in found}
+
+
+@pytest.mark.parametrize('distribution', ['humble', 'jazzy'])
+def test_beside_an_installed_ros_pip_gets_what_the_package_needs_and_keeps_the_numpy(distribution):
+    constraints = (REPOSITORY / f'tools/constraints/{distribution}.txt').read_text()
+    listed = re.search(r'^dependencies = \[(.*?)^\]', pyproject(), re.S | re.M)[1]
+    needed = bounds(re.sub("[', ]", '', listed))
+    allowed = bounds(constraints)
+    assert set(allowed) == set(needed)
+    for name, needs in needed.items():
+        low, high = allowed[name].partition(',')[::2]
+        assert version(low) >= version(needs), name
+        assert not high or version(high) > version(low), name
+    assert '<' in allowed['numpy']
+
+
+def version(specifier: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in specifier.lstrip('<>=').split('.'))
+
+
+def test_rosdep_is_asked_for_what_it_has():
+    asked = {entry.text for entry in package_xml().iter('exec_depend')}
+    known = 'jinja2 numba numpy opencv pil rich rosbags-pip torch transforms3d typer yaml'
+    assert {f'python3-{name}' for name in known.split()} <= asked
+
+
 def test_pip_puts_the_networks_where_the_ros_build_puts_them(tmp_path, monkeypatch):
     setuptools = pytest.importorskip('setuptools')
     card = Path('models/chest_lidc/regressor/card.json')

@@ -14,6 +14,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from sph_reg_ros.rendering.llvm_memory import element, gather, load, pointer
+
 LANES = 16
 SUMS = 7
 """Ray sums: V, g_x, g_y, g_z, n g_x, n g_y, n g_z, with g = grad V by voxel, n the sample."""
@@ -61,14 +63,9 @@ class _Emitter:
         self, base: ir.Value, voxel: ir.Type, index: ir.Value, mask: ir.Value
     ) -> tuple[ir.Value, ir.Value]:
         """Return values[index] and values[index + 1] as float32; 0 where the mask is false."""
-        address = self.builder.gep(base, [index], source_etype=voxel)
-        # llvmlite does not know that a vector of indices makes a vector of addresses.
-        address.type = ir.VectorType(ir.PointerType(), LANES)
         bits = 2 * (16 if voxel == _I16 else 32)
         pairs = ir.VectorType(ir.IntType(bits), LANES)
-        alignment = ir.Constant(_I32, bits // 16)
-        name = f'llvm.masked.gather.v{LANES}i{bits}.v{LANES}p0'
-        pair = self._call(name, pairs, address, alignment, mask, self.constant(pairs, 0))
+        pair = gather(self.builder, base, voxel, index, mask, pairs)
         low = self.builder.and_(pair, self.constant(pairs, 2 ** (bits // 2) - 1))
         high = self.builder.lshr(pair, self.constant(pairs, bits // 2))
         if voxel == _I16:
@@ -92,24 +89,23 @@ def _make_march(with_slopes: bool) -> Callable[..., None]:
         signature = types.void(values, row, plane, start, stride, window, first, last, sums)
 
         def generate(target: Any, builder: ir.IRBuilder, signature: Any, args: Sequence) -> Any:
-            def pointer(position: int, kind: ir.Type) -> ir.Value:
+            def data(position: int, kind: ir.Type) -> ir.Value:
                 array = target.make_array(signature.args[position])(target, builder, args[position])
-                return builder.bitcast(array.data, kind.as_pointer())
+                return pointer(builder, array.data, kind)
 
             def row_of(position: int, kind: ir.Type, number: int) -> ir.Value:
-                array = pointer(position, kind)
-                return builder.gep(array, [ir.Constant(_I32, number)], source_etype=kind)
+                return element(builder, data(position, kind), ir.Constant(_I32, number), kind)
 
-            def load(position: int, kind: ir.VectorType, number: int) -> ir.Value:
-                return builder.load(row_of(position, kind, number), align=4, typ=kind)
+            def row(position: int, kind: ir.VectorType, number: int) -> ir.Value:
+                return load(builder, row_of(position, kind, number), kind, align=4)
 
             voxel = _I16 if signature.args[0].dtype == types.uint16 else ir.FloatType()
             rays = _Rays(
-                base=pointer(0, voxel),
+                base=data(0, voxel),
                 voxel=voxel,
-                start=[load(3, _DOUBLES, axis) for axis in range(3)],
-                stride=[load(4, _DOUBLES, axis) for axis in range(3)],
-                window=[load(5, _FLOATS, end) for end in range(2)],
+                start=[row(3, _DOUBLES, axis) for axis in range(3)],
+                stride=[row(4, _DOUBLES, axis) for axis in range(3)],
+                window=[row(5, _FLOATS, end) for end in range(2)],
                 row_plane=(args[1], args[2]),
             )
             outputs = [row_of(8, _FLOATS, number) for number in range(SUMS if with_slopes else 1)]
@@ -157,7 +153,7 @@ def _emit_loop(
 
     totals = [cgutils.alloca_once(builder, _FLOATS) for _ in outputs]
     for total, output in zip(totals, outputs, strict=True):
-        builder.store(builder.load(output, align=4, typ=_FLOATS), total)
+        builder.store(load(builder, output, _FLOATS, align=4), total)
     with cgutils.for_range_slice(builder, first, last, ir.Constant(_I32, 1), intp=_I32) as (n, _):
         number = emit.splat(builder.sitofp(n, ir.FloatType()), _FLOATS)
         moved = emit.splat(builder.sitofp(builder.sub(n, first), ir.FloatType()), _FLOATS)
@@ -174,7 +170,7 @@ def _emit_loop(
         terms = _emit_sample(emit, rays, index, row, plane, inside, fraction)
         _emit_sums(emit, totals, terms, number)
     for total, output in zip(totals, outputs, strict=True):
-        builder.store(builder.load(total, typ=_FLOATS), output, align=4)
+        builder.store(load(builder, total, _FLOATS), output, align=4)
 
 
 def _emit_sample(
@@ -218,9 +214,9 @@ def _emit_sums(
     """Add V, g and n g to as many totals as there are; LLVM drops terms that nobody adds."""
     builder = emit.builder
     for total, term in zip(totals[:4], terms, strict=False):
-        builder.store(emit.add(builder.load(total, typ=_FLOATS), term), total)
+        builder.store(emit.add(load(builder, total, _FLOATS), term), total)
     for total, slope in zip(totals[4:], terms[1:], strict=False):
-        builder.store(emit.fma(number, slope, builder.load(total, typ=_FLOATS)), total)
+        builder.store(emit.fma(number, slope, load(builder, total, _FLOATS)), total)
 
 
 march_image = _make_march(with_slopes=False)

@@ -1,6 +1,7 @@
 """The worker process and the client that keeps it: no ROS needed but for the phantom."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -241,6 +242,22 @@ def test_a_worker_without_its_packages_says_which_and_goes_on_saying_so(
     assert client.pid == pid and client.restarts == 0
     client.stop()
     assert 'Traceback' not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize('script', ['registration', 'carm_simulator', 'sph-reg'])
+def test_a_program_without_its_packages_says_which_in_one_line(script, tmp_path):
+    missing = hidden(tmp_path, 'numpy', "ModuleNotFoundError('No', name='numpy')")
+    hidden(tmp_path, 'typer', "ModuleNotFoundError('No', name='typer')")
+    paths = [str(missing), str(REPOSITORY), os.environ.get('PYTHONPATH', '')]
+    ended = subprocess.run(
+        [sys.executable, str(REPOSITORY / 'scripts' / script)],
+        env=os.environ | {'PYTHONPATH': os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert re.search(r'package (numpy|typer) is missing: .* -m pip install \1', line)
 
 
 def test_stopping_interrupts_a_call_that_waits(scene):

@@ -1,0 +1,18 @@
+"""A program that lacks a package says which, in one line; stays importable without any."""
+
+import sys
+from types import TracebackType
+
+from sph_reg_ros.errors import missing_package
+
+
+def name_missing_packages() -> None:
+    """Say from now on what to install, and not where, when an import ends this process."""
+    sys.excepthook = _say
+
+
+def _say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if isinstance(error, ImportError):
+        print(missing_package(error), file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
