@@ -56,7 +56,6 @@ OVERRIDES = {
     'weights': ('weights.path', Path),
     'patient_frame': ('frames.patient', str),
     'use_imager_pose': ('use_imager_pose', bool),
-    'transport': ('', 'raw or compressed: how the X-rays are sent' + AS_IN_FILE),
     'transport': ('image.transport', str),
     'rectified': ('image.rectified', bool),
     'max_age': ('image.max_age', float),
