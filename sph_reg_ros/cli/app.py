@@ -10,6 +10,7 @@ import typer
 from sph_reg_ros import __version__
 from sph_reg_ros.cli.exits import EXIT_ERROR, EXIT_NOT_USABLE, reported_errors
 from sph_reg_ros.cli.register import register_command
+from sph_reg_ros.cli.render import render_command
 from sph_reg_ros.cli.replay import replay_command
 from sph_reg_ros.cli.simulate import simulate_command
 from sph_reg_ros.cli.train import train_command
@@ -85,6 +86,7 @@ def ct_info(
 
 
 app.command('register')(register_command)
+app.command('render')(render_command)
 app.command('simulate')(simulate_command)
 app.command('replay')(replay_command)
 app.command('train')(train_command)

@@ -18,16 +18,13 @@ from sph_reg_ros.geometry.carm import (
     format_angles,
 )
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
+from sph_reg_ros.plausible import SOURCE_PATIENT_MM
 from sph_reg_ros.registration.visibility import rays_through
 
 ADVICE = (
     'no start: give --initial FILE, or --angles PRIMARY SECONDARY with --sod MM; '
     'networks would need none (--weights, sph-reg train)'
 )
-
-
-PATIENT_FROM_SOURCE_MM = (100.0, 5000.0)
-"""Where the middle of a CT can be in front of any X-ray source."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ class StartOptions:
         if self.pose_path is not None and any(option is not None for option in others):
             raise PoseError(
                 ErrorCode.POSE_INVALID,
-                'give --initial FILE, or --angles, --sod and --isocentre, not both',
+                'give a file with the pose, or --angles, --sod and --isocentre, not both',
             )
 
     def start(self, xrays: tuple[XRayFile, ...], volume: AttenuationVolume) -> Start:
@@ -70,16 +67,10 @@ class StartOptions:
             PoseError: the angles lack their distance, or the file's is no pose.
         """
         first = xrays[0]
-        if self.pose_path is not None:
-            file = read_pose(self.pose_path, first.fixed_from_camera, len(xrays))
-            if file.checkable and first.xray.camera is not None:
-                _require_sense(file.camera_from_ct, volume, first.xray.camera, self.pose_path.name)
-            return Start(file.camera_from_ct, self.pose_path.name, file.assumptions)
-        if self.angles_deg is not None and self.sod_mm is not None:
-            isocentre, assumed = self._isocentre(volume)
-            primary, secondary = map(math.radians, self.angles_deg)
-            pose = camera_from_ct_for_angles(primary, secondary, self.sod_mm, isocentre)
-            return Start(pose, f'{format_angles(primary, secondary)} (--angles)', assumed)
+        assert first.xray.camera is not None, 'read_xrays gives every X-ray a camera'
+        given = self.given(volume, first.xray.camera, first.fixed_from_camera, len(xrays))
+        if given is not None:
+            return given
         nominal = first.xray.camera_from_ct
         if nominal is None and (self.angles_deg is not None or self.sod_mm is not None):
             raise PoseError(
@@ -93,6 +84,36 @@ class StartOptions:
         pose = nominal @ se3.from_parts(torch.eye(3, dtype=torch.float64), -isocentre)
         angles = format_angles(*angles_from_camera_from_ct(pose))
         return Start(pose, f'{angles} (C-arm angles of {first.path.name})', assumed)
+
+    def given(
+        self,
+        volume: AttenuationVolume,
+        camera: Camera,
+        fixed_from_camera: Float64[Tensor, '4 4'] | None = None,
+        views: int = 1,
+    ) -> Start | None:
+        """Return the pose that the options alone give, None if they give none.
+
+        Args:
+            volume: the CT.
+            camera: of the first view.
+            fixed_from_camera: its place (mm), if known.
+            views: number of views.
+
+        Raises:
+            PoseError: the file's is no pose, or it cannot be meant.
+        """
+        if self.pose_path is not None:
+            file = read_pose(self.pose_path, fixed_from_camera, views)
+            if file.checkable:
+                _require_sense(file.camera_from_ct, volume, camera, self.pose_path.name)
+            return Start(file.camera_from_ct, self.pose_path.name, file.assumptions)
+        if self.angles_deg is None or self.sod_mm is None:
+            return None
+        isocentre, assumed = self._isocentre(volume)
+        primary, secondary = map(math.radians, self.angles_deg)
+        pose = camera_from_ct_for_angles(primary, secondary, self.sod_mm, isocentre)
+        return Start(pose, f'{format_angles(primary, secondary)} (--angles)', assumed)
 
     def _isocentre(self, volume: AttenuationVolume) -> tuple[Float64[Tensor, '3'], tuple[str, ...]]:
         if self.isocentre_lps_mm is not None:
@@ -128,5 +149,5 @@ def _require_sense(
 
 def _has_sense(pose: Tensor, volume: AttenuationVolume, camera: Camera) -> bool:
     middle = se3.transform_points(pose, volume.centre.double()[None])[0]
-    nearest, farthest = PATIENT_FROM_SOURCE_MM
+    nearest, farthest = SOURCE_PATIENT_MM
     return nearest < float(middle[2]) < farthest and rays_through(volume, pose, camera) > 0

@@ -41,7 +41,7 @@ def test_the_program_says_what_it_is_and_starts_without_torch():
 def test_help_names_every_command():
     done = CliRunner().invoke(app, ['--help'])
     assert done.exit_code == 0
-    for command in ('check', 'ct-info', 'register', 'replay', 'simulate', 'train'):
+    for command in ('check', 'ct-info', 'register', 'render', 'replay', 'simulate', 'train'):
         assert f' {command} ' in done.output
 
 

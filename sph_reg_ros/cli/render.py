@@ -1,0 +1,124 @@
+"""The command sph-reg render: an X-ray out of a CT."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sph_reg_ros.cli.exits import reported_errors
+
+CAMERA, VIEW = 'Camera (default: a usual C-arm)', 'Where it looks from (default: the front)'
+
+
+def render_command(
+    ct: Annotated[
+        Path, typer.Option(metavar='PATH', help='DICOM series folder, NIfTI, NRRD, MHA or MHD.')
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            metavar='FILE',
+            help='.dcm: detector counts with camera and C-arm angles, as a C-arm writes them; '
+            '.png: detector counts, 16 bit; .tif or .npy: line integrals, float32.',
+        ),
+    ],
+    inverted: Annotated[
+        bool, typer.Option('--inverted', help='Bone bright, air dark; for .png and .dcm.')
+    ] = False,
+    series: Annotated[
+        str | None, typer.Option(metavar='UID', help='SeriesInstanceUID of the CT.')
+    ] = None,
+    energy: Annotated[
+        float, typer.Option(metavar='KEV', help='Effective energy of the X-ray, 30 to 150.')
+    ] = 60.0,
+    camera: Annotated[
+        Path | None,
+        typer.Option(
+            metavar='FILE',
+            help='ROS camera_info YAML; not for .dcm, which needs the distances.',
+            rich_help_panel=CAMERA,
+        ),
+    ] = None,
+    sdd: Annotated[
+        float | None,
+        typer.Option(metavar='MM', help='Source to detector.', rich_help_panel=CAMERA),
+    ] = None,
+    pixel_pitch: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            metavar='ROW COLUMN',
+            help='Spacing of rows and of columns on the detector in mm.',
+            rich_help_panel=CAMERA,
+        ),
+    ] = None,
+    size: Annotated[
+        tuple[int, int] | None,
+        typer.Option(
+            metavar='ROWS COLUMNS', help='Of the image, in pixels.', rich_help_panel=CAMERA
+        ),
+    ] = None,
+    principal_point: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            metavar='COLUMN ROW',
+            help='Pixel of the central ray. If absent: the middle of the image.',
+            rich_help_panel=CAMERA,
+        ),
+    ] = None,
+    pose: Annotated[
+        Path | None,
+        typer.Option(
+            '--pose',
+            '--initial',
+            metavar='FILE',
+            help='Pose of the CT in the camera, as sph-reg register takes it: registration.json, '
+            'YAML, plain text, ct_to_imager.tfm.',
+            rich_help_panel=VIEW,
+        ),
+    ] = None,
+    angles: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            metavar='PRIMARY SECONDARY',
+            help='C-arm angles in degrees, + = LAO, + = cranial.',
+            rich_help_panel=VIEW,
+        ),
+    ] = None,
+    sod: Annotated[
+        float | None,
+        typer.Option(metavar='MM', help='Source to isocentre.', rich_help_panel=VIEW),
+    ] = None,
+    isocentre: Annotated[
+        tuple[float, float, float] | None,
+        typer.Option(
+            metavar='X Y Z',
+            help='Isocentre in CT coordinates (LPS, mm). If absent: the middle of the CT.',
+            rich_help_panel=VIEW,
+        ),
+    ] = None,
+) -> None:
+    """Render an X-ray of a CT, without noise and scatter, and print how to register it.
+
+    Exit code 0, or 2 on an error.
+    """
+    # Imported by need: torch takes seconds.
+    from sph_reg_ros.cli.progress import progress_bar
+    from sph_reg_ros.cli.rendering import RenderJob, render_to_file
+    from sph_reg_ros.cli.start import StartOptions
+    from sph_reg_ros.cli.xray_views import BeamOptions
+
+    with reported_errors(), progress_bar() as report:
+        cameras = () if camera is None else (camera,)
+        job = RenderJob(
+            ct_path=ct,
+            output=output,
+            series_uid=series,
+            energy_kev=energy,
+            size=size,
+            inverted=inverted,
+            beam=BeamOptions(cameras, sdd, pixel_pitch, principal_point),
+            pose=StartOptions(pose, angles, sod, isocentre),
+        )
+        rendered = render_to_file(job, report)
+    for line in rendered.lines():
+        typer.echo(line)
