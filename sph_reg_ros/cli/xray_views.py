@@ -16,6 +16,7 @@ from sph_reg_ros.imaging.intensity import IntensityKind, IntensityModel, offset_
 from sph_reg_ros.imaging.isolated_xray import load_xray
 from sph_reg_ros.imaging.lens import Lens
 from sph_reg_ros.imaging.xray import XRay, prepare_xray
+from sph_reg_ros.plausible import require_possible
 from sph_reg_ros.registration.request import View
 
 
@@ -151,6 +152,8 @@ def _read(path: Path, camera_path: Path | None, given: GivenGeometry, frame: int
                 else 'the X-ray file has no geometry: give --camera FILE, or --sdd MM and '
                 '--pixel-pitch ROW COLUMN',
             )
+        # Here, as the file is named and the CT is not read yet.
+        require_possible(xray.camera.K, xray.camera.size)
     if stated is None:
         return XRayFile(path, xray)
     return XRayFile(path, xray, stated.fixed_from_camera, stated.lens)

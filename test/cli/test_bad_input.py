@@ -255,3 +255,44 @@ def test_an_unreadable_ct_is_refused_without_the_patients_name(files, tmp_path):
     assert 'slice 8 at 328.00 mm' in done.stderr
     for secret in (PATIENT_ID, *PATIENT_NAME.split('^')):
         assert secret not in done.output
+
+
+def test_a_camera_in_metres_is_refused_by_the_name_of_the_xray_before_the_ct_is_read(
+    register, tmp_path
+):
+    metres = np.diag([0.5, 0.45, 1.0]).flatten().tolist()
+    camera = camera_file(tmp_path, camera_matrix={'rows': 3, 'cols': 3, 'data': metres})
+    done = register(camera=camera, ct='absent.nii.gz')
+    refuse(done, 'CAMERA_INVALID', 'xray.png', 'field of view', 'metres')
+
+
+def test_a_start_in_metres_is_refused(register, files, tmp_path):
+    pose = files.near()
+    pose[:3, 3] /= 1000
+    done = register(initial=write_pose(tmp_path / 'start.yaml', camera_from_ct=pose))
+    refuse(done, 'POSE_INVALID', 'metres')
+
+
+def test_places_of_cameras_in_metres_are_refused(files, tmp_path):
+    for name in ('camera.yaml', 'side.yaml'):
+        content = yaml.safe_load((files / name).read_text())
+        place = np.array(content['fixed_from_camera'])
+        place[:3, 3] /= 1000
+        (tmp_path / name).write_text(
+            yaml.safe_dump({**content, 'fixed_from_camera': place.tolist()})
+        )
+    options = [
+        *('--xray', files / 'xray.png', '--camera', tmp_path / 'camera.yaml'),
+        *('--xray', files / 'side.npy', '--camera', tmp_path / 'side.yaml'),
+    ]
+    done = run('--ct', files / 'ct.nii.gz', *options, '--initial', files / 'near.yaml', '--json')
+    refuse(done, 'POSE_INVALID', 'xray.png', 'metres')
+
+
+def test_options_complete_a_dicom_xray(files, tmp_path):
+    path = write_xa(tmp_path / 'xa.dcm', gradient(SIZE), drop=('DistanceSourceToDetector',))
+    options = ('--angles', '1', '2', '--json')
+    refuse(files.register(*options, xray=path), 'CAMERA_MISSING', 'source-detector distance')
+    # The camera is whole now, and the CT the next obstacle.
+    done = files.register(*options, '--sdd', '1000', xray=path, ct='absent.nii.gz')
+    refuse(done, 'CT_UNREADABLE', 'absent.nii.gz')
