@@ -39,13 +39,24 @@ def read_text(path: Path) -> str:
 
 def mapping_of(text: str) -> dict[str, Any]:
     """Return the keys and values of YAML or JSON; raises ValueError if it is something else."""
-    try:
-        content = _parsed(text)
-    except (yaml.YAMLError, RecursionError):
-        raise ValueError('it is neither YAML nor JSON') from None
+    content = content_of(text)
     if not isinstance(content, dict):
         raise ValueError('it has no keys')
     return content
+
+
+def content_of(text: str) -> Any:
+    """Return what YAML or JSON holds; raises ValueError if it is something else."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError('it is neither YAML nor JSON') from None
+    except ValueError:
+        pass
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError):
+        raise ValueError('it is neither YAML nor JSON') from None
 
 
 def matrix(value: Any, rows: int, columns: int) -> Float64[Tensor, 'rows columns']:
@@ -95,10 +106,3 @@ def is_sequence_of_matrices(value: Any) -> bool:
         return item[0] if isinstance(item, Sequence) and item else None
 
     return isinstance(value, list) and isinstance(first(first(value)), list)
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return yaml.safe_load(text)

@@ -62,6 +62,15 @@ class Outcome:
     start: Start = Start(None, '')
 
     @property
+    def landmarks_px(self) -> float | None:
+        """Return how far landmarks are from their pixels at the result, RMS; None without any."""
+        if self.start.landmarks is None:
+            return None
+        camera = self.request.views[0].camera
+        errors_px = self.start.landmarks.errors_px(self.result.camera_from_ct[0], camera)
+        return float((errors_px**2).mean() ** 0.5)
+
+    @property
     def assumptions(self) -> tuple[str, ...]:
         """Return what nobody said and had to be assumed."""
         return self.start.assumptions
@@ -159,6 +168,7 @@ class Outcome:
             'backend': result.backend,
             'start': self.start.source or None,
             'assumptions': list(self.assumptions),
+            'landmarks_px': self.landmarks_px,
             'initial_camera_from_ct': None if initial is None else initial.tolist(),
             'cameras': [self._camera_content(n) for n in range(len(self.request.views))],
             'ct': self._ct_content(),

@@ -93,7 +93,18 @@ def register_command(
             '--initial-pose',
             metavar='FILE',
             help='YAML or JSON with camera_from_ct (of the first view) or fixed_from_ct (4 x 4, '
-            'mm, CT in LPS), such as registration.json.',
+            'mm, CT in LPS), such as registration.json; or camera_from_ct as plain text, 4 rows '
+            'of 4 numbers; or ct_to_imager.tfm.',
+            rich_help_panel=START,
+        ),
+    ] = None,
+    landmarks: Annotated[
+        Path | None,
+        typer.Option(
+            metavar='FILE',
+            help='At least 4 points of the CT and their pixels in the first X-ray, as CSV: NAME, '
+            'X, Y, Z (LPS, mm), COLUMN, ROW. YAML, JSON and .mrk.json of 3D Slicer: see '
+            'docs/conventions.md.',
             rich_help_panel=START,
         ),
     ] = None,
@@ -173,7 +184,7 @@ def register_command(
             frame=frame,
             intensity=intensity,
             beam=BeamOptions(tuple(camera or ()), sdd, pixel_pitch, principal_point),
-            start=StartOptions(initial, angles, sod, isocentre),
+            start=StartOptions(initial, angles, sod, isocentre, landmarks),
             weights=weights,
             accept_other_patient=other_patient,
             settings=read_settings(

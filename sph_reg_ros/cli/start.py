@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from sph_reg_ros.cli.landmark_file import read_landmarks, require_inside
 from sph_reg_ros.cli.pose_file import read_pose
 from sph_reg_ros.cli.xray_views import XRayFile
 from sph_reg_ros.errors import ErrorCode, PoseError
@@ -19,10 +20,11 @@ from sph_reg_ros.geometry.carm import (
 )
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.plausible import SOURCE_PATIENT_MM
+from sph_reg_ros.registration.landmarks import Landmarks, pose_from_landmarks
 from sph_reg_ros.registration.visibility import rays_through
 
 ADVICE = (
-    'no start: give --initial FILE, or --angles PRIMARY SECONDARY with --sod MM; '
+    'no start: give --initial FILE, --landmarks FILE, or --angles PRIMARY SECONDARY with --sod MM; '
     'networks would need none (--weights, sph-reg train)'
 )
 
@@ -35,25 +37,35 @@ class Start:
         camera_from_ct: pose [4, 4] (mm) in the first camera; None: networks have to find one.
         source: what it is from.
         assumptions: what had to be assumed.
+        landmarks: that the pose is from; None if it is not.
     """
 
     camera_from_ct: Float64[Tensor, '4 4'] | None
     source: str
     assumptions: tuple[str, ...] = ()
+    landmarks: Landmarks | None = None
 
 
 @dataclass(frozen=True)
 class StartOptions:
-    """Where to start: a pose file, or C-arm angles (degrees) about an isocentre (LPS mm)."""
+    """Where to start: a pose, C-arm angles (degrees) about an isocentre (LPS mm), or landmarks."""
 
     pose_path: Path | None = None
     angles_deg: tuple[float, float] | None = None
     sod_mm: float | None = None
     isocentre_lps_mm: tuple[float, float, float] | None = None
+    landmarks_path: Path | None = None
 
     def __post_init__(self) -> None:
         """Check that one of both was given at most; raises PoseError."""
         others = (self.angles_deg, self.sod_mm, self.isocentre_lps_mm)
+        if self.landmarks_path is not None and any(
+            option is not None for option in (self.pose_path, *others)
+        ):
+            raise PoseError(
+                ErrorCode.POSE_INVALID,
+                'give --landmarks FILE, or a pose or C-arm angles, not both',
+            )
         if self.pose_path is not None and any(option is not None for option in others):
             raise PoseError(
                 ErrorCode.POSE_INVALID,
@@ -108,6 +120,8 @@ class StartOptions:
             if file.checkable:
                 _require_sense(file.camera_from_ct, volume, camera, self.pose_path.name)
             return Start(file.camera_from_ct, self.pose_path.name, file.assumptions)
+        if self.landmarks_path is not None:
+            return _from_landmarks(self.landmarks_path, volume, camera)
         if self.angles_deg is None or self.sod_mm is None:
             return None
         isocentre, assumed = self._isocentre(volume)
@@ -124,6 +138,22 @@ class StartOptions:
             '--isocentre says otherwise'
         )
         return volume.centre.double(), (text,)
+
+
+def _from_landmarks(path: Path, volume: AttenuationVolume, camera: Camera) -> Start:
+    landmarks = read_landmarks(path)
+    try:
+        require_inside(landmarks, volume)
+        found = pose_from_landmarks(landmarks, camera)
+    except PoseError as error:
+        raise PoseError(error.code, f'{path.name}: {error}') from None
+    errors_px = found.errors_px
+    source = (
+        f'{path.name}: {len(errors_px)} pairs, {(errors_px**2).mean() ** 0.5:.1f} px off (worst '
+        f'{landmarks.names[int(errors_px.argmax())]}, {errors_px.max():.1f} px), known to '
+        f'{math.degrees(found.rotation_rad):.1f} degrees and {found.depth_mm:.0f} mm along the beam'
+    )
+    return Start(found.camera_from_ct, source, landmarks=landmarks)
 
 
 def _require_sense(

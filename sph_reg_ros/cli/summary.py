@@ -6,6 +6,7 @@ import torch
 
 from sph_reg_ros.cli.outcome import Outcome
 from sph_reg_ros.geometry.carm import angles_from_camera_from_ct, format_angles
+from sph_reg_ros.registration.landmarks import tolerance_px
 from sph_reg_ros.registration.reasons import failures
 from sph_reg_ros.registration.result import RegistrationResult
 
@@ -25,6 +26,7 @@ def summary_lines(outcome: Outcome, files: tuple[Path, ...]) -> list[str]:
         *_why(result),
         f'method       {method}',
         f'start        {outcome.start.source or "found by networks"}',
+        *_landmark_lines(outcome),
         f'similarity   {result.similarity_before:.3f} -> {result.similarity_after:.3f}',
         f'view         {angles} (beam relative to the patient)',
         f'sigma        {x_mm:.2f} {y_mm:.2f} mm across the beam, {z_mm:.2f} mm along it',
@@ -45,3 +47,13 @@ def _why(result: RegistrationResult) -> list[str]:
         return []
     explanation = result.finding.explanation
     return [f'reason       {explanation.reason}', f'advice       {explanation.advice}']
+
+
+def _landmark_lines(outcome: Outcome) -> list[str]:
+    """Return how well the landmarks fit the result; a doubt if they do not."""
+    off_px = outcome.landmarks_px
+    if off_px is None:
+        return []
+    camera = outcome.request.views[0].camera
+    doubt = '' if off_px <= tolerance_px(camera) else ': they contradict it, check both'
+    return [f'landmarks    {off_px:.1f} px off at the result{doubt}']
