@@ -1,16 +1,26 @@
 """Settings of a registration; the ROS parameters and the command line read them from here."""
 
-import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from sph_reg_ros.errors import require_setting
 from sph_reg_ros.registration.choices import METHODS, ROBUST_KERNELS, SIMILARITIES
+from sph_reg_ros.registration.verification.limits import BOUND_SCALE, FLOOR_MM
 from sph_reg_ros.rendering.backends import BACKENDS
+
+LEAST_LEVEL_PX = 12
+"""On smaller images the edges, which have no slopes, leave nothing to compare."""
+LEAST_CHECKED_PX = 48
+"""Height of the finest level at which the checks can verify a pose: on 32 px, patches of a good
+C-arm image lie off by more than the checks bear."""
 
 
 def _one_of(choices: tuple[str, ...], default: str) -> Any:
     return field(default=default, metadata={'choices': choices})
+
+
+def _number(default: float, low: float, high: float) -> Any:
+    return field(default=default, metadata={'low': low, 'high': high})
 
 
 @dataclass(frozen=True)
@@ -26,13 +36,15 @@ class RegistrationConfig:
             fitted inside; local: patch by patch; gradient: of the edges.
         robust_kernel: how little the worst residuals count.
         starts: rough poses from the search that are refined beside the initial one; 0: no search.
-        search_rotation_rad: standard deviation of the initial pose's error about each axis.
+        search_rotation_rad: standard deviation of the initial pose's error about each axis; none is
+            exact, so that 0 is refused here and below (starts 0 turns the search off).
         search_in_plane_mm: standard deviation of its shift along the image's rows and columns.
         search_depth_mm: standard deviation of its shift along the beam.
-        levels: image heights in pixels, coarse to fine; levels above the X-ray's own are skipped.
+        levels: image heights in pixels, coarse to fine, the finest at least 48; levels above the
+            X-ray's own are skipped.
         max_iterations: solver steps a level.
         max_tre_mm: largest error that can be borne; a pose whose 95 % bound exceeds it is not
-            verified.
+            verified, and no bound is below 0.2.
         max_rotation_step_rad: cap of a step's rotation.
         max_translation_step_mm: cap of a step's translation.
     """
@@ -41,15 +53,15 @@ class RegistrationConfig:
     backend: str = _one_of(BACKENDS, 'auto')
     similarity: str = _one_of(SIMILARITIES, 'mapped_ncc+gradient')
     robust_kernel: str = _one_of(ROBUST_KERNELS, 'none')
-    starts: int = 4
-    search_rotation_rad: float = 0.14
-    search_in_plane_mm: float = 15.0
-    search_depth_mm: float = 30.0
+    starts: int = _number(4, 0, 64)
+    search_rotation_rad: float = _number(0.14, 0.001, 0.7)
+    search_in_plane_mm: float = _number(15.0, 0.1, 200.0)
+    search_depth_mm: float = _number(30.0, 0.1, 500.0)
     levels: tuple[int, ...] = (32, 64, 128, 256)
-    max_iterations: int = 30
-    max_tre_mm: float = 3.0
-    max_rotation_step_rad: float = 0.175
-    max_translation_step_mm: float = 30.0
+    max_iterations: int = _number(30, 1, 1000)
+    max_tre_mm: float = _number(3.0, BOUND_SCALE * FLOOR_MM, 1000.0)
+    max_rotation_step_rad: float = _number(0.175, 0.001, 3.2)
+    max_translation_step_mm: float = _number(30.0, 0.1, 1000.0)
 
     def __post_init__(self) -> None:
         """Check ranges; raises ConfigError."""
@@ -59,22 +71,22 @@ class RegistrationConfig:
                 not choices or value in choices,
                 f'{entry.name} {value!r} must be one of {", ".join(choices)}',
             )
-        require_setting(0 <= self.starts <= 64, 'starts must lie in [0, 64]')
+            low, high = entry.metadata.get('low'), entry.metadata.get('high')
+            if low is not None:
+                require_setting(
+                    low <= value <= high,
+                    f'{entry.name} must lie in [{low:g}, {high:g}], not be {value:g}',
+                )
         require_setting(
-            0 <= self.search_rotation_rad <= 0.7, 'search_rotation_rad must lie in [0, 0.7]'
-        )
-        for name in ('search_in_plane_mm', 'search_depth_mm'):
-            width = getattr(self, name)
-            require_setting(0 <= width < math.inf, f'{name} must be finite and not negative')
-        require_setting(
-            len(self.levels) > 0 and min(self.levels) >= 8, 'levels must be 8 px or more'
+            len(self.levels) > 0 and min(self.levels) >= LEAST_LEVEL_PX,
+            f'levels must be {LEAST_LEVEL_PX} px or more',
         )
         require_setting(list(self.levels) == sorted(self.levels), 'levels must go coarse to fine')
-        require_setting(self.max_iterations >= 1, 'max_iterations must be at least 1')
-        require_setting(self.max_tre_mm > 0, 'max_tre_mm must be positive')
+
+    def require_checkable(self) -> None:
+        """Raise ConfigError if the checks would refuse every pose."""
         require_setting(
-            0 < self.max_rotation_step_rad <= 3.2, 'max_rotation_step_rad is out of range'
-        )
-        require_setting(
-            self.max_translation_step_mm > 0, 'max_translation_step_mm must be positive'
+            self.levels[-1] >= LEAST_CHECKED_PX,
+            f'the last of levels must be {LEAST_CHECKED_PX} px or more: the checks refuse every '
+            'pose that is found on coarser images',
         )

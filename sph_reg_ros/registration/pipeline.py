@@ -48,13 +48,15 @@ def register(
             search after networks.
 
     Raises:
-        ConfigError: the renderer cannot run here.
+        ConfigError: the renderer cannot run here, or the levels are too coarse for the checks.
         PoseError: INITIAL_POSE_MISSING, and there are no networks that do without; POSE_INVALID if
             the source lies inside the CT at the initial pose.
         SolverError: the CT is not in view, or the problem is degenerate.
         CancelledError: the observer asked to stop.
     """
     _require_source_outside_ct(request)
+    if verified:
+        request.config.require_checkable()
     course, obstacle = Course(observer), why_no_networks(request)
     if not obstacle:
         return _by_networks_first(request, course, verified)

@@ -139,16 +139,13 @@ def _hints(tree: type) -> Mapping[str, Any]:
     return _known_hints(tree)
 
 
-def _specs(
-    tree: type, prefix: str, limits: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
-) -> Iterator[Spec]:
+def _specs(tree: type, prefix: str) -> Iterator[Spec]:
     hints, documented = _hints(tree), _documented_attributes(tree)
     for field in dataclasses.fields(tree):
         if dataclasses.is_dataclass(hints[field.name]):
-            inner = field.metadata.get('limits', {})
-            yield from _specs(hints[field.name], prefix + _group(field), inner)
+            yield from _specs(hints[field.name], prefix + _group(field))
         else:
-            details = {**field.metadata, **limits.get(field.name, {})}
+            details = dict(field.metadata)
             details.setdefault('description', documented.get(field.name, ''))
             assert field.default is not dataclasses.MISSING, f'{field.name} needs a default'
             yield Spec(prefix + field.name, field.default, **details)

@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sph_reg_ros.errors import ConfigError, ErrorCode
-from sph_reg_ros.registration.choices import METHODS, ROBUST_KERNELS, SIMILARITIES
 from sph_reg_ros.registration.config import RegistrationConfig
-from sph_reg_ros.rendering.backends import BACKENDS
 
 FixedWhile = Literal['', 'active', 'configured', 'running']
 """When a parameter cannot be changed: never, while active, from configure to cleanup, or always."""
@@ -142,21 +140,13 @@ class RegistrationParameters:
     """How an image is registered; the fields of RegistrationConfig appear beside `timeout`."""
 
     timeout: float = parameter(30.0, 'longest registration, seconds', low=0.1, high=3600.0)
-    # The library says by itself what is out of range; this is for people who ask ROS.
     config: RegistrationConfig = field(
-        default_factory=RegistrationConfig,
-        metadata={
-            'inline': True,
-            'limits': {
-                'method': {'choices': METHODS},
-                'backend': {'choices': BACKENDS},
-                'similarity': {'choices': SIMILARITIES},
-                'robust_kernel': {'choices': ROBUST_KERNELS},
-                'starts': {'low': 0, 'high': 64},
-                'search_rotation_rad': {'low': 0.0, 'high': 0.7},
-            },
-        },
+        default_factory=RegistrationConfig, metadata={'inline': True}
     )
+
+    def __post_init__(self) -> None:
+        """Refuse settings by which no pose could be verified; raises ConfigError."""
+        self.config.require_checkable()
 
 
 @dataclass(frozen=True)

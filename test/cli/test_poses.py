@@ -77,7 +77,7 @@ def test_a_transform_of_a_pose_that_is_not_verified_says_so_by_its_name(files, t
     start = ['--initial', files / 'near.yaml', '--camera', files / 'alone.yaml']
     (tmp_path / 'ct_to_imager.tfm').write_text('of an earlier, verified result')
     (tmp_path / 'ct_to_imager_mine.tfm').write_text("somebody's own")
-    done = files.register(*start, '--output', tmp_path, '--max-tre-mm', 1e-3)
+    done = files.register(*start, '--output', tmp_path, '--max-tre-mm', 0.2)
     assert done.exit_code == 1, done.output
     names = {path.name for path in tmp_path.glob('*.tfm')}
     assert names == {
@@ -88,7 +88,7 @@ def test_a_transform_of_a_pose_that_is_not_verified_says_so_by_its_name(files, t
 
 
 def test_a_result_that_may_not_be_used_is_followed_by_a_reason_and_an_advice(files):
-    done = files.register(*BEAM, *START, '--max-tre-mm', 1e-3)
+    done = files.register(*BEAM, *START, '--max-tre-mm', 0.2)
     assert done.exit_code == 1
     verdict, reason, advice, *rest = done.output.splitlines()
     assert verdict.startswith('UNVERIFIED')

@@ -177,6 +177,17 @@ def test_the_observer_sees_every_step_and_can_stop():
         register(request, stop)
 
 
+def test_levels_on_which_the_checks_refuse_every_pose_are_for_poses_without_checks_only():
+    volume = smooth_phantom()
+    truth = pose_in_front(volume)
+    view = View(xray(volume, truth), CAMERA)
+    request = RegistrationRequest(volume, (view,), truth, replace(CONFIG, levels=(24,), starts=0))
+    with pytest.raises(ConfigError, match='48 px or more') as error:
+        register(request)
+    assert error.value.code == ErrorCode.CONFIG_INVALID
+    assert register(request, verified=False).verdict == Verdict.UNVERIFIED
+
+
 def test_registering_twice_gives_the_same_numbers():
     volume = smooth_phantom()
     truth = pose_in_front(volume)
@@ -195,6 +206,12 @@ def test_registering_twice_gives_the_same_numbers():
         {'levels': (4,)},
         {'max_iterations': 0},
         {'max_tre_mm': 0.0},
+        {'max_tre_mm': 0.19},
+        {'search_rotation_rad': 0.0},
+        {'search_in_plane_mm': 0.0},
+        {'search_depth_mm': 0.0},
+        {'levels': (8, 64)},
+        {'max_iterations': 10**9},
         {'max_rotation_step_rad': 0.0},
         {'max_translation_step_mm': float('nan')},
     ],

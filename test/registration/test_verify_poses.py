@@ -178,7 +178,7 @@ def test_noise_alone_leaves_doubt_about_the_pose_but_is_not_verified():
 
 
 def test_the_bound_is_compared_with_what_the_caller_can_bear():
-    strict = judged(config=replace(FINE, max_tre_mm=1e-3))
+    strict = judged(config=replace(FINE, max_tre_mm=0.2))
     assert strict.verdict == Verdict.UNVERIFIED
     assert failed(strict) == {'tre_p95_mm': ErrorCode.POSE_UNCERTAIN}
 

@@ -24,11 +24,11 @@ def test_single_parameters_win_over_the_file(tmp_path):
     path = written(
         tmp_path / 'p.yaml',
         'registration:\n  ros__parameters:\n    use_sim_time: true\n'
-        '    matching: {timeout: 2}\n    registration: {levels: [16, 32]}\n',
+        '    matching: {timeout: 2}\n    registration: {levels: [16, 64]}\n',
     )
     parameters = read_parameters(path, ['matching.timeout:=3.5', 'use_imager_pose:=false'])
     assert parameters.matching.timeout == 3.5 and not parameters.use_imager_pose
-    assert parameters.registration.config.levels == (16, 32)
+    assert parameters.registration.config.levels == (16, 64)
     assert read_parameters(path).matching.timeout == 2.0
 
 

@@ -16,6 +16,9 @@ from sph_reg_ros.ros.parameters import NodeParameters, parameter
 
 CONFIG = Path(__file__).parents[2] / 'config' / 'registration.yaml'
 SPECS = specs(NodeParameters)
+NUMBERS = [
+    field.name for field in dataclasses.fields(RegistrationConfig) if 'low' in field.metadata
+]
 VALUES = st.one_of(
     st.booleans(),
     st.integers(),
@@ -58,7 +61,7 @@ def test_every_parameter_has_a_description_and_numbers_have_ranges():
     for spec in SPECS.values():
         assert spec.description, spec.name
         number = isinstance(spec.default, int | float) and not isinstance(spec.default, bool)
-        if number and spec.name.split('.')[-1] not in RegistrationConfig.__dataclass_fields__:
+        if number:
             assert spec.low is not None and spec.low <= spec.default <= spec.high, spec.name
 
 
@@ -73,12 +76,12 @@ def test_the_tree_built_from_all_defaults_is_the_default_tree():
 
 def test_values_reach_their_place():
     tree = build(
-        {'ct.path': 'x', 'registration.levels': (16, 32), 'registration.timeout': 2.0},
+        {'ct.path': 'x', 'registration.levels': (16, 64), 'registration.timeout': 2.0},
         NodeParameters,
     )
     assert (tree.ct.path, tree.registration.config.levels, tree.registration.timeout) == (
         'x',
-        (16, 32),
+        (16, 64),
         2.0,
     )
 
@@ -96,7 +99,9 @@ def test_values_reach_their_place():
         ('registration.method', True, 'must be str, not bool'),
         ('continuous', 1, 'must be bool, not int'),
         ('image.intensity', 'x', 'must be one of beer_lambert'),
-        ('registration.levels', (4,), 'levels must be 8 px or more'),
+        ('registration.levels', (4,), 'levels must be 12 px or more'),
+        ('registration.levels', (16, 32), 'the last of levels must be 48 px or more'),
+        ('registration.search_depth_mm', 0.0, r'must lie in \[0.1, 500\], not be 0'),
         ('frames.patient', '', 'must not be empty'),
     ],
 )
@@ -133,7 +138,7 @@ def test_a_value_is_taken_as_it_was_meant(name, written, kept):
     assert value == kept and repr(value) == repr(kept)
 
 
-@pytest.mark.parametrize('name', ['starts', 'search_rotation_rad'])
+@pytest.mark.parametrize('name', NUMBERS)
 def test_the_ranges_that_ros_is_told_are_those_of_the_registration(name):
     spec = SPECS[f'registration.{name}']
     step = 1 if isinstance(spec.default, int) else 0.001
