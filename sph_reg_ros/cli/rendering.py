@@ -178,7 +178,13 @@ def _camera(job: RenderJob) -> tuple[Camera, Tensor | None]:
             raise CameraError(
                 ErrorCode.CAMERA_INVALID, 'give --camera, which says the size, or --size, not both'
             )
-        file = read_camera(job.beam.camera_paths[0])
+        path = job.beam.camera_paths[0]
+        file = read_camera(path)
+        if file.lens is not None:
+            raise CameraError(
+                ErrorCode.CAMERA_INVALID,
+                f'{path.name} has a distortion, which is not rendered: give a camera without',
+            )
         return file.camera, file.fixed_from_camera
     beam = job.beam
     if beam.sdd_mm is None or beam.pixel_pitch_mm is None or job.size is None:

@@ -1,7 +1,7 @@
 """Where a registration from files starts."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -19,6 +19,8 @@ from sph_reg_ros.geometry.carm import (
     format_angles,
 )
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
+from sph_reg_ros.imaging.lens import Lens
+from sph_reg_ros.imaging.rectify import rectified_points
 from sph_reg_ros.plausible import SOURCE_PATIENT_MM
 from sph_reg_ros.registration.landmarks import Landmarks, pose_from_landmarks
 from sph_reg_ros.registration.visibility import rays_through
@@ -80,6 +82,8 @@ class StartOptions:
         """
         first = xrays[0]
         assert first.xray.camera is not None, 'read_xrays gives every X-ray a camera'
+        if self.landmarks_path is not None:
+            return _from_landmarks(self.landmarks_path, volume, first.xray.camera, first.lens)
         given = self.given(volume, first.xray.camera, first.fixed_from_camera, len(xrays))
         if given is not None:
             return given
@@ -104,7 +108,7 @@ class StartOptions:
         fixed_from_camera: Float64[Tensor, '4 4'] | None = None,
         views: int = 1,
     ) -> Start | None:
-        """Return the pose that the options alone give, None if they give none.
+        """Return the pose that the options give without an X-ray, None if they give none.
 
         Args:
             volume: the CT.
@@ -120,8 +124,6 @@ class StartOptions:
             if file.checkable:
                 _require_sense(file.camera_from_ct, volume, camera, self.pose_path.name)
             return Start(file.camera_from_ct, self.pose_path.name, file.assumptions)
-        if self.landmarks_path is not None:
-            return _from_landmarks(self.landmarks_path, volume, camera)
         if self.angles_deg is None or self.sod_mm is None:
             return None
         isocentre, assumed = self._isocentre(volume)
@@ -140,8 +142,14 @@ class StartOptions:
         return volume.centre.double(), (text,)
 
 
-def _from_landmarks(path: Path, volume: AttenuationVolume, camera: Camera) -> Start:
+def _from_landmarks(
+    path: Path, volume: AttenuationVolume, camera: Camera, lens: Lens | None
+) -> Start:
     landmarks = read_landmarks(path)
+    if lens is not None:
+        # They were found in the image as it is, the registration sees the rectified one.
+        pixels = rectified_points(landmarks.pixels, camera.K, lens)
+        landmarks = replace(landmarks, pixels=pixels)
     try:
         require_inside(landmarks, volume)
         found = pose_from_landmarks(landmarks, camera)

@@ -53,6 +53,22 @@ def rectified(
     return torch.from_numpy(straight), torch.from_numpy(inside & (usable > _WHOLLY))
 
 
+def rectified_points(
+    pixels: Float64[np.ndarray, 'N 2'], K: Float64[Tensor, '3 3'], lens: Lens
+) -> Float64[np.ndarray, 'N 2']:
+    """Return where pixels (column, row) of a distorted image lie in the rectified one."""
+    cv2 = _cv2()
+    camera = K.numpy()
+    undistort = cv2.fisheye if lens.model == 'equidistant' else cv2
+    ones = np.ones((len(pixels), 1))
+    # At depth 1, for the same reason as the map.
+    distorted = (np.hstack([pixels, ones]) @ np.linalg.inv(camera).T)[:, None, :2]
+    straight = undistort.undistortPoints(
+        np.ascontiguousarray(distorted), np.eye(3), np.array(lens.coefficients)
+    )
+    return (np.hstack([straight[:, 0], ones]) @ camera.T)[:, :2]
+
+
 @lru_cache(maxsize=_REMEMBERED)
 def _maps(lens: Lens, K: tuple[float, ...], size: tuple[int, int]) -> _Maps:
     """Return column and row in the distorted image of each pixel, and whether they lie in it."""

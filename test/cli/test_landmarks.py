@@ -2,12 +2,16 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 import torch
-from cli_files import BEAM, SIZE, attenuation_of, body
+import yaml
+from cli_files import BEAM, SIZE, attenuation_of, body, camera_content
 
 from sph_reg_ros.cli.landmark_file import read_landmarks, require_inside
+from sph_reg_ros.cli.start import StartOptions
+from sph_reg_ros.cli.xray_views import BeamOptions, read_xrays
 from sph_reg_ros.errors import PoseError
 from sph_reg_ros.geometry import Camera, se3
 
@@ -129,6 +133,21 @@ def test_points_outside_the_ct_are_refused_with_what_they_seem_to_be(files, tmp_
     landmarks = read_landmarks(write_pairs(tmp_path / 'pairs.csv', files, scale=scale))
     with pytest.raises(PoseError, match=f'outside the CT: .*{hint}'):
         require_inside(landmarks, attenuation_of(body()))
+
+
+def test_pixels_of_an_image_with_distortion_are_rectified_as_the_image_is(files, tmp_path):
+    camera, lens = Camera.from_geometry(1000, (2.2, 2.0), SIZE), (1.2, 8.0, 0.01, -0.02, 0.0)
+    pairs = read_landmarks(write_pairs(tmp_path / 'pairs.csv', files, noise_px=0))
+    points = se3.transform_points(files.poses[0], torch.from_numpy(pairs.ct_mm)).numpy()
+    seen, _ = cv2.projectPoints(points, np.zeros(3), np.zeros(3), camera.K.numpy(), np.array(lens))
+    np.savetxt(tmp_path / 'pairs.csv', np.c_[pairs.ct_mm, seen[:, 0]], delimiter=',')
+    content = camera_content(camera.K, SIZE, distortion=lens)
+    (tmp_path / 'camera.yaml').write_text(yaml.safe_dump(content))
+    beam = BeamOptions((tmp_path / 'camera.yaml',))
+    start = StartOptions(landmarks_path=tmp_path / 'pairs.csv').start(
+        read_xrays((files / 'xray.png',), beam, 0), attenuation_of(body())
+    )
+    assert (start.camera_from_ct - files.poses[0]).abs().max() < 0.5
 
 
 def test_landmarks_and_another_start_are_one_too_many(files, tmp_path):

@@ -8,7 +8,7 @@ import torch
 from sph_reg_ros.errors import CameraError, ErrorCode
 from sph_reg_ros.imaging.intensity import IntensityModel
 from sph_reg_ros.imaging.lens import Lens, lens_of
-from sph_reg_ros.imaging.rectify import rectified
+from sph_reg_ros.imaging.rectify import rectified, rectified_points
 from sph_reg_ros.imaging.xray import prepare_xray
 
 SIZE = (180, 200)
@@ -127,3 +127,15 @@ def test_coefficients_that_fold_or_empty_the_image_are_refused(k1, words):
             torch.from_numpy(K),
             Lens('plumb_bob', (k1, 0.0, 0.0, 0.0)),
         )
+
+
+@pytest.mark.parametrize('name', LENSES)
+def test_points_of_a_distorted_image_come_to_where_the_rectified_one_has_them(name):
+    distorted = distorted_pixels(LENSES[name])
+    mirrored = np.array([[-1.0, 0, 199], [0, 1, 0], [0, 0, 1]])
+    for pixel_map in (np.eye(3), mirrored):
+        camera = pixel_map @ K
+        seen = (np.c_[distorted, np.ones(len(distorted))] @ pixel_map.T)[:, :2]
+        straight = rectified_points(seen, torch.from_numpy(camera), LENSES[name])
+        expected = POINTS @ camera.T
+        assert np.abs(straight - expected[:, :2] / expected[:, 2:]).max() < 0.05
