@@ -1,5 +1,6 @@
 """Which files the node may be told to read; no ROS here."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,7 +15,8 @@ class AllowedPaths:
 
         Args:
             folders: allowed with all that lies below; '~' is the home folder.
-            given: paths of whoever started the node, allowed as they are, relative ones too.
+            given: paths of whoever started the node, allowed wherever they lead, relative ones
+                too; '~' is the home folder here as well.
         """
         self._folders = [resolved for folder in folders if (resolved := _resolved(folder))]
         self._given = {path for path in given if path}
@@ -26,7 +28,7 @@ class AllowedPaths:
             ConfigError: PATH_NOT_ALLOWED.
         """
         if path in self._given:
-            return path
+            return os.path.expanduser(path)
         if '://' in path or '\0' in path:
             raise _refusal('it is no path of a file or folder')
         if not Path(path).is_absolute() or '..' in Path(path).parts:

@@ -145,7 +145,7 @@ class CArmSimulator(Node):
 
 def build_carm(settings: SimulatorParameters) -> CArm:
     """Load the patient and set up the C-arm around the middle of the CT."""
-    path = Path(settings.ct.path) if settings.ct.path else sample_ct_path()
+    path = Path(settings.ct.path).expanduser() if settings.ct.path else sample_ct_path()
     ct = load_ct(path, series_uid=settings.ct.series_uid or None)
     return CArm.around(
         ct,

@@ -46,3 +46,8 @@ def test_paths_that_were_given_at_the_start_are_allowed_as_they_are(tmp_path):
 def test_the_home_folder_can_be_allowed_by_its_sign(tmp_path, monkeypatch):
     monkeypatch.setenv('HOME', str(tmp_path))
     assert AllowedPaths(['~'], []).require(str(tmp_path / 'ct')) == str(tmp_path / 'ct')
+
+
+def test_the_home_folder_has_its_sign_in_a_given_path_as_well(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert AllowedPaths([], ['~/ct']).require('~/ct') == str(tmp_path / 'ct')
