@@ -5,7 +5,6 @@ from pathlib import Path
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
 from launch.actions import OpaqueFunction
-from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
@@ -15,6 +14,7 @@ from sph_reg_ros.ros.launch_arguments import (
     full_name,
     given,
     given_values,
+    is_true,
     large_images,
     own_namespace,
     parameter_file,
@@ -97,11 +97,6 @@ def nodes(context: LaunchContext) -> list[Node]:
         package='rviz2', executable='rviz2', arguments=view, additional_env=environment, **common
     )
     return [registration, rviz]
-
-
-def is_true(context: LaunchContext, argument: str) -> bool:
-    """Return whether an argument is true; raises an error that names what is neither."""
-    return IfCondition(LaunchConfiguration(argument)).evaluate(context)
 
 
 def rviz_frame(context: LaunchContext, params_file: str) -> str:

@@ -41,7 +41,11 @@ def scoped(actions: Iterable[Action]) -> list[Action]:
 def given_values(
     context: LaunchContext, overrides: Mapping[str, Override]
 ) -> dict[str, ParameterValue]:
-    """Return the parameters whose arguments are not empty; the others are left to the file."""
+    """Return the parameters whose arguments are not empty; the others are left to the file.
+
+    Raises:
+        ValueError: an argument is not of its type.
+    """
     values = {}
     for argument, (parameter, kind) in overrides.items():
         if not given(context, argument):
@@ -49,8 +53,24 @@ def given_values(
         if kind is Path:
             values[parameter] = ParameterValue(given_path(context, argument), value_type=str)
         else:
-            values[parameter] = ParameterValue(LaunchConfiguration(argument), value_type=kind)
+            values[parameter] = _typed(context, argument, kind)
     return values
+
+
+def _typed(context: LaunchContext, argument: str, kind: type) -> ParameterValue:
+    value = ParameterValue(LaunchConfiguration(argument), value_type=kind)
+    try:
+        value.evaluate(context)
+    # Launch's own text does not name the argument.
+    except ValueError:
+        text = given(context, argument)
+        raise ValueError(f'{argument}:={text}: this must be a {kind.__name__}') from None
+    return value
+
+
+def is_true(context: LaunchContext, argument: str) -> bool:
+    """Return whether an argument is true; raises ValueError if it is neither true nor false."""
+    return bool(_typed(context, argument, bool).evaluate(context))
 
 
 def given(context: LaunchContext, argument: str) -> str:

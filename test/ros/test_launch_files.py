@@ -141,6 +141,15 @@ def test_the_arguments_become_parameters_of_their_type():
     }
 
 
+@pytest.mark.parametrize(
+    ('argument', 'value', 'kind'),
+    [('max_age', 'soon', 'float'), ('rectified', 'perhaps', 'bool'), ('respawn', '7', 'bool')],
+)
+def test_an_argument_of_the_wrong_type_is_named(argument, value, kind):
+    with pytest.raises(ValueError, match=f'{argument}:={value}: this must be a {kind}'):
+        started('registration.launch.py', **{argument: value})
+
+
 def environment_of(context: LaunchContext, node) -> dict[str, str]:
     """Return what a node's environment has besides that of the launch."""
     return {
