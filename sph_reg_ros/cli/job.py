@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sph_reg_ros.cli.ct_file import read_ct
@@ -14,6 +14,7 @@ from sph_reg_ros.cli.xray_views import BeamOptions, XRayFile, read_xrays
 from sph_reg_ros.errors import CancelledError, ErrorCode, ImageError
 from sph_reg_ros.imaging.attenuation import attenuation_from_hounsfield
 from sph_reg_ros.imaging.ct import CT
+from sph_reg_ros.imaging.xray import other_reader
 from sph_reg_ros.networks.shipped import weights_folders
 from sph_reg_ros.registration.networks import find_networks
 from sph_reg_ros.registration.pipeline import register, require_start
@@ -62,7 +63,22 @@ def run_job(job: Job, report: Report = lambda state: None) -> Outcome:
     require_start(request, ADVICE)
     result = register(request, _limited(report, job.settings.timeout_s))
     warnings = tuple(text for xray in xrays for text in xray.warnings(job.intensity))
+    start = replace(start, assumptions=(*_assumed(job), *start.assumptions))
     return Outcome(request, result, ct, job.energy_kev, warnings, start)
+
+
+def _assumed(job: Job) -> tuple[str, ...]:
+    """Return what is taken for granted of images that say nothing of themselves."""
+    if all(other_reader(path) is None for path in job.xray_paths):
+        return ()
+    assumed = []
+    if not job.beam.camera_paths and job.beam.principal_point is None:
+        assumed.append(
+            'the central ray meets the middle of the image; --principal-point says otherwise'
+        )
+    if job.intensity is None:
+        assumed.append('pixels are detector counts (beer_lambert); --intensity says otherwise')
+    return tuple(assumed)
 
 
 def _limited(report: Report, timeout_s: float | None) -> Report:

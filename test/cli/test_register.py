@@ -47,6 +47,8 @@ def test_a_png_is_registered_from_rough_angles_and_the_result_names_its_conventi
     names = {path.name for path in tmp_path.iterdir() if path.suffix != '.tfm'}
     assert names == {'overlay.png', 'registration.json'}
     assert 'assumed      the isocentre is the middle of the CT' in done.output
+    assert 'assumed      the central ray meets the middle of the image' in done.output
+    assert 'assumed      pixels are detector counts' in done.output
     assert '(--angles)' in done.output
 
 
