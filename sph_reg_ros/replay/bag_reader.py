@@ -15,10 +15,19 @@ from sph_reg_ros.errors import BagError, ErrorCode
 from sph_reg_ros.replay.bag_file import BagFile, storage_of, unreadable
 from sph_reg_ros.replay.bag_places import Entry, Shot, places_of
 from sph_reg_ros.replay.bag_runs import beginnings, runs_of
-from sph_reg_ros.replay.bag_topics import IMAGE_TYPES, INPUTS, KNOWN_BEFORE, POSE_TYPES, is_a
-from sph_reg_ros.ros.conversions import nanoseconds
+from sph_reg_ros.replay.bag_topics import (
+    IMAGE_TYPES,
+    INPUTS,
+    KNOWN_BEFORE,
+    POSE_TYPES,
+    TRANSFORMS,
+    is_a,
+)
+from sph_reg_ros.ros.conversions import NANOSECONDS, nanoseconds
 from sph_reg_ros.ros.message_types import Message
 from sph_reg_ros.ros.missing_input import compressed_topic
+from sph_reg_ros.ros.parameters import NodeParameters
+from sph_reg_ros.ros.tf_buffer import CACHE_NS, plain
 
 
 @dataclass(frozen=True)
@@ -42,20 +51,30 @@ class Event:
 class BagInputs:
     """An open bag and the topics in it that are the node's inputs."""
 
-    def __init__(self, reader: BagFile, names: dict[str, str], path: Path, transport: str) -> None:
+    def __init__(
+        self, reader: BagFile, names: dict[str, str], path: Path, parameters: NodeParameters
+    ) -> None:
         """Find the topics; see `opened`."""
-        self._reader, self._path = reader, path
+        self._reader, self._path, self._parameters = reader, path, parameters
+        transport = parameters.image.transport
         self._kinds = INPUTS | {'image': IMAGE_TYPES[transport]}
         wanted = {name: names.get(name, name) for name in INPUTS}
         if transport == 'compressed':
             wanted['image'] = compressed_topic(wanted['image'])
-        self.topics = {name: self._topic(name, topic) for name, topic in wanted.items()}
+        transforms = {name: wanted.pop(name) for name in TRANSFORMS}
+        self.topics = self._found(wanted)
         if self.topics['image'] is None:
             raise self._missing('image', wanted['image'])
-        entries = self._entries()
+        entries = self._entries(self.topics)
         begin = [e for e in entries if e.name not in KNOWN_BEFORE]
         self._begun = beginnings((e.name, e.stamp_ns, e.received_ns) for e in begin)
-        self._places = sorted(places_of(entries, self._begun))
+        if self._needs_transforms(entries):
+            found = self._found(transforms)
+            self.topics |= found
+            entries += self._entries(found)
+        ahead_ns = round(parameters.matching.timeout * NANOSECONDS)
+        # Transforms are kept for a limited time.
+        self._places = sorted(places_of(entries, self._begun, min(ahead_ns, CACHE_NS // 2)))
 
     @property
     def images(self) -> int:
@@ -77,7 +96,9 @@ class BagInputs:
     def frames(self) -> set[str]:
         """Return the frames that images and imager poses are in."""
         named = ('image', 'imager_pose')
-        return {p.entry.frame_id for p in self._places if p.entry.name in named}
+        own = self._parameters.imager_pose.fixed_frame
+        fixed = {own} if self._parameters.imager_from_tf else set()
+        return fixed | {p.entry.frame_id for p in self._places if p.entry.name in named}
 
     def events(self) -> Iterator[Event]:
         """Yield the messages in order; images are read one by one, as they would fill the memory.
@@ -88,6 +109,8 @@ class BagInputs:
         for place in self._places:
             entry = place.entry
             message = self._image(entry) if place.is_image else entry.message
+            if isinstance(message, bytes):
+                message = self._reader.deserialize(message, entry.connection.msgtype)
             yield Event(entry.name, place.turn_ns, message, place.run)
 
     def poses(self, topic: str) -> list[list[Message]]:
@@ -109,6 +132,17 @@ class BagInputs:
         for (message, _), run in zip(found, runs_of(stamped, self._begun), strict=True):
             by_run[run].append(message)
         return by_run
+
+    def _found(self, wanted: dict[str, str]) -> dict[str, str | None]:
+        return {name: self._topic(name, topic) for name, topic in wanted.items()}
+
+    def _needs_transforms(self, entries: list[Entry]) -> bool:
+        direct = ('image', 'imager_pose') if self._parameters.imager_from_topic else ('image',)
+        known = {plain(e.frame_id) for e in entries if e.name in direct}
+        known.add(plain(self._parameters.imager_pose.imager_frame))
+        return self._parameters.imager_from_tf or any(
+            plain(e.frame_id) not in known for e in entries if e.name == 'initial_pose'
+        )
 
     def _topic(self, name: str, wanted: str) -> str | None:
         """Return the topic of an input: as named, or the only one whose name ends so."""
@@ -159,29 +193,42 @@ class BagInputs:
                 )
         return ''
 
-    def _entries(self) -> list[Entry]:
-        """Return the messages of all inputs in order of arrival."""
-        names = {topic: name for name, topic in self.topics.items() if topic}
+    def _entries(self, topics: dict[str, str | None]) -> list[Entry]:
+        """Return the messages of some inputs in order of arrival."""
+        names = {topic: name for name, topic in topics.items() if topic}
         chosen = [c for c in self._reader.connections if c.topic in names]
         entries: list[Entry] = []
         heard: set[str] = set()
         with _typed_errors(self._path):
-            numbered = enumerate(self._reader.messages(chosen))
+            # Without connections the library yields all messages.
+            numbered = enumerate(self._reader.messages(chosen) if chosen else ())
             for number, (connection, received_ns, raw) in numbered:
                 name = names[connection.topic]
                 message: Any = self._reader.deserialize(raw, connection.msgtype)
-                first = name in KNOWN_BEFORE and name not in heard
-                heard.add(name)
+                stream, header, kept = name, None, message
+                if name == 'image':
+                    kept = None
+                if name in TRANSFORMS:
+                    if not message.transforms:
+                        continue
+                    # Messages of numbers are many times as large as what they were read from.
+                    kept = bytes(raw)
+                    stream = f'{name} {message.transforms[0].child_frame_id}'
+                    header = min((t.header for t in message.transforms), key=_stamp_ns)
+                header = header or message.header
+                first = name in KNOWN_BEFORE and stream not in heard
+                heard.add(stream)
                 entries.append(
                     Entry(
                         name=name,
+                        stream=stream,
                         number=number,
                         received_ns=received_ns,
-                        stamp_ns=nanoseconds(message.header.stamp),
-                        frame_id=message.header.frame_id,
+                        stamp_ns=_stamp_ns(header),
+                        frame_id=header.frame_id,
                         known_before=first,
                         connection=connection,
-                        message=None if name == 'image' else message,
+                        message=kept,
                     )
                 )
         return entries
@@ -197,15 +244,21 @@ class BagInputs:
         raise unreadable(self._path, 'an image is gone')
 
 
+def _stamp_ns(header: Message) -> int:
+    return nanoseconds(header.stamp)
+
+
 @contextmanager
-def opened(path: Path, names: dict[str, str], transport: str = 'raw') -> Iterator[BagInputs]:
+def opened(
+    path: Path, names: dict[str, str], parameters: NodeParameters | None = None
+) -> Iterator[BagInputs]:
     """Open a bag: sqlite3 or MCAP, of any ROS 2, its message definitions in it or not.
 
     Args:
         path: folder of the bag, or a file of it.
         names: topics of inputs, where they differ from the names in INPUTS.
-        transport: of the images, see parameters.ImageParameters; compressed ones lie on the topic
-            below that of the raw ones.
+        parameters: of the node; they say in which form images are taken, compressed ones on the
+            topic below that of the raw ones, and whether transforms are needed.
 
     Raises:
         BagError: BAG_UNREADABLE, or BAG_TOPIC_MISSING if there are no images.
@@ -214,7 +267,7 @@ def opened(path: Path, names: dict[str, str], transport: str = 'raw') -> Iterato
         storage = storage_of(path)
         reader = BagFile(storage)
     try:
-        yield BagInputs(reader, names, storage, transport)
+        yield BagInputs(reader, names, storage, parameters or NodeParameters())
     finally:
         reader.close()
 

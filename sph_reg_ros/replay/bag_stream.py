@@ -5,33 +5,43 @@ from collections.abc import Callable
 from sph_reg_ros.errors import PoseError, RegistrationError
 from sph_reg_ros.replay.bag_reader import Event
 from sph_reg_ros.ros.conversions import NANOSECONDS
+from sph_reg_ros.ros.frames import Frames
 from sph_reg_ros.ros.message_types import Message
 from sph_reg_ros.ros.parameters import NodeParameters
 from sph_reg_ros.ros.view_messages import initial_pose_from_message
-from sph_reg_ros.ros.views import FramedPose, XRayView
+from sph_reg_ros.ros.views import InitialPose, XRayView
 from sph_reg_ros.ros.xray_stream import XRayStream
 
 
 class BagStream:
-    """Hands each message to the node's handler of its topic; time goes on with the stamps."""
+    """Hands each message to the node's handler of its topic; time goes on with the stamps.
+
+    Attributes:
+        frames: what tf2 says at the time of the last message.
+    """
 
     def __init__(
         self,
         parameters: NodeParameters,
-        on_view: Callable[[XRayView, FramedPose | None], None],
+        on_view: Callable[[XRayView, InitialPose | None], None],
         on_refused: Callable[[Message, RegistrationError], None],
     ) -> None:
         """Start without initial pose.
 
         Args:
             parameters: of the node.
-            on_view: gets each view and the initial pose, if there is one.
+            on_view: gets each view and the initial pose, if there is one, in its own frame.
             on_refused: gets the Header of each image that cannot be used, and the reason.
         """
         self._parameters = parameters
-        self._initial: FramedPose | None = None
+        self._initial: InitialPose | None = None
+        self.frames = Frames(lambda: parameters)
         self._stream = XRayStream(
-            lambda: parameters, lambda view: on_view(view, self._initial), on_refused
+            lambda: parameters,
+            self.frames,
+            lambda view: on_view(view, self._initial),
+            on_refused,
+            lambda: self._initial,
         )
         self._cameras: dict[str, Message] = {}
         self._now_ns = self._last_stamp_ns = 0
@@ -52,10 +62,12 @@ class BagStream:
                 self._cameras[event.message.header.frame_id] = event.message
                 self._stream.add_camera_info(event.message)
             case 'imager_pose':
-                if self._parameters.use_imager_pose:
+                if self._parameters.imager_from_topic:
                     self._stream.add_imager_pose(event.message)
             case 'initial_pose':
                 self._take_initial_pose(event.message)
+            case 'tf' | 'tf_static':
+                self.frames.buffer.add(event.message, static=event.name == 'tf_static')
         self._stream.hand_on(self._stream.matches(self._now_s))
 
     def finish(self) -> None:

@@ -12,11 +12,15 @@ INPUTS = {
     'camera_info': ('CameraInfo',),
     'imager_pose': ('PoseStamped',),
     'initial_pose': ('PoseWithCovarianceStamped',),
+    'tf': ('TFMessage',),
+    'tf_static': ('TFMessage',),
 }
 """The node's inputs and the types that they must have."""
 IMAGE_TYPES = {'raw': ('Image',), 'compressed': ('CompressedImage',)}
 """The same of images, by image.transport."""
-KNOWN_BEFORE = ('initial_pose', 'camera_info')
+TRANSFORMS = ('tf', 'tf_static')
+"""Read only where they are needed: they may be many."""
+KNOWN_BEFORE = ('initial_pose', 'camera_info', 'tf_static')
 """Said once, by many: the first message of each counts from the beginning of the bag."""
 
 

@@ -71,7 +71,7 @@ def replay(job: ReplayJob, report: Report = lambda done, of: None) -> BagRecord:
         PoseError: the truth is no pose, or no image has one.
     """
     require_unused(job.output)
-    with opened(job.bag, job.topics, job.parameters.image.transport) as inputs:
+    with opened(job.bag, job.topics, job.parameters) as inputs:
         run = _Run(job, inputs)
         job.output.mkdir(parents=True, exist_ok=True)
         with new_bag(job.output / RESULT_BAG, job.storage) as bag:

@@ -16,6 +16,7 @@ from sph_reg_ros.replay.pictures import write_pictures
 from sph_reg_ros.replay.record import BagRecord, ImageRow
 from sph_reg_ros.replay.rows import (
     Judge,
+    Matrix,
     image_row,
     landmarks_of,
     numbered,
@@ -27,7 +28,7 @@ from sph_reg_ros.ros.conversions import nanoseconds
 from sph_reg_ros.ros.image_conversions import array_from_image
 from sph_reg_ros.ros.message_types import Message
 from sph_reg_ros.ros.parameters import NodeParameters
-from sph_reg_ros.ros.views import FramedPose, XRayView, initial_camera_from_ct
+from sph_reg_ros.ros.views import InitialPose, XRayView
 
 
 class LiveRecord:
@@ -65,7 +66,7 @@ class LiveRecord:
         self._rows: list[ImageRow] = []
         self._ct_hash = ''
         # A view may be complete only after the node's result, as the bag's own time goes on.
-        self._views: dict[int, tuple[XRayView, FramedPose | None]] = {}
+        self._views: dict[int, tuple[XRayView, Matrix | None]] = {}
         self._results: dict[int, tuple[Message, Message | None]] = {}
         self._stream = BagStream(parameters, self._on_view, lambda image, error: None)
 
@@ -98,22 +99,22 @@ class LiveRecord:
         write_together(record_files(record, self._parameters, self._folder))
         return write_summary([(record, self._folder)], limits, self._parameters, self._folder)
 
-    def _on_view(self, view: XRayView, initial: FramedPose | None) -> None:
-        self._views[view.stamp_ns] = view, initial
+    def _on_view(self, view: XRayView, initial: InitialPose | None) -> None:
+        try:
+            seen = self._stream.frames.seen_from(view, initial)
+        except RegistrationError:
+            # The node refused it for the same reason, and its result says so.
+            seen = None
+        self._views[view.stamp_ns] = view, None if seen is None else seen.matrix
         self._add_row(view.stamp_ns)
 
     def _add_row(self, stamp_ns: int) -> None:
         if stamp_ns not in self._views or stamp_ns not in self._results:
             return
-        (view, initial), (result, rendering) = (
+        (view, start), (result, rendering) = (
             self._views.pop(stamp_ns),
             self._results.pop(stamp_ns),
         )
-        try:
-            start = initial_camera_from_ct(initial, view)
-        except RegistrationError:
-            # The node refused it for the same reason, and its result says so.
-            start = None
         row = image_row(0, result, view, start, self._judge)
         if row.camera_from_ct and rendering is not None:
             drr, image = array_from_image(rendering), self._parameters.image

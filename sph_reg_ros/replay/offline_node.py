@@ -15,7 +15,7 @@ from sph_reg_ros.ros.messages import refusal_message, result_message, view_heade
 from sph_reg_ros.ros.parameters import NodeParameters
 from sph_reg_ros.ros.protocol import Registered
 from sph_reg_ros.ros.requests import register_request
-from sph_reg_ros.ros.views import FramedPose, XRayView, initial_camera_from_ct
+from sph_reg_ros.ros.views import InitialPose, XRayView
 from sph_reg_ros.ros.workbench import Workbench
 
 
@@ -66,11 +66,12 @@ class OfflineNode:
         """Take in that the bag, or a run of it, is over."""
         self._stream.finish()
 
-    def _on_view(self, view: XRayView, initial: FramedPose | None) -> None:
+    def _on_view(self, view: XRayView, initial: InitialPose | None) -> None:
         start, patient = None, self._parameters.frames.patient
         try:
-            start = initial_camera_from_ct(initial, view)
-            registered = self._register(view, initial)
+            seen = self._stream.frames.seen_from(view, initial)
+            start = None if seen is None else seen.matrix
+            registered = self._register(view, seen)
         # No error of one image ends the replay of the others, as in the live node's worker.
         except Exception as error:
             header, typed = view_header(view, bag_message), registration_error(error)
@@ -80,7 +81,7 @@ class OfflineNode:
             result = result_message(registered, (view,), patient, bag_message)
             self._on_outcome(Outcome(result, view, start, registered))
 
-    def _register(self, view: XRayView, initial: FramedPose | None) -> Registered:
+    def _register(self, view: XRayView, initial: InitialPose | None) -> Registered:
         request = register_request(self._ct_hash, (view,), initial, self._parameters, drr=True)
         registered = self._workbench.handle(request, lambda progress: None)
         assert isinstance(registered, Registered)

@@ -19,7 +19,7 @@ from sph_reg_ros.replay.bag_stream import BagStream
 from sph_reg_ros.replay.job import ReplayJob
 from sph_reg_ros.replay.record import BagRecord, ImageRow
 from sph_reg_ros.ros.conversions import MM_PER_M
-from sph_reg_ros.ros.views import FramedPose, XRayView
+from sph_reg_ros.ros.views import InitialPose, XRayView
 
 NAME = 'replay.rrd'
 WORLD, IMAGER, PATIENT = 'world', 'world/imager', 'world/patient'
@@ -50,10 +50,10 @@ def write_recording(record: BagRecord, job: ReplayJob) -> Path:
     )
     stream.log(f'{PATIENT}/ct', mesh, static=True)
 
-    def show(view: XRayView, initial: FramedPose | None) -> None:
+    def show(view: XRayView, initial: InitialPose | None) -> None:
         _log_view(rerun, stream, view, rows.get((run, view.stamp_ns)))
 
-    with opened(job.bag, job.topics, parameters.image.transport) as inputs:
+    with opened(job.bag, job.topics, parameters) as inputs:
         messages = BagStream(parameters, show, lambda header, error: None)
         for run, events in groupby(inputs.events(), lambda event: event.run):  # noqa: B007
             for event in events:

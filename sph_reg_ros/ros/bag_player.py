@@ -51,8 +51,7 @@ def _run(options: argparse.Namespace) -> int:
     limits = [parse_limit(text) for text in options.limit]
     parameters = read_parameters(options.params, fixed={'ct.path': str(options.ct.resolve())})
     require_setting(parameters.continuous, 'continuous is false: the node registers no image')
-    topics, transport = named_topics(options.topic), parameters.image.transport
-    with opened(options.bag, topics, transport) as inputs:
+    with opened(options.bag, named_topics(options.topic), parameters) as inputs:
         live = LiveRecord(inputs, options.bag, parameters, options.truth, options.output)
         _play(inputs, live, parameters)
     record = live.finish()

@@ -51,8 +51,10 @@ def framed_pose(frame_id: str, pose: Message, name: str) -> FramedPose:
         raise PoseError(error.code, f'{name}: {error}') from None
 
 
-def require_covariance(covariance: Float64[np.ndarray, '36'], name: str) -> None:
-    """Check a message's covariance; all zeros means unknown and passes.
+def require_covariance(
+    covariance: Float64[np.ndarray, '36'], name: str
+) -> Float64[np.ndarray, '6 6']:
+    """Check a message's covariance and return it as a matrix; all zeros means unknown and passes.
 
     Raises:
         PoseError: POSE_INVALID unless it is finite, symmetric and positive semidefinite.
@@ -67,6 +69,7 @@ def require_covariance(covariance: Float64[np.ndarray, '36'], name: str) -> None
         raise PoseError(
             ErrorCode.POSE_INVALID, f'{name}: the covariance is not positive semidefinite'
         )
+    return (matrix + matrix.T) / 2
 
 
 def pose_from_matrix(matrix: Float64[np.ndarray, '4 4'], new: NewMessage = ros_message) -> Message:
@@ -145,6 +148,33 @@ def covariance_of_origin(
     J[3:, :3] = np.eye(3)
     covariance = J @ twist_covariance @ J.T
     return (covariance + covariance.T) / 2
+
+
+def covariance_of_centre(
+    camera_from_ct: Float64[np.ndarray, '4 4'],
+    covariance: Float64[np.ndarray, '6 6'],
+    centre_lps_mm: Float64[np.ndarray, '3'],
+) -> Float64[np.ndarray, '6 6']:
+    """Carry the covariance of the patient frame's origin over to the anatomy centre.
+
+    The inverse of `covariance_of_origin`, but for shifts of which nothing is known: where their
+    variances are all zero, they stay so.
+
+    Args:
+        camera_from_ct: pose (mm).
+        covariance: of (x, y, z in m, rotation about X, Y, Z in rad), axes of the imager frame.
+        centre_lps_mm: the point that twists turn about, CT coordinates.
+
+    Returns:
+        Covariance of (rotation in rad, shift of the centre in mm), axes of the imager frame.
+    """
+    J = np.zeros((6, 6))
+    J[:3, 3:] = np.eye(3)
+    if covariance[:3, :3].any():
+        J[3:, :3] = np.eye(3) * MM_PER_M
+        J[3:, 3:] = -_cross_matrix(camera_from_ct[:3, :3] @ centre_lps_mm)
+    carried = J @ covariance @ J.T
+    return (carried + carried.T) / 2
 
 
 def unknown_pose(new: NewMessage = ros_message) -> Message:

@@ -7,7 +7,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sph_reg_ros.errors import PoseError
 from sph_reg_ros.ros.auto_subscription import SubscriptionEventCallbacks
 from sph_reg_ros.ros.view_messages import initial_pose_from_message
-from sph_reg_ros.ros.views import FramedPose
+from sph_reg_ros.ros.views import InitialPose
 
 _LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
@@ -21,7 +21,7 @@ class InitialPoseInput:
     def __init__(self, node: Node) -> None:
         """Subscribe twice: a latched message only reaches a subscription that asks for it."""
         self._node = node
-        self.pose: FramedPose | None = None
+        self.pose: InitialPose | None = None
         silent = SubscriptionEventCallbacks(incompatible_qos=lambda event: None)
         for qos in (_LATCHED, _ANY):
             node.create_subscription(

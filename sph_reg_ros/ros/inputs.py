@@ -14,11 +14,13 @@ from std_msgs.msg import Header
 from sph_reg_ros.errors import RegistrationError
 from sph_reg_ros.ros.auto_subscription import AutoSubscription
 from sph_reg_ros.ros.conversions import NANOSECONDS
+from sph_reg_ros.ros.frames import Frames
 from sph_reg_ros.ros.image_age import require_present
 from sph_reg_ros.ros.image_counts import ImageCounts
 from sph_reg_ros.ros.missing_input import SilentInput, compressed_topic, missing_error
 from sph_reg_ros.ros.parameters import NodeParameters
-from sph_reg_ros.ros.views import XRayView
+from sph_reg_ros.ros.transforms import TransformListener
+from sph_reg_ros.ros.views import InitialPose, XRayView
 from sph_reg_ros.ros.xray_stream import XRayStream
 
 POLL_PERIOD_S = 0.05
@@ -31,12 +33,18 @@ _Topic = tuple[str, type, str, Callable[[Any], None], int]
 
 
 class XRayInput:
-    """Subscribes while the node is active and hands on what was matched, or why it was not."""
+    """Subscribes while the node is active and hands on what was matched, or why it was not.
+
+    Attributes:
+        frames: what tf2 says.
+    """
 
     def __init__(
         self,
         node: Node,
         parameters: Callable[[], NodeParameters],
+        initial: Callable[[], InitialPose | None],
+        others: Callable[[], InitialPose | None],
         on_waiting: Callable[[int], None],
         on_view: Callable[[XRayView], None],
         on_refused: Callable[[Header, RegistrationError], None],
@@ -47,14 +55,24 @@ class XRayInput:
         Args:
             node: the node.
             parameters: gives the present parameters.
+            initial: gives the initial pose that X-rays wait for until it can be related to them.
+            others: gives one that somebody else relates to X-rays.
             on_waiting: gets the stamp (ns) of each image that may become a view.
             on_view: gets each matched view.
             on_refused: gets the header of each image that cannot be used, and the reason.
             on_missing: gets again and again which inputs are silent, None if none is.
         """
         self._node, self._parameters = node, parameters
+        self._initials = initial, others
+        self.frames = Frames(parameters)
         self._stream = XRayStream(
-            parameters, on_view, on_refused, self._require_present, on_waiting
+            parameters,
+            self.frames,
+            on_view,
+            on_refused,
+            initial,
+            self._require_present,
+            on_waiting,
         )
         self._lock = threading.Lock()
         self._polls, self._on_missing = 0, on_missing
@@ -67,7 +85,7 @@ class XRayInput:
             self._image_topic(tree.image.transport),
             ('camera_info', CameraInfo, 'camera_info', self._on_info, 10),
         ]
-        if tree.use_imager_pose:
+        if tree.imager_from_topic:
             topics.append(('imager_pose', PoseStamped, 'imager_pose', self._on_pose, 50))
         self._subscriptions = {
             name: AutoSubscription(
@@ -75,6 +93,10 @@ class XRayInput:
             )
             for name, kind, topic, take, depth in topics
         }
+        # What is said while images are worked on must not be missed.
+        self._transform_group = MutuallyExclusiveCallbackGroup()
+        self._listener: TransformListener | None = None
+        self._follow_transforms()
         self._since_s = self._now_s()
         self._timer = node.create_timer(
             POLL_PERIOD_S, self._on_timer, callback_group=group, clock=self._steady
@@ -87,7 +109,7 @@ class XRayInput:
         return ImageCounts(self._stream.received, self._stream.dropped, lost)
 
     def forget(self) -> None:
-        """Drop every image, camera and imager pose that waits."""
+        """Drop every image, camera, imager pose and transform, but for static ones."""
         with self._lock:
             self._stream.forget()
 
@@ -96,6 +118,7 @@ class XRayInput:
         self._node.destroy_timer(self._timer)
         for subscription in self._subscriptions.values():
             subscription.destroy()
+        self._listen(False)
 
     def _image_topic(self, transport: str) -> _Topic:
         if transport == 'raw':
@@ -120,7 +143,26 @@ class XRayInput:
                 subscription.follow_publishers()
             if self._now_s() - self._since_s > PATIENCE_S:
                 self._tell_missing()
+        self._follow_transforms()
         self._take(lambda: None)
+
+    def _on_transforms(self) -> None:
+        if self._stream.waiting:
+            self._take(lambda: None)
+
+    def _follow_transforms(self) -> None:
+        """Listen to tf2 while it is of use: all that a robot says is much to hear."""
+        initials = [initial() for initial in self._initials]
+        self._listen(self.frames.needed(initials, self._stream.direct_frames))
+
+    def _listen(self, needed: bool) -> None:
+        if needed and self._listener is None:
+            self._listener = TransformListener(
+                self._node, self.frames.buffer, self._transform_group, self._on_transforms
+            )
+        elif not needed and self._listener is not None:
+            self._listener.destroy()
+            self._listener = None
 
     def _tell_missing(self) -> None:
         silent = [
@@ -128,6 +170,8 @@ class XRayInput:
             for name, one in self._subscriptions.items()
             if not one.heard
         ]
+        if self._parameters().imager_from_tf and self.frames.buffer.empty:
+            silent.append(SilentInput('tf', '/tf', 'tf2_msgs/msg/TFMessage'))
         self._on_missing(missing_error(silent, self._published() if silent else {}))
 
     def _published(self) -> dict[str, list[str]]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sph_reg_ros.ros.protocol import ProgressReport
-from sph_reg_ros.ros.views import FramedPose, XRayView
+from sph_reg_ros.ros.views import InitialPose, XRayView
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class Job:
 
     Attributes:
         views: X-rays; several need an imager pose each, all in one fixed frame.
-        initial: rough pose of the patient, in the fixed frame or that of the first view.
+        initial: rough pose of the patient, in the frame of the first view.
         timeout_s: limit for the computation; the node's own if None.
         cancelled: asked all the time; True stops.
         observer: gets the progress.
@@ -21,7 +21,7 @@ class Job:
     """
 
     views: tuple[XRayView, ...]
-    initial: FramedPose | None
+    initial: InitialPose | None
     timeout_s: float | None = None
     cancelled: Callable[[], bool] = lambda: False
     observer: Callable[[ProgressReport], None] = lambda progress: None

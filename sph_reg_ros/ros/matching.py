@@ -6,12 +6,14 @@ An image waits until both are known:
   the same frame and size serves, with a warning: many drivers publish it only once.
 - imager pose: the closest in time within `max_time_difference`; as long as a closer one may still
   come, the image waits for it.
+- what tf2 has to say of it: `is_ready` is asked.
 Images leave in the order of their stamps: one that waited so long that a newer one has left is
 dropped, as a pose of the past must not follow, let alone replace, a newer one.
 Stamps that jump back by more than `timeout` (a bag that starts again) empty the buffers.
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,9 +64,22 @@ class Matcher:
     MAX_POSES = 512
 
     def __init__(
-        self, max_time_difference_s: float, timeout_s: float, *, needs_imager_pose: bool
+        self,
+        max_time_difference_s: float,
+        timeout_s: float,
+        *,
+        needs_imager_pose: bool,
+        is_ready: Callable[[Sample, Sample | None], bool] = lambda image, imager_pose: True,
     ) -> None:
-        """Start with empty buffers; times are in seconds."""
+        """Start with empty buffers.
+
+        Args:
+            max_time_difference_s: of stamps of what belongs together, seconds.
+            timeout_s: how long an image waits, seconds.
+            needs_imager_pose: whether an image needs one that is added here.
+            is_ready: asked with an image and its imager pose; an image waits while it is not.
+        """
+        self._is_ready = is_ready
         self._tolerance_ns = round(max_time_difference_s * NANOSECONDS)
         self._tolerance_s = max_time_difference_s
         self._timeout_s = timeout_s
@@ -75,6 +90,11 @@ class Matcher:
         self._newest_image_ns = 0
         self._newest_match_ns = 0
         self.dropped = 0
+
+    @property
+    def waiting(self) -> bool:
+        """Return whether an image waits."""
+        return bool(self._waiting)
 
     def add_image(self, image: Sample, now_s: float) -> None:
         """Let an image wait; when too many do, it takes the place of the last that came.
@@ -135,7 +155,7 @@ class Matcher:
             camera, warnings = self._last_camera(image)
         pose = self._imager_pose(image, waited_s) if self._needs_imager_pose else None
         complete = camera is not None and (pose is not None or not self._needs_imager_pose)
-        if not complete and not late:
+        if not late and not (complete and self._is_ready(image, pose)):
             return None
         error = None if complete else self._missing(image, camera)
         return Match(image, camera, pose, warnings, error)

@@ -12,6 +12,7 @@ _ERRORS = {
     'image': (ImageError, ErrorCode.IMAGE_MISSING),
     'camera_info': (CameraError, ErrorCode.CAMERA_MISSING),
     'imager_pose': (PoseError, ErrorCode.IMAGER_POSE_MISSING),
+    'tf': (PoseError, ErrorCode.IMAGER_POSE_MISSING),
 }
 _OTHERWISE = {'imager_pose': ', or set use_imager_pose to false'}
 _MOST_NAMED = 3
@@ -22,7 +23,7 @@ class SilentInput:
     """An input from which nothing has come.
 
     Attributes:
-        name: of the input: image, camera_info or imager_pose.
+        name: of the input: image, camera_info, imager_pose or tf.
         topic: full name.
         kind: message type that is expected, such as 'sensor_msgs/msg/Image'.
         incompatible: a publisher does not offer the reliability that was asked for.
@@ -56,6 +57,12 @@ def missing_error(
 
 def _reason(silent: SilentInput, published: Mapping[str, Sequence[str]]) -> str:
     name, topic, kind = silent.name, silent.topic, silent.kind
+    if name == 'tf':
+        # This node is among those that publish there.
+        return (
+            'no transform arrives on /tf or /tf_static, where imager_pose.source tells to look: '
+            'start what publishes the C-arm, or set imager_pose.source to topic'
+        )
     there = published.get(topic, ())
     if kind in there and silent.incompatible:
         return (

@@ -17,7 +17,7 @@ from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
-from sph_reg_ros.errors import CancelledError, ConfigError, RegistrationError
+from sph_reg_ros.errors import CancelledError, ConfigError, PoseError, RegistrationError
 from sph_reg_ros.msg import RegistrationStatus
 from sph_reg_ros.networks.shipped import weights_folders
 from sph_reg_ros.ros.allowed_paths import AllowedPaths
@@ -27,6 +27,7 @@ from sph_reg_ros.ros.image_counts import ImageCounts
 from sph_reg_ros.ros.initial_pose import InitialPoseInput
 from sph_reg_ros.ros.inputs import XRayInput
 from sph_reg_ros.ros.lifecycle import ResponsiveLifecycleNode, transition
+from sph_reg_ros.ros.messages import view_header
 from sph_reg_ros.ros.parameter_server import ParameterServer
 from sph_reg_ros.ros.parameters import NodeParameters
 from sph_reg_ros.ros.register_action import RegisterAction
@@ -83,7 +84,7 @@ class RegistrationNode(ResponsiveLifecycleNode):
             self._registrar,
             self._settings,
             initial_pose=lambda: self._initial_pose.pose,
-            is_active=lambda: self._phase == 'active',
+            frames=lambda: self._inputs.frames if self._inputs is not None else None,
         )
         self._diagnostics = Diagnostics(self)
         group = ReentrantCallbackGroup()
@@ -125,6 +126,9 @@ class RegistrationNode(ResponsiveLifecycleNode):
         self._inputs = XRayInput(
             self,
             self._settings,
+            # A goal relates its own initial pose to the X-ray.
+            lambda: None if self._action.waits else self._initial_pose.pose,
+            lambda: self._action.initial_pose,
             self._on_waiting,
             self._on_view,
             self._on_refused,
@@ -215,8 +219,15 @@ class RegistrationNode(ResponsiveLifecycleNode):
             self._registrar.expect(stamp_ns)
 
     def _on_view(self, view: XRayView) -> None:
-        if not self._action.take(view) and self._settings().continuous:
-            self._registrar.submit(view, self._initial_pose.pose)
+        inputs = self._inputs
+        if self._action.take(view) or not self._settings().continuous or inputs is None:
+            return
+        try:
+            initial = inputs.frames.seen_from(view, self._initial_pose.pose)
+        except PoseError as error:
+            self._registrar.refuse(view_header(view), error)
+        else:
+            self._registrar.submit(view, initial)
 
     def _on_refused(self, header: Header, error: RegistrationError) -> None:
         self._registrar.refuse(header, error)

@@ -6,7 +6,7 @@ config/registration.yaml lists the same names and defaults, and a test compares 
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sph_reg_ros.errors import ConfigError, ErrorCode
+from sph_reg_ros.errors import ConfigError, ErrorCode, require_setting
 from sph_reg_ros.registration.config import RegistrationConfig
 
 FixedWhile = Literal['', 'active', 'configured', 'running']
@@ -80,6 +80,28 @@ class FrameParameters:
             raise ConfigError(
                 ErrorCode.CONFIG_INVALID, 'frames.patient and frames.ras_suffix must not be empty'
             )
+
+
+@dataclass(frozen=True)
+class ImagerPoseParameters:
+    """Where the pose of the imager comes from, if use_imager_pose is set."""
+
+    source: str = parameter(
+        'topic',
+        'topic: PoseStamped on imager_pose; tf: /tf and /tf_static, at the stamp of the image',
+        choices=('topic', 'tf'),
+        fixed_while='active',
+    )
+    fixed_frame: str = parameter(
+        '',
+        'with source tf: frame in which the patient is published, such as the base of the C-arm',
+        fixed_while='active',
+    )
+    imager_frame: str = parameter(
+        '',
+        "the imager's optical frame on tf2; empty: the frame_id of the image",
+        fixed_while='active',
+    )
 
 
 @dataclass(frozen=True)
@@ -219,10 +241,12 @@ class NodeParameters:
     )
     use_imager_pose: bool = parameter(
         True,
-        'wait for imager_pose and publish the patient in its frame; false: in the imager frame',
+        "wait for the imager's pose and publish the patient in its fixed frame; false: in the "
+        'imager frame',
         fixed_while='active',
     )
     ct: CTParameters = field(default_factory=CTParameters)
+    imager_pose: ImagerPoseParameters = field(default_factory=ImagerPoseParameters)
     frames: FrameParameters = field(default_factory=FrameParameters)
     image: ImageParameters = field(default_factory=ImageParameters)
     matching: MatchingParameters = field(default_factory=MatchingParameters)
@@ -232,3 +256,26 @@ class NodeParameters:
     paths: PathParameters = field(default_factory=PathParameters)
     weights: WeightsParameters = field(default_factory=WeightsParameters)
     diagnostics: DiagnosticsParameters = field(default_factory=DiagnosticsParameters)
+
+    def __post_init__(self) -> None:
+        """Refuse frames that cannot be told apart; raises ConfigError."""
+        fixed, imager = self.imager_pose.fixed_frame, self.imager_pose.imager_frame
+        if self.imager_from_tf:
+            require_setting(
+                bool(fixed), 'imager_pose.source is tf: imager_pose.fixed_frame must name a frame'
+            )
+            require_setting(
+                fixed not in (imager, self.frames.patient),
+                f'imager_pose.fixed_frame {fixed!r} must be neither the frame of the imager nor '
+                'that of the patient',
+            )
+
+    @property
+    def imager_from_tf(self) -> bool:
+        """Return whether the imager's pose is looked up on tf2."""
+        return self.use_imager_pose and self.imager_pose.source == 'tf'
+
+    @property
+    def imager_from_topic(self) -> bool:
+        """Return whether the imager's pose is what comes on imager_pose."""
+        return self.use_imager_pose and self.imager_pose.source == 'topic'

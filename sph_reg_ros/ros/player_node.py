@@ -14,17 +14,22 @@ from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from tf2_msgs.msg import TFMessage
 
 from sph_reg_ros.errors import CancelledError, ErrorCode, RuntimeUnavailableError
 from sph_reg_ros.msg import RegistrationResult, RegistrationStatus
 from sph_reg_ros.replay.bag_messages import bag_types
 from sph_reg_ros.replay.bag_reader import Event
+from sph_reg_ros.replay.bag_topics import TRANSFORMS
 from sph_reg_ros.ros.conversions import nanoseconds, time_message
+from sph_reg_ros.ros.message_types import Message
 from sph_reg_ros.ros.missing_input import compressed_topic
 from sph_reg_ros.ros.parameters import NodeParameters
 from sph_reg_ros.ros.stop import stop_on_signals
+from sph_reg_ros.ros.tf_buffer import plain
+from sph_reg_ros.ros.transforms import TF_QOS, TF_STATIC_QOS
 
-READY_S, HEARD_S, RENDERING_S, ACKNOWLEDGED_S = 300.0, 60.0, 2.0, 2.0
+READY_S, HEARD_S, RENDERING_S, ACKNOWLEDGED_S, LISTENER_S = 300.0, 60.0, 2.0, 2.0, 2.0
 # What explains an image has to be there first; topics do not keep the order of each other.
 SETTLING_S = 0.1
 _KEPT = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
@@ -42,17 +47,24 @@ class BagPlayer(Node):
         super().__init__('bag_player')
         self._timeout_s = parameters.registration.timeout + HEARD_S
         self._stop = stop_on_signals()
-        # To this the node does not listen.
-        self._unheard = set() if parameters.use_imager_pose else {'imager_pose'}
+        # To this the node does not listen, or perhaps.
+        self._unheard = {'tf', 'tf_static'}
+        if parameters.imager_from_tf:
+            self._unheard = set()
+        if not parameters.imager_from_topic:
+            self._unheard.add('imager_pose')
+        # What the node says itself, and said when the bag was recorded.
+        self._own_frame = plain(parameters.frames.patient)
         kinds = {
-            'camera_info': (CameraInfo, _KEPT),
-            'imager_pose': (PoseStamped, _KEPT),
-            'initial_pose': (PoseWithCovarianceStamped, _LATCHED),
+            'camera_info': (CameraInfo, 'camera_info', _KEPT),
+            'imager_pose': (PoseStamped, 'imager_pose', _KEPT),
+            'initial_pose': (PoseWithCovarianceStamped, 'initial_pose', _LATCHED),
+            'tf': (TFMessage, '/tf', TF_QOS),
+            'tf_static': (TFMessage, '/tf_static', TF_STATIC_QOS),
         }
-        self._outputs = {
-            name: self.create_publisher(kind, name, qos) for name, (kind, qos) in kinds.items()
-        }
+        self._outputs = {name: self.create_publisher(*kind) for name, kind in kinds.items()}
         self._outputs['image'] = self._image_publisher(parameters.image.transport)
+        self._waited_for_listener = False
         self._clock_publisher = self.create_publisher(Clock, '/clock', 10)
         self._now_ns = 0
         self._status: RegistrationStatus | None = None
@@ -104,10 +116,26 @@ class BagPlayer(Node):
         if event.name == 'image':
             self._settle()
             self._result = self._rendering = None
+        if event.name in TRANSFORMS:
+            self._prepare(event.message)
         self._tick()
         data = bag_types().serialize_cdr(event.message, event.message.__msgtype__)
         self._outputs[event.name].publish(bytes(data))
         self._spin_once(0.002)
+
+    def _prepare(self, transforms: Message) -> None:
+        """Leave out the patient of the recording, and let the node, once, find out to listen."""
+        transforms.transforms = [
+            transform
+            for transform in transforms.transforms
+            if plain(transform.child_frame_id) != self._own_frame
+        ]
+        end_s = time.monotonic() + LISTENER_S
+        while not self._waited_for_listener and time.monotonic() < end_s:
+            if self._outputs['tf'].get_subscription_count():
+                break
+            self._spin_once(0.05)
+        self._waited_for_listener = True
 
     def answer(self, event: Event) -> tuple[RegistrationResult, Image | None]:
         """Wait for what the node makes of an image; the rendering may be missing.

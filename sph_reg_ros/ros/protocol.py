@@ -61,10 +61,14 @@ class RegisterView:
 
 @dataclass(frozen=True)
 class Register:
-    """Register the loaded CT, without initial pose by networks only; answered by Registered."""
+    """Register the loaded CT, without initial pose by networks only; answered by Registered.
+
+    The covariance is that of views.InitialPose, in the axes of the first view.
+    """
 
     views: tuple[RegisterView, ...]
     initial_camera_from_ct: Float64[np.ndarray, '4 4'] | None
+    initial_covariance: Float64[np.ndarray, '6 6'] | None = None
     config: RegistrationConfig = field(default_factory=RegistrationConfig)
     image: ImageParameters = field(default_factory=ImageParameters)
     drr: bool = False

@@ -21,39 +21,54 @@ from sph_reg_ros.errors import (
     ConfigError,
     ErrorCode,
     ImageError,
+    PoseError,
     RegistrationError,
     RuntimeUnavailableError,
 )
 from sph_reg_ros.msg import RegistrationResult
+from sph_reg_ros.ros.frames import Frames
 from sph_reg_ros.ros.image_age import require_present
 from sph_reg_ros.ros.job import Job
 from sph_reg_ros.ros.mailbox import Mailbox
-from sph_reg_ros.ros.messages import refusal_message
+from sph_reg_ros.ros.messages import refusal_message, view_header
 from sph_reg_ros.ros.parameters import NodeParameters
 from sph_reg_ros.ros.protocol import ProgressReport
 from sph_reg_ros.ros.received_image import ReceivedImage
 from sph_reg_ros.ros.registrar import Registrar
 from sph_reg_ros.ros.view_messages import initial_pose_from_message, view_from_messages
-from sph_reg_ros.ros.views import FramedPose, XRayView
+from sph_reg_ros.ros.views import InitialPose, XRayView
 
 POLL_S = 0.02
 RESULT_TIMEOUT_S = 10
 
 
 class RegisterAction:
-    """Server of ~/register."""
+    """Server of ~/register.
+
+    Attributes:
+        initial_pose: of the goal that runs.
+    """
 
     def __init__(
         self,
         node: Node,
         registrar: Registrar,
         parameters: Callable[[], NodeParameters],
-        initial_pose: Callable[[], FramedPose | None],
-        is_active: Callable[[], bool],
+        initial_pose: Callable[[], InitialPose | None],
+        frames: Callable[[], Frames | None],
     ) -> None:
-        """Serve; `initial_pose` gives the node's own guess for goals that bring none."""
+        """Serve.
+
+        Args:
+            node: the node.
+            registrar: does the work.
+            parameters: gives the present parameters.
+            initial_pose: gives the node's own guess for goals that bring none.
+            frames: gives what tf2 says; None while the node is not active.
+        """
         self._node, self._registrar, self._parameters = node, registrar, parameters
-        self._initial_pose, self._is_active = initial_pose, is_active
+        self._own_initial_pose, self._frames = initial_pose, frames
+        self.initial_pose: InitialPose | None = None
         self._busy = threading.Lock()
         self._next_view: Mailbox[XRayView] | None = None
         self._server = ActionServer(
@@ -66,6 +81,11 @@ class RegisterAction:
             callback_group=ReentrantCallbackGroup(),
             result_timeout=RESULT_TIMEOUT_S,
         )
+
+    @property
+    def waits(self) -> bool:
+        """Return whether a goal waits for the next view."""
+        return self._next_view is not None
 
     def take(self, view: XRayView) -> bool:
         """Take a view if a goal waits for one."""
@@ -87,7 +107,7 @@ class RegisterAction:
         except RegistrationError as error:
             outcome = self._failed(error)
         finally:
-            self._next_view = None
+            self._next_view = self.initial_pose = None
             self._busy.release()
         if outcome.error.code == ErrorCode.NONE:
             goal_handle.succeed()
@@ -99,12 +119,18 @@ class RegisterAction:
 
     def _outcome(self, goal_handle: ServerGoalHandle) -> Register.Result:
         goal: Register.Goal = goal_handle.request
-        self._require_active()
+        frames = self._require_active()
         deadline = time.monotonic() + self._timeout_s(goal)
-        initial = self._initial_pose()
+        self.initial_pose = self._own_initial_pose()
         if goal.use_initial_pose:
-            initial = initial_pose_from_message(goal.initial_pose)
+            self.initial_pose = initial_pose_from_message(goal.initial_pose)
         views = self._given_views(goal) or (self._await_view(goal_handle, deadline),)
+        try:
+            views = self._with_imagers(goal_handle, views, frames)
+            initial = frames.seen_from(views[0], self.initial_pose)
+        except PoseError as error:
+            self._registrar.refuse(view_header(views[0]), error)
+            raise
         job = Job(
             views,
             initial,
@@ -121,18 +147,19 @@ class RegisterAction:
         return goal.timeout or self._parameters().registration.timeout
 
     def _given_views(self, goal: Register.Goal) -> tuple[XRayView, ...]:
-        images, infos, poses = goal.images, goal.camera_infos, goal.imager_poses
+        tree, images, infos = self._parameters(), goal.images, goal.camera_infos
+        poses = goal.imager_poses
         if len(images) != len(infos):
             raise ImageError(
                 ErrorCode.IMAGE_LAYOUT, f'{len(images)} images need as many camera_infos'
             )
-        if len(poses) != len(images) and (poses or len(images) > 1):
+        by_tf = tree.imager_from_tf and not poses
+        if len(poses) != len(images) and (poses or len(images) > 1) and not by_tf:
             raise ImageError(
                 ErrorCode.IMAGER_POSE_MISSING, f'{len(images)} images need as many imager_poses'
             )
-        rectified = self._parameters().image.rectified
         views = tuple(
-            view_from_messages(ReceivedImage.of(image), info, pose, rectified=rectified)
+            view_from_messages(ReceivedImage.of(image), info, pose, rectified=tree.image.rectified)
             for image, info, pose in zip(images, infos, poses or [None] * len(images), strict=True)
         )
         now_ns = self._node.get_clock().now().nanoseconds
@@ -141,6 +168,20 @@ class RegisterAction:
             require_present(view.stamp_ns, now_ns, math.inf)
         return views
 
+    def _with_imagers(
+        self, goal_handle: ServerGoalHandle, views: tuple[XRayView, ...], frames: Frames
+    ) -> tuple[XRayView, ...]:
+        """Wait for what tf2 has to say of the views, and return them with their imager poses."""
+        deadline = time.monotonic() + self._parameters().matching.timeout
+        initials = [self.initial_pose] + [None] * (len(views) - 1)
+        for view, initial in zip(views, initials, strict=True):
+            while time.monotonic() < deadline:
+                if frames.known(view.frame_id, view.stamp_ns, view.imager, initial):
+                    break
+                self._go_on(goal_handle)
+                time.sleep(POLL_S)
+        return tuple(map(frames.with_imager, views))
+
     def _await_view(self, goal_handle: ServerGoalHandle, deadline: float) -> XRayView:
         self._next_view = Mailbox()
         while time.monotonic() < deadline:
@@ -148,18 +189,23 @@ class RegisterAction:
             if view is not None:
                 self._next_view = None
                 return view
-            if goal_handle.is_cancel_requested:
-                raise CancelledError
-            self._require_active()
+            self._go_on(goal_handle)
         raise RuntimeUnavailableError(
             ErrorCode.TIMEOUT, 'no usable image arrived in time: is the image topic published?'
         )
 
-    def _require_active(self) -> None:
-        if not self._is_active():
+    def _go_on(self, goal_handle: ServerGoalHandle) -> None:
+        if goal_handle.is_cancel_requested:
+            raise CancelledError
+        self._require_active()
+
+    def _require_active(self) -> Frames:
+        frames = self._frames()
+        if frames is None:
             raise RuntimeUnavailableError(
                 ErrorCode.NOT_ACTIVE, 'the node is not active: configure and activate it first'
             )
+        return frames
 
     def _failed(self, error: RegistrationError) -> Register.Result:
         frame = self._parameters().frames.patient

@@ -27,7 +27,7 @@ from sph_reg_ros.ros.patient_frame import PatientFrame
 from sph_reg_ros.ros.protocol import Registered
 from sph_reg_ros.ros.requests import no_ct, register_request
 from sph_reg_ros.ros.status import StatusBoard
-from sph_reg_ros.ros.views import FramedPose, XRayView
+from sph_reg_ros.ros.views import InitialPose, XRayView
 from sph_reg_ros.ros.worker_client import WorkerClient
 
 IDLE_CHECK_S = 0.25
@@ -51,7 +51,7 @@ class Registrar:
         period_s = parameters().validity.period
         self._patient = PatientFrame(node, period_s, self._on_expired, on_clock_set_back)
         self._outputs = Outputs(node, self._patient)
-        self._views: Mailbox[tuple[XRayView, FramedPose | None]] = Mailbox()
+        self._views: Mailbox[tuple[XRayView, InitialPose | None]] = Mailbox()
         self._thread: threading.Thread | None = None
         self._publishing = threading.Lock()
         # A new one with every start and reset; setting it makes what began before it stop.
@@ -100,7 +100,7 @@ class Registrar:
         """Hold the patient of earlier X-rays back until the one with this stamp has its result."""
         self._patient.expect(stamp_ns)
 
-    def submit(self, view: XRayView, initial: FramedPose | None) -> None:
+    def submit(self, view: XRayView, initial: InitialPose | None) -> None:
         """Leave a view to be registered next, in place of one that still waits."""
         timeout_ns = self._parameters().matching.timeout * NANOSECONDS
         if view.stamp_ns < self._judged_ns - timeout_ns:
@@ -117,6 +117,7 @@ class Registrar:
             # A stamp that cannot be true counts as now: it must not rule out what comes next.
             turn_ns = stamp_ns if 0 < stamp_ns <= now_ns + MAX_FUTURE_NS else now_ns
             self._publish_failure(result, max(turn_ns, self._judged_ns))
+        self._patient.settle(turn_ns)
 
     def register(self, job: Job) -> RegistrationResult:
         """Run one job and publish its outcome; errors are in the result, none is raised."""
@@ -244,7 +245,7 @@ class Registrar:
             else:
                 self._look_after_worker()
 
-    def _take_turn(self, view: XRayView, initial: FramedPose | None) -> None:
+    def _take_turn(self, view: XRayView, initial: InitialPose | None) -> None:
         if self._is_outrun(view.stamp_ns):
             self._outrun += 1
             return

@@ -3,13 +3,13 @@
 from sph_reg_ros.errors import CTError, ErrorCode, PoseError
 from sph_reg_ros.ros.parameters import NodeParameters
 from sph_reg_ros.ros.protocol import Register, RegisterView
-from sph_reg_ros.ros.views import FramedPose, XRayView, initial_camera_from_ct
+from sph_reg_ros.ros.views import InitialPose, XRayView
 
 
 def register_request(
     ct_hash: str,
     views: tuple[XRayView, ...],
-    initial: FramedPose | None,
+    initial: InitialPose | None,
     parameters: NodeParameters,
     *,
     drr: bool = False,
@@ -20,14 +20,14 @@ def register_request(
     Args:
         ct_hash: of the CT that the worker has; '' if it has none.
         views: X-rays; several need an imager pose each, all in one fixed frame.
-        initial: rough pose of the patient, in the fixed frame or that of the first view.
+        initial: rough pose of the patient, in the frame of the first view (`Frames.seen_from`).
         parameters: of the node.
         drr: ask for the rendering at the pose that is found.
         overlay: ask for its picture.
 
     Raises:
         CTError: CT_NOT_LOADED.
-        PoseError: frames that cannot be related to each other.
+        PoseError: imager poses in several frames.
     """
     if not ct_hash:
         raise no_ct()
@@ -40,7 +40,8 @@ def register_request(
             RegisterView(v.pixels, v.K, v.imager.matrix if v.imager else None, v.lens)
             for v in views
         ),
-        initial_camera_from_ct=initial_camera_from_ct(initial, views[0]),
+        initial_camera_from_ct=None if initial is None else initial.matrix,
+        initial_covariance=None if initial is None else initial.covariance,
         config=parameters.registration.config,
         image=parameters.image,
         drr=drr,

@@ -80,43 +80,42 @@ class TFBuffer:
 
     def __init__(self, ignored: Collection[str] = ()) -> None:
         """Start empty; transforms of the child frames `ignored` are not taken in."""
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._edges: dict[str, _Link] = {}
         self._ignored = frozenset(ignored)
 
+    @property
+    def empty(self) -> bool:
+        """Return whether no transform was taken in."""
+        return not self._edges
+
     def add(self, message: Message, *, static: bool = False) -> None:
         """Take in a TFMessage of /tf or /tf_static; what tf2 would refuse in it is left out."""
-        with self._changed:
+        with self._lock:
             for transform in message.transforms:
                 parent, child = plain(transform.header.frame_id), plain(transform.child_frame_id)
                 pose = _valid_pose(transform.transform)
                 if pose is not None and parent and child not in (parent, '', *self._ignored):
                     link = self._link(parent, child, static)
                     link.add(nanoseconds(transform.header.stamp), pose)
-            self._changed.notify_all()
 
     def clear(self) -> None:
         """Forget everything but static transforms, which are sent once."""
-        with self._changed:
+        with self._lock:
             self._edges = {child: link for child, link in self._edges.items() if link.static}
 
-    def lookup(self, target: str, source: str, stamp_ns: int, timeout_s: float = 0.0) -> Matrix:
+    def lookup(self, target: str, source: str, stamp_ns: int) -> Matrix:
         """Return target_from_source (mm) at a time; 0 means the latest that all links have.
 
         Raises:
-            LookupFailedError: it did not become known within the timeout.
+            LookupFailedError: it is not known.
         """
         target, source = plain(target), plain(source)
-        with self._changed:
-            found: list[Matrix] = []
-
-            def ready() -> bool:
-                found[:] = self._find(target, source, stamp_ns)
-                return bool(found)
-
-            if not self._changed.wait_for(ready, timeout_s):
+        with self._lock:
+            found = self._find(target, source, stamp_ns)
+            if found is None:
                 raise LookupFailedError(self._reason(target, source, stamp_ns))
-            return found[0]
+            return found
 
     def _link(self, parent: str, child: str, static: bool) -> _Link:
         link = self._edges.get(child)
@@ -124,19 +123,19 @@ class TFBuffer:
             link = self._edges[child] = _Link(parent, static=static)
         return link
 
-    def _find(self, target: str, source: str, stamp_ns: int) -> list[Matrix]:
+    def _find(self, target: str, source: str, stamp_ns: int) -> Matrix | None:
         up, down = self._ancestors(source), self._ancestors(target)
         common = next((frame for frame in up if frame in down), None)
         if common is None:
-            return []
+            return None
         chains = [chain[: chain.index(common)] for chain in (down, up)]
         links = [self._edges[frame] for chain in chains for frame in chain]
         if stamp_ns == 0:
             stamp_ns = min((link.stamps[-1] for link in links if not link.static), default=0)
         to_common = [self._compose(chain, stamp_ns) for chain in chains]
         if to_common[0] is None or to_common[1] is None:
-            return []
-        return [np.linalg.inv(to_common[0]) @ to_common[1]]
+            return None
+        return np.linalg.inv(to_common[0]) @ to_common[1]
 
     def _ancestors(self, frame: str) -> list[str]:
         chain = [frame]

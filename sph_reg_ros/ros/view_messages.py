@@ -5,7 +5,7 @@ from sph_reg_ros.ros.conversions import framed_pose, nanoseconds, require_covari
 from sph_reg_ros.ros.image_conversions import intrinsics_from_camera_info, lens_from_camera_info
 from sph_reg_ros.ros.message_types import Message
 from sph_reg_ros.ros.received_image import ReceivedImage
-from sph_reg_ros.ros.views import FramedPose, XRayView
+from sph_reg_ros.ros.views import InitialPose, XRayView
 
 
 def view_from_messages(
@@ -38,7 +38,8 @@ def view_from_messages(
     )
 
 
-def initial_pose_from_message(message: Message) -> FramedPose:
+def initial_pose_from_message(message: Message) -> InitialPose:
     """Return the pose of a PoseWithCovarianceStamped on initial_pose; raises PoseError."""
-    require_covariance(message.pose.covariance, 'initial_pose')
-    return framed_pose(message.header.frame_id, message.pose.pose, 'initial_pose')
+    covariance = require_covariance(message.pose.covariance, 'initial_pose')
+    pose = framed_pose(message.header.frame_id, message.pose.pose, 'initial_pose')
+    return InitialPose(pose.frame_id, pose.matrix, covariance)

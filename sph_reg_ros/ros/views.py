@@ -1,11 +1,10 @@
 """An X-ray with all that belongs to it, in the units of the core (mm), without ROS or torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float64, Shaped
 
-from sph_reg_ros.errors import ErrorCode, PoseError
 from sph_reg_ros.imaging.lens import Lens
 
 
@@ -20,6 +19,23 @@ class FramedPose:
 
     frame_id: str
     matrix: Float64[np.ndarray, '4 4']
+
+
+@dataclass(frozen=True)
+class InitialPose(FramedPose):
+    """The rough pose of the patient.
+
+    Attributes:
+        covariance: [6, 6] of (x, y, z in m, rotation about X, Y, Z in rad) of the patient frame's
+            origin, fixed axes of `frame_id`; all zero: unknown.
+    """
+
+    covariance: Float64[np.ndarray, '6 6'] = field(default_factory=lambda: np.zeros((6, 6)))
+
+    def seen_from(self, frame_id: str, matrix: Float64[np.ndarray, '4 4']) -> 'InitialPose':
+        """Return it in another frame; `matrix` leads there from the present one."""
+        turn = np.kron(np.eye(2), matrix[:3, :3])
+        return InitialPose(frame_id, matrix @ self.matrix, turn @ self.covariance @ turn.T)
 
 
 @dataclass(frozen=True)
@@ -43,32 +59,3 @@ class XRayView:
     imager: FramedPose | None = None
     warnings: tuple[str, ...] = ()
     lens: Lens | None = None
-
-
-def initial_camera_from_ct(
-    initial: FramedPose | None, view: XRayView
-) -> Float64[np.ndarray, '4 4'] | None:
-    """Return the first guess for a view, from a patient pose in the imager's or the fixed frame.
-
-    None if there is no guess: only the worker knows whether it has networks that need none.
-
-    Raises:
-        PoseError: the frame of the guess cannot be related to the view.
-    """
-    if initial is None:
-        return None
-    if initial.frame_id == view.frame_id:
-        return initial.matrix
-    if view.imager is None:
-        raise PoseError(
-            ErrorCode.IMAGER_POSE_MISSING,
-            f'the initial pose is in frame {initial.frame_id!r}, and no imager pose relates that '
-            f'to {view.frame_id!r}: set use_imager_pose or give the pose in {view.frame_id!r}',
-        )
-    if initial.frame_id != view.imager.frame_id:
-        raise PoseError(
-            ErrorCode.POSE_INVALID,
-            f'the initial pose is in frame {initial.frame_id!r}; it must be in '
-            f'{view.imager.frame_id!r} or {view.frame_id!r}',
-        )
-    return np.linalg.inv(view.imager.matrix) @ initial.matrix

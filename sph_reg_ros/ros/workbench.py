@@ -20,8 +20,10 @@ from sph_reg_ros.registration.networks import Networks, find_networks
 from sph_reg_ros.registration.pipeline import register, require_start
 from sph_reg_ros.registration.request import RegistrationRequest, View
 from sph_reg_ros.registration.result import Check
+from sph_reg_ros.registration.search_widths import with_widths_of
 from sph_reg_ros.rendering.render import render
 from sph_reg_ros.ros import protocol
+from sph_reg_ros.ros.conversions import covariance_of_centre
 from sph_reg_ros.ros.parameters import ImageParameters
 from sph_reg_ros.ros.protocol import ProgressReport, Reply, Request
 from sph_reg_ros.ros.warm_up import warm_up
@@ -85,7 +87,7 @@ class Workbench:
 
     def _register(self, request: protocol.Register, report: Report) -> protocol.Registered:
         begun_s = time.perf_counter()
-        asked = self._asked(request)
+        asked, clipped = self._asked(request)
         result = register(asked, lambda progress: report(ProgressReport(**vars(progress))))
         compute_s = time.perf_counter() - begun_s
         view, drr = asked.views[0], None
@@ -104,7 +106,7 @@ class Workbench:
             iterations=result.iterations,
             compute_s=compute_s,
             checks=tuple(map(_reported, result.checks)),
-            warnings=(*result.warnings, *self._warnings(request)),
+            warnings=(*result.warnings, *clipped, *self._warnings(request)),
             method=result.method,
             backend=result.backend,
             runner_up_mm=result.runner_up.distance_mm if result.runner_up else math.nan,
@@ -115,17 +117,22 @@ class Workbench:
             overlay=_overlay(view, drr) if drr is not None and request.overlay else None,
         )
 
-    def _asked(self, request: protocol.Register) -> RegistrationRequest:
-        volume, start = self.volume, request.initial_camera_from_ct
+    def _asked(self, request: protocol.Register) -> tuple[RegistrationRequest, tuple[str, ...]]:
+        """Return what is to be registered, and warnings."""
+        volume, start, config = self.volume, request.initial_camera_from_ct, request.config
+        warnings: tuple[str, ...] = ()
+        if start is not None and request.initial_covariance is not None:
+            carried = covariance_of_centre(start, request.initial_covariance, volume.centre.numpy())
+            config, warnings = with_widths_of(config, torch.from_numpy(carried))
         asked = RegistrationRequest(
             volume,
             tuple(prepare_view(view, request.image) for view in request.views),
             None if start is None else torch.from_numpy(start),
-            request.config,
+            config,
             networks=self._networks,
         )
         require_start(asked, ADVICE)
-        return asked
+        return asked, warnings
 
     def _warnings(self, request: protocol.Register) -> tuple[str, ...]:
         late = request.config.method != 'image' and not self._looked_for_networks

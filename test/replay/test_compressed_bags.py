@@ -15,8 +15,10 @@ from sph_reg_ros.replay.bag_reader import opened
 from sph_reg_ros.replay.job import ReplayJob, replay
 from sph_reg_ros.replay.params_file import read_parameters
 from sph_reg_ros.ros.image_conversions import array_from_image
+from sph_reg_ros.ros.parameters import ImageParameters, NodeParameters
 
 PACKED = '/image/compressed'
+COMPRESSED = NodeParameters(image=ImageParameters(transport='compressed'))
 
 
 def packed(bag, path, topic=PACKED):
@@ -58,7 +60,7 @@ def test_a_bag_of_the_other_kind_of_images_says_which_parameter_reads_it(bag, tm
         opened(small, {}).__enter__()
     assert e.value.code == ErrorCode.BAG_TOPIC_MISSING
     with pytest.raises(BagError, match='/image is Image.*transport:=raw'):
-        opened(bag, {}, 'compressed').__enter__()
+        opened(bag, {}, COMPRESSED).__enter__()
     with pytest.raises(BagError, match='must be Image; .*transport:=compressed'):
         opened(small, {'image': PACKED}).__enter__()
 
@@ -66,7 +68,7 @@ def test_a_bag_of_the_other_kind_of_images_says_which_parameter_reads_it(bag, tm
 @pytest.mark.parametrize('named', ['/arm/shots', '/arm/shots/compressed'])
 def test_a_compressed_topic_is_found_by_either_name(bag, tmp_path, named):
     small = packed(bag, tmp_path / 'bag', '/arm/shots/compressed')
-    with opened(small, {'image': named}, 'compressed') as inputs:
+    with opened(small, {'image': named}, COMPRESSED) as inputs:
         images = [event.message for event in inputs.events() if event.name == 'image']
     expected = [entry.message for entry in read(small) if entry.topic == '/arm/shots/compressed']
     assert [len(image.data) for image in images] == [len(image.data) for image in expected]

@@ -147,3 +147,18 @@ def test_lps_and_ras_differ_by_half_a_turn_about_z():
     left_of_patient = np.array([1.0, 2.0, 3.0, 1.0])
     assert np.array_equal(c.PATIENT_FROM_RAS @ left_of_patient, [-1, -2, 3, 1])
     assert np.linalg.det(c.PATIENT_FROM_RAS) == 1
+
+
+def test_a_covariance_of_the_origin_leads_back_to_that_about_the_centre():
+    rng = np.random.default_rng(5)
+    root = rng.normal(0, 1, (6, 6))
+    about_centre, pose = root @ root.T, rigid(*rng.normal(0, 1, 6))
+    centre = np.array([-300.0, 20.0, -700.0])
+    of_origin = c.covariance_of_origin(pose, about_centre, centre)
+    assert np.allclose(c.covariance_of_centre(pose, of_origin, centre), about_centre, rtol=1e-6)
+
+
+def test_shifts_of_which_nothing_is_known_are_not_made_up_from_rotations():
+    covariance = np.diag([0, 0, 0, 0.01, 0.02, 0.03])
+    carried = c.covariance_of_centre(np.eye(4), covariance, np.array([0, 0, 700.0]))
+    assert np.allclose(carried, np.diag([0.01, 0.02, 0.03, 0, 0, 0]))

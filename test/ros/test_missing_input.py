@@ -9,6 +9,7 @@ IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 RAW = SilentInput('image', '/arm/image', IMAGE)
 PACKED = SilentInput('image', '/arm/image/compressed', COMPRESSED)
 INFO = SilentInput('camera_info', '/arm/camera_info', 'sensor_msgs/msg/CameraInfo')
+TF = SilentInput('tf', '/tf', 'tf2_msgs/msg/TFMessage')
 POSE = SilentInput('imager_pose', '/arm/imager_pose', 'geometry_msgs/msg/PoseStamped')
 
 
@@ -31,6 +32,7 @@ POSE = SilentInput('imager_pose', '/arm/imager_pose', 'geometry_msgs/msg/PoseSta
         (RAW, {'/arm/image': ['std_msgs/msg/String']}, ('std_msgs/msg/String, not', 'remap image')),
         (RAW, {'/arm/image': [IMAGE]}, ('nothing has arrived on /arm/image', 'take an X-ray')),
         (POSE, {}, ('nobody publishes /arm/imager_pose', 'set use_imager_pose to false')),
+        (TF, {'/tf': [TF.kind]}, ('/tf_static', 'set imager_pose.source to topic')),
         (INFO, {'/arm/camera_info': [INFO.kind]}, ('nothing has arrived on /arm/camera_info',)),
         (
             SilentInput('image', '/arm/image', IMAGE, incompatible=True),

@@ -72,8 +72,8 @@ def test_the_security_policy_lists_exactly_what_the_node_offers_and_hears(client
     found = {
         kind: {name for name in names if '/_action/' not in name} for kind, names in found.items()
     }
-    # Heard only if use_sim_time is set.
-    found['subscribe'].add('/clock')
+    # Heard only if use_sim_time is set, or if tf2 is needed.
+    found['subscribe'] |= {'/clock', '/tf', '/tf_static'}
     assert found | {'execute': actions} == policy_names()
 
 

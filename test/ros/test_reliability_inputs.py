@@ -23,6 +23,7 @@ from std_msgs.msg import Header
 
 from sph_reg_ros.errors import CameraError, ErrorCode, ImageError, PoseError, RegistrationError
 from sph_reg_ros.ros.conversions import matrix_from_pose, pose_from_matrix, time_message
+from sph_reg_ros.ros.frames import Frames
 from sph_reg_ros.ros.image_age import require_present
 from sph_reg_ros.ros.image_conversions import intrinsics_from_camera_info
 from sph_reg_ros.ros.parameter_server import ParameterServer
@@ -128,9 +129,10 @@ def answers(image, info, pose) -> list:
     found: list = []
     stream = XRayStream(
         NodeParameters,
+        Frames(NodeParameters),
         found.append,
         lambda _, error: found.append(error),
-        lambda stamp_ns: require_present(stamp_ns, NOW_NS, 1.0),
+        require_stamp=lambda stamp_ns: require_present(stamp_ns, NOW_NS, 1.0),
     )
     stream.add_camera_info(info)
     stream.add_imager_pose(pose)

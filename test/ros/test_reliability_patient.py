@@ -25,13 +25,14 @@ from ros.harness import (
     moved,
     sound_node,
     worker_pid,
+    xray_messages,
 )
 from sph_reg_ros.msg import RegistrationResult, RegistrationStatus
 from sph_reg_ros.srv import LoadCT
 from std_srvs.srv import Trigger
 
 from sph_reg_ros.errors import ErrorCode
-from sph_reg_ros.ros.conversions import nanoseconds
+from sph_reg_ros.ros.conversions import nanoseconds, time_message
 from sph_reg_ros.ros.tf_buffer import LookupFailedError
 
 pytestmark = pytest.mark.ros
@@ -116,10 +117,15 @@ def test_xrays_of_a_busy_machine_all_reach_tf_with_default_parameters(tmp_path, 
     ):
         client.wait_until_heard()
         client.publish_initial_pose(moved(scene.fixed_from_patient, *OFFSET))
+        messages = xray_messages(scene, 1)
         with busy(2 * (os.cpu_count() or 1)):
             for _ in range(count):
                 begin = time.monotonic()
-                stamp = client.publish_xray(scene)
+                stamp = client.new_stamp()
+                for name in ('imager_pose', 'camera_info', 'image'):
+                    message = getattr(messages, name)
+                    message.header.stamp = time_message(stamp)
+                    getattr(client.publishers, name).publish(message)
                 result = client.result_of(stamp)
                 assert result.verdict == RegistrationResult.VERIFIED, result.error_message
                 delays_s.append(time.monotonic() - begin)
