@@ -130,8 +130,8 @@ OF_CHECKS: dict[str | ErrorCode, Explanation] = {
     ),
     ErrorCode.FAR_FROM_PRIOR: Explanation(
         'The pose lies farther from the initial pose than the stated error of that allows.',
-        'Check the initial pose; if it is rough, widen search_rotation_rad, search_in_plane_mm and '
-        'search_depth_mm.',
+        'Check the initial pose; if it is rough, say so: by its covariance on ROS, or by wider '
+        'search_rotation_rad, search_in_plane_mm and search_depth_mm.',
     ),
     ErrorCode.SIMILARITIES_DISAGREE: Explanation(
         'A second measure of similarity leads to another pose.',

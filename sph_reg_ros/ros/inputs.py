@@ -74,7 +74,7 @@ class XRayInput:
             self._require_present,
             on_waiting,
         )
-        self._lock = threading.Lock()
+        self._lock, self._closed = threading.Lock(), False
         self._polls, self._on_missing = 0, on_missing
         # An image must not wait for ever when simulated time stands still.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -118,7 +118,9 @@ class XRayInput:
         self._node.destroy_timer(self._timer)
         for subscription in self._subscriptions.values():
             subscription.destroy()
-        self._listen(False)
+        with self._lock:
+            self._closed = True
+        self._follow_transforms()
 
     def _image_topic(self, transport: str) -> _Topic:
         if transport == 'raw':
@@ -153,16 +155,16 @@ class XRayInput:
     def _follow_transforms(self) -> None:
         """Listen to tf2 while it is of use: all that a robot says is much to hear."""
         initials = [initial() for initial in self._initials]
-        self._listen(self.frames.needed(initials, self._stream.direct_frames))
-
-    def _listen(self, needed: bool) -> None:
-        if needed and self._listener is None:
-            self._listener = TransformListener(
-                self._node, self.frames.buffer, self._transform_group, self._on_transforms
-            )
-        elif not needed and self._listener is not None:
-            self._listener.destroy()
-            self._listener = None
+        needed = self.frames.needed(initials, self._stream.direct_frames)
+        with self._lock:
+            needed = needed and not self._closed
+            if needed and self._listener is None:
+                self._listener = TransformListener(
+                    self._node, self.frames.buffer, self._transform_group, self._on_transforms
+                )
+            elif not needed and self._listener is not None:
+                self._listener.destroy()
+                self._listener = None
 
     def _tell_missing(self) -> None:
         silent = [

@@ -23,6 +23,7 @@ from sph_reg_ros.networks.shipped import weights_folders
 from sph_reg_ros.ros.allowed_paths import AllowedPaths
 from sph_reg_ros.ros.ct_loader import CTLoader
 from sph_reg_ros.ros.diagnostics import Diagnostics
+from sph_reg_ros.ros.frames import Frames
 from sph_reg_ros.ros.image_counts import ImageCounts
 from sph_reg_ros.ros.initial_pose import InitialPoseInput
 from sph_reg_ros.ros.inputs import XRayInput
@@ -84,7 +85,7 @@ class RegistrationNode(ResponsiveLifecycleNode):
             self._registrar,
             self._settings,
             initial_pose=lambda: self._initial_pose.pose,
-            frames=lambda: self._inputs.frames if self._inputs is not None else None,
+            frames=self._frames,
         )
         self._diagnostics = Diagnostics(self)
         group = ReentrantCallbackGroup()
@@ -208,6 +209,10 @@ class RegistrationNode(ResponsiveLifecycleNode):
     def _is_fixed(self, fixed_while: str) -> bool:
         active = self._phase == 'active'
         return active or (fixed_while == 'configured' and self._phase == 'configured')
+
+    def _frames(self) -> Frames | None:
+        inputs = self._inputs
+        return None if inputs is None else inputs.frames
 
     def _on_ct_loaded(self) -> None:
         if self._starts_with_ct and self._phase == 'configured':

@@ -139,7 +139,7 @@ BAD = {
     'no imager pose': (spoil(imager_pose=None), ErrorCode.IMAGER_POSE_MISSING),
     'imager pose in mm': (spoil(imager_pose__x=1200.0), ErrorCode.POSE_INVALID),
     'imager pose without frame': (spoil(imager_pose__frame=''), ErrorCode.POSE_INVALID),
-    'pose in another frame': (spoil(imager_pose__frame='table'), ErrorCode.POSE_INVALID),
+    'pose in another frame': (spoil(imager_pose__frame='table'), ErrorCode.TRANSFORM_MISSING),
 }
 
 
