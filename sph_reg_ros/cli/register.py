@@ -18,7 +18,8 @@ def register_command(
     xray: Annotated[
         list[Path],
         typer.Option(
-            metavar='FILE', help='DICOM XA, RF or DX, PNG, TIFF, NumPy .npy; again for each view.'
+            metavar='FILE',
+            help='DICOM XA, RF or DX, PNG, TIFF, JPEG, BMP, NumPy .npy; again for each view.',
         ),
     ],
     output: Annotated[
@@ -34,7 +35,7 @@ def register_command(
         str | None, typer.Option(metavar='UID', help='SeriesInstanceUID of the CT.')
     ] = None,
     frame: Annotated[
-        int, typer.Option(metavar='N', help='Frame of a multi-frame X-ray, from 0.')
+        int, typer.Option(metavar='N', help='Frame or page of an X-ray with several, from 0.')
     ] = 0,
     energy: Annotated[
         float, typer.Option(metavar='KEV', help='Effective energy of the X-ray, 30 to 150.')
@@ -66,7 +67,7 @@ def register_command(
         float | None,
         typer.Option(
             metavar='MM',
-            help='Source to detector, where there is no --camera.',
+            help='Source to detector; of the DICOM file if absent.',
             rich_help_panel=CAMERA,
         ),
     ] = None,
@@ -74,7 +75,7 @@ def register_command(
         tuple[float, float] | None,
         typer.Option(
             metavar='ROW COLUMN',
-            help='Spacing of rows and of columns on the detector in mm; goes with --sdd.',
+            help='Spacing of rows and of columns on the detector; of the DICOM file if absent.',
             rich_help_panel=CAMERA,
         ),
     ] = None,
@@ -120,7 +121,9 @@ def register_command(
     sod: Annotated[
         float | None,
         typer.Option(
-            metavar='MM', help='Source to isocentre; goes with --angles.', rich_help_panel=START
+            metavar='MM',
+            help='Source to isocentre; of the DICOM file if absent.',
+            rich_help_panel=START,
         ),
     ] = None,
     isocentre: Annotated[
