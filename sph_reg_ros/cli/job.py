@@ -32,6 +32,8 @@ class Job:
     energy_kev: float = 60.0
     frame: int = 0
     intensity: str | None = None
+    inverted: bool | None = None
+    flip: str | None = None
     beam: BeamOptions = field(default_factory=BeamOptions)
     start: StartOptions = field(default_factory=StartOptions)
     weights: Path | None = None
@@ -44,8 +46,9 @@ def run_job(job: Job, report: Report = lambda state: None) -> Outcome:
     folders = weights_folders(job.weights)
     # The X-rays first: they are small, and most mistakes are made there.
     report('reading the X-rays')
-    xrays = read_xrays(job.xray_paths, job.beam, job.frame, job.start.angles_deg, job.start.sod_mm)
-    views = tuple(xray.view(job.intensity) for xray in xrays)
+    read = read_xrays(job.xray_paths, job.beam, job.frame, job.start.angles_deg, job.start.sod_mm)
+    xrays = tuple(xray.mirrored(job.flip) for xray in read)
+    views = tuple(xray.view(job.intensity, job.inverted) for xray in xrays)
     report('reading the CT')
     ct = read_ct(job.ct_path, job.series_uid)
     if not job.accept_other_patient:

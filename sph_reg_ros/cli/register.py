@@ -48,6 +48,21 @@ def register_command(
             'line_integral. If absent: what a DICOM file says, else beer_lambert.',
         ),
     ] = None,
+    invert: Annotated[
+        bool | None,
+        typer.Option(
+            help='Whether the picture is a negative: its air is dark (of a DICOM file: the '
+            'opposite of what the file says). If absent: found out by the CT.',
+        ),
+    ] = None,
+    flip: Annotated[
+        str | None,
+        typer.Option(
+            metavar='WAY',
+            help='The picture is mirrored against what the camera describes: horizontal (left and '
+            'right), vertical or both. It is mirrored back first; camera and overlay are of that.',
+        ),
+    ] = None,
     other_patient: Annotated[
         bool,
         typer.Option(
@@ -186,6 +201,8 @@ def register_command(
             energy_kev=energy,
             frame=frame,
             intensity=intensity,
+            inverted=invert,
+            flip=flip,
             beam=BeamOptions(tuple(camera or ()), sdd, pixel_pitch, principal_point),
             start=StartOptions(initial, angles, sod, isocentre, landmarks),
             weights=weights,

@@ -10,14 +10,23 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from sph_reg_ros.cli.camera_file import read_camera
-from sph_reg_ros.errors import CameraError, ErrorCode, RegistrationError
+from sph_reg_ros.errors import CameraError, ErrorCode, RegistrationError, require_setting
 from sph_reg_ros.imaging.given_geometry import GivenGeometry
-from sph_reg_ros.imaging.intensity import IntensityKind, IntensityModel, offset_warning
+from sph_reg_ros.imaging.intensity import (
+    IntensityKind,
+    IntensityModel,
+    negative,
+    offset_warning,
+)
 from sph_reg_ros.imaging.isolated_xray import load_xray
 from sph_reg_ros.imaging.lens import Lens
-from sph_reg_ros.imaging.xray import XRay, prepare_xray
+from sph_reg_ros.imaging.xray import XRay
 from sph_reg_ros.plausible import require_possible
+from sph_reg_ros.registration.prepared_view import ViewMaker
 from sph_reg_ros.registration.request import View
+
+FLIPS = {'horizontal': (1,), 'vertical': (0,), 'both': (0, 1)}
+"""Axes of an image that a display mirrors."""
 
 
 @dataclass(frozen=True)
@@ -83,15 +92,46 @@ class XRayFile:
             'integrals, give --intensity line_integral',
         )
 
-    def view(self, intensity: str | None) -> View:
-        """Return the X-ray as line integrals; raises RegistrationError."""
+    def mirrored(self, flip: str | None) -> 'XRayFile':
+        """Return the X-ray mirrored back, if the picture is mirrored against what K describes.
+
+        Camera and lens stay: they are of the image as the detector has it.
+
+        Args:
+            flip: one of FLIPS; None leaves it as it is.
+
+        Raises:
+            ConfigError: it is none of them.
+        """
+        if flip is None:
+            return self
+        require_setting(flip in FLIPS, f'--flip {flip!r} must be one of {", ".join(FLIPS)}')
+        pixels, mask = self.xray.pixels.flip(FLIPS[flip]), self.xray.mask.flip(FLIPS[flip])
+        return replace(self, xray=replace(self.xray, pixels=pixels, mask=mask))
+
+    def view(self, intensity: str | None, inverted: bool | None = None) -> View:
+        """Return the X-ray as line integrals.
+
+        Args:
+            intensity: what the pixels are; what the file says if None.
+            inverted: whether they are a negative of that; found out by the CT if None.
+
+        Raises:
+            RegistrationError: the X-ray cannot be used.
+        """
         xray = self.xray
         assert xray.camera is not None, 'read_xrays gives every X-ray a camera'
         model = IntensityModel(cast(IntensityKind, intensity)) if intensity else xray.intensity
+        pixels, model = negative(xray.pixels, model) if inverted else (xray.pixels, model)
+        make_view = ViewMaker(model, polarity_given=inverted is not None)
         with named(self.path):
-            lens = None if self.lens is None else (self.lens, xray.camera.K)
-            integrals, mask = prepare_xray(xray.pixels, model, mask=xray.mask, lens=lens)
-            return View(integrals, xray.camera, mask, self.fixed_from_camera)
+            return make_view(
+                pixels,
+                xray.camera,
+                mask=xray.mask,
+                lens=self.lens,
+                fixed_from_camera=self.fixed_from_camera,
+            )
 
 
 def read_xrays(

@@ -1,7 +1,7 @@
 """From detector counts to line integrals, and back."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
@@ -15,6 +15,8 @@ IntensityKind = Literal['beer_lambert', 'log_compressed', 'line_integral']
 # Air is the brightest thing in view; a few hot pixels are not.
 _AIR_QUANTILE = 0.995
 _QUANTILE_SAMPLES = 65536
+FULL_SCALES = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
+"""Largest values of 8, 10, 12, 14 and 16 bit encodings."""
 # Half a count of a 16 bit detector whose brightest value is I0.
 _RELATIVE_FLOOR = 2.0**-17
 # Noise of a detector whose dark image was subtracted leaves fewer pixels below zero.
@@ -33,7 +35,8 @@ class IntensityModel:
             'line_integral': the pixels are line integrals already.
         i0: pixel value of the open beam; estimated from the image if None.
         bright_air: True if air is bright. False for a negative: the pixel is then i0 - I, or, with
-            i0 None, I is the pixel mirrored about the middle of the usable range.
+            i0 None, I is the pixel mirrored about the middle of the usable range, or of that of an
+            8 to 16 bit encoding if that is lower.
             Line integrals are dark in air by definition: no meaning for 'line_integral'.
     """
 
@@ -151,8 +154,20 @@ def counts(
     if model.i0 is not None and model.kind != 'line_integral':
         return model.i0 - pixels
     usable = pixels if mask is None else pixels[mask]
-    low, high = torch.aminmax(usable)
-    return low + high - pixels
+    low, high = (float(value) for value in torch.aminmax(usable))
+    # The negative of counts cannot have come from above the range of its encoding.
+    scales = FULL_SCALES if _has_whole_counts(pixels) else ()
+    return min(low + high, *(s for s in scales if s >= high), math.inf) - pixels
+
+
+def negative(
+    pixels: Float32[Tensor, 'H W'], model: IntensityModel
+) -> tuple[Float32[Tensor, 'H W'], IntensityModel]:
+    """Return pixels and model of the image if it is the negative of what the model says."""
+    if model.kind != 'line_integral':
+        return pixels, replace(model, bright_air=not model.bright_air)
+    # These have no other polarity of their own; their offset does not matter.
+    return pixels.max() - pixels, model
 
 
 def estimate_open_beam(usable: Float32[Tensor, ' n']) -> float:

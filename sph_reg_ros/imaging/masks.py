@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
 from sph_reg_ros.imaging.collimator import collimator_mask
+from sph_reg_ros.imaging.intensity import FULL_SCALES
 
 __all__ = [
     'collimator_mask',
@@ -14,8 +15,6 @@ __all__ = [
     'saturation_mask',
 ]
 
-# Largest values of 8, 10, 12, 14 and 16 bit encodings.
-_FULL_SCALES = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
 # Share of the image at exactly its brightest or darkest value from which that value is a limit.
 _PLATEAU_SHARE = 0.005
 
@@ -41,7 +40,7 @@ def saturation_mask(
     if not bool((pixels == pixels.round()).all()):
         return usable
     darkest, brightest = (float(value) for value in torch.aminmax(pixels))
-    for value, is_limit in ((darkest, darkest == 0.0), (brightest, brightest in _FULL_SCALES)):
+    for value, is_limit in ((darkest, darkest == 0.0), (brightest, brightest in FULL_SCALES)):
         at_value = pixels == value
         if is_limit or float(at_value.float().mean()) >= plateau_share:
             usable &= ~at_value

@@ -10,6 +10,7 @@ from sph_reg_ros.errors import CancelledError, ErrorCode, PoseError, SolverError
 from sph_reg_ros.registration.course import Course, Observer
 from sph_reg_ros.registration.learned import refined_by_networks, regressed, spherical_level
 from sph_reg_ros.registration.level import Level
+from sph_reg_ros.registration.polarity import NEGATIVE, inverted_views, negative_of
 from sph_reg_ros.registration.reasons import InputDoubt
 from sph_reg_ros.registration.refine import refine
 from sph_reg_ros.registration.request import RegistrationRequest
@@ -39,6 +40,9 @@ def register(
     try, too: networks know only views such as they were trained on. What it finds is returned if it
     is VERIFIED and looks better.
 
+    Where the pose is not VERIFIED and an X-ray looks more like the CT as a negative, it is
+    registered as one, or named as the reason if its polarity was given.
+
     Args:
         request: CT, X-rays, initial pose, settings.
         observer: called before every rendering and after every solver step, through the checks,
@@ -57,7 +61,71 @@ def register(
     _require_source_outside_ct(request)
     if verified:
         request.config.require_checkable()
-    course, obstacle = Course(observer), why_no_networks(request)
+    course = Course(observer)
+    try:
+        found = _as_taken(request, course, verified)
+    except SolverError:
+        turned = _turned_over(request, [], course)
+        if turned is None:
+            raise
+        return _warned(_as_taken(turned, Course(course.pass_on), verified), NEGATIVE)
+    if found.verdict == Verdict.VERIFIED or not verified:
+        return found
+    return _doubted(found, request, course)
+
+
+def _doubted(
+    found: RegistrationResult, request: RegistrationRequest, course: Course
+) -> RegistrationResult:
+    """Return what becomes of X-rays that were not VERIFIED if some of them are negatives."""
+    turned = _turned_over(request, [found.camera_from_ct[0]], course)
+    if turned is None:
+        return found
+    if any(
+        view.polarity_given and view is not other
+        for view, other in zip(request.views, turned.views, strict=True)
+    ):
+        return replace(found, doubts=(*found.doubts, InputDoubt.INVERTED_IMAGE))
+    try:
+        again = _as_taken(turned, Course(course.pass_on), verified=True)
+    except SolverError:
+        return replace(found, doubts=(*found.doubts, InputDoubt.INVERTED_IMAGE))
+    seconds = {'as it was taken first': sum(found.timings_s.values()), **again.timings_s}
+    return replace(
+        _warned(again, NEGATIVE),
+        timings_s=seconds,
+        iterations=found.iterations + again.iterations,
+    )
+
+
+def _turned_over(
+    request: RegistrationRequest,
+    found: list[Float64[Tensor, '4 4']],
+    course: Course,
+) -> RegistrationRequest | None:
+    """Return the request with negatives where those look more like the CT; None if none does.
+
+    Args:
+        request: with X-rays as they were taken.
+        found: the pose that they led to, if they did.
+        course: of the registration so far.
+    """
+    start = request.initial_camera_from_ct
+    poses = [*found, *([] if start is None else [start])]
+    if not poses or all(view.negative is None for view in request.views):
+        return None
+    around = replace(request, initial_camera_from_ct=poses[-1])
+    backend = resolve_backend(request.config.backend, request.volume)
+    course.begin('polarity {}')
+    inverted = inverted_views(around, torch.stack(poses), backend, course.on_work)
+    if not any(inverted):
+        return None
+    views = zip(request.views, inverted, strict=True)
+    return replace(request, views=tuple(negative_of(v) if is_so else v for v, is_so in views))
+
+
+def _as_taken(request: RegistrationRequest, course: Course, verified: bool) -> RegistrationResult:
+    obstacle = why_no_networks(request)
     if not obstacle:
         return _by_networks_first(request, course, verified)
     found = _registered(request, 'image', course, verified)

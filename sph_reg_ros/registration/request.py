@@ -1,5 +1,6 @@
 """What a registration is asked."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -30,12 +31,17 @@ class View:
         mask: pixels [H, W] that may be used; all if None.
         fixed_from_camera: pose [4, 4] (mm) of this camera in a frame that all views share; needed
             only for several views.
+        negative: makes the view of the same X-ray taken for a negative of what it is taken for
+            here; None if it is not known how.
+        polarity_given: the user has said how to take it: its negative is a doubt, not a choice.
     """
 
     line_integrals: Float32[Tensor, 'H W']
     camera: Camera
     mask: Bool[Tensor, 'H W'] | None = None
     fixed_from_camera: Float64[Tensor, '4 4'] | None = None
+    negative: 'Callable[[], View] | None' = field(default=None, compare=False, repr=False)
+    polarity_given: bool = False
 
     def __post_init__(self) -> None:
         """Check shapes and values; raises ImageError or PoseError."""

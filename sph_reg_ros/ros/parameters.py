@@ -136,7 +136,12 @@ class ImageParameters:
     i0: float = parameter(
         0.0, 'pixel value of the unattenuated beam; 0: estimate it', low=0.0, high=1e9
     )
-    bright_air: bool = parameter(True, 'air is bright, as on a detector; false: inverted display')
+    bright_air: str = parameter(
+        'auto',
+        'air is bright: true as on a detector, false on an inverted display; auto: what fits the '
+        'CT better, if the pose is not verified with bright air',
+        choices=('auto', 'true', 'false'),
+    )
     mask_saturation: bool = parameter(True, 'ignore saturated pixels')
     mask_collimator: bool = parameter(True, 'ignore what the collimator covers')
 

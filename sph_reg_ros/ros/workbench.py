@@ -14,10 +14,10 @@ from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
 from sph_reg_ros.imaging.intensity import IntensityModel, offset_warning
 from sph_reg_ros.imaging.isolated import list_series, load_ct
-from sph_reg_ros.imaging.xray import prepare_xray
 from sph_reg_ros.networks.shipped import weights_folders
 from sph_reg_ros.registration.networks import Networks, find_networks
 from sph_reg_ros.registration.pipeline import register, require_start
+from sph_reg_ros.registration.prepared_view import ViewMaker
 from sph_reg_ros.registration.request import RegistrationRequest, View
 from sph_reg_ros.registration.result import Check
 from sph_reg_ros.registration.search_widths import with_widths_of
@@ -151,20 +151,20 @@ def prepare_view(view: protocol.RegisterView, image: ImageParameters) -> View:
         ImageError: NaN or infinite pixels, or too little left to compare.
         CameraError: the distortion makes no sense.
     """
-    K = torch.from_numpy(view.K)
-    integrals, mask = prepare_xray(
-        torch.from_numpy(view.pixels.astype(np.float32)),
-        IntensityModel(image.intensity, image.i0 or None, image.bright_air),  # type: ignore[arg-type]
+    # As text, since true without quotes is a bool in YAML.
+    stated = str(image.bright_air).lower()
+    make_view = ViewMaker(
+        IntensityModel(image.intensity, image.i0 or None, stated != 'false'),  # type: ignore[arg-type]
+        polarity_given=stated != 'auto',
         mask_saturation=image.mask_saturation,
         mask_collimator=image.mask_collimator,
-        lens=None if view.lens is None else (view.lens, K),
     )
-    pose = view.fixed_from_camera
-    return View(
-        integrals,
-        Camera(K, *integrals.shape),
-        None if bool(mask.all()) else mask,
-        None if pose is None else torch.from_numpy(pose),
+    pixels, pose = torch.from_numpy(view.pixels.astype(np.float32)), view.fixed_from_camera
+    return make_view(
+        pixels,
+        Camera(torch.from_numpy(view.K), *pixels.shape),
+        lens=view.lens,
+        fixed_from_camera=None if pose is None else torch.from_numpy(pose),
     )
 
 

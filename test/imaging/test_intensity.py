@@ -158,3 +158,9 @@ def test_a_few_negative_pixels_are_noise_and_line_integrals_may_be_negative():
     assert offset_of_zero(pixels - 200, IntensityModel('line_integral')) == 0
     assert offset_of_zero(pixels - 200, IntensityModel(i0=50.0)) == 0
     assert offset_of_zero(pixels - 200, IntensityModel()) == 203
+
+
+def test_the_negative_of_16_bit_counts_is_turned_about_their_range():
+    counts = torch.linspace(300, 50_000, 400).round().reshape(20, 20)
+    found = line_integrals(65535 - counts, IntensityModel(bright_air=False))
+    assert torch.allclose(found, line_integrals(counts, IntensityModel()), atol=1e-3)

@@ -26,7 +26,7 @@ def test_an_inverted_display_gives_the_same_line_integrals():
     counts = 50000 * np.exp(-LENGTHS)
     inverted = (50000 - counts).astype(np.float32)
     settings = {'i0': 50000.0, 'mask_collimator': False}
-    found = view(inverted, bright_air=False, **settings).line_integrals.numpy()
+    found = view(inverted, bright_air='false', **settings).line_integrals.numpy()
     assert np.abs(found - LENGTHS).max() < 1e-3
 
 

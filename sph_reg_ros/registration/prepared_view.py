@@ -1,0 +1,70 @@
+"""From an X-ray's pixels to a view, and to that of its negative."""
+
+from dataclasses import dataclass, replace
+
+from jaxtyping import Bool, Float32, Float64
+from torch import Tensor
+
+from sph_reg_ros.geometry import Camera
+from sph_reg_ros.imaging.intensity import IntensityModel, negative
+from sph_reg_ros.imaging.lens import Lens
+from sph_reg_ros.imaging.xray import prepare_xray
+from sph_reg_ros.registration.request import View
+
+
+@dataclass(frozen=True)
+class ViewMaker:
+    """What makes views of X-rays; see `imaging.xray.prepare_xray`.
+
+    Attributes:
+        model: what the pixels are.
+        polarity_given: the user has said whether air is bright.
+        mask_saturation: leave clipped pixels out.
+        mask_collimator: leave the collimator's shadow out.
+    """
+
+    model: IntensityModel
+    polarity_given: bool = False
+    mask_saturation: bool = True
+    mask_collimator: bool = True
+
+    def __call__(
+        self,
+        pixels: Float32[Tensor, 'H W'],
+        camera: Camera,
+        *,
+        mask: Bool[Tensor, 'H W'] | None = None,
+        lens: Lens | None = None,
+        fixed_from_camera: Float64[Tensor, '4 4'] | None = None,
+    ) -> View:
+        """Return the view; its negative is made on demand.
+
+        Args:
+            pixels: image [H, W] as stored.
+            camera: of the image.
+            mask: pixels known to be usable.
+            lens: distortion of the image, to be rectified.
+            fixed_from_camera: see View.
+
+        Raises:
+            ImageError: NaN or infinite pixels, or too little left to compare.
+            CameraError: the distortion makes no sense.
+        """
+
+        def view(of: tuple[Float32[Tensor, 'H W'], IntensityModel]) -> View:
+            integrals, usable = prepare_xray(
+                *of,
+                mask_saturation=self.mask_saturation,
+                mask_collimator=self.mask_collimator,
+                mask=mask,
+                lens=None if lens is None else (lens, camera.K),
+            )
+            return View(
+                integrals, camera, None if bool(usable.all()) else usable, fixed_from_camera
+            )
+
+        return replace(
+            view((pixels, self.model)),
+            negative=lambda: view(negative(pixels, self.model)),
+            polarity_given=self.polarity_given,
+        )
