@@ -11,16 +11,14 @@ from launch_ros.actions import Node
 from sph_reg_ros.ros.launch_arguments import (
     declarations,
     end_if_failed,
-    full_name,
-    given,
     given_values,
     is_true,
     large_images,
     own_namespace,
     parameter_file,
     scoped,
+    viewing_frame,
 )
-from sph_reg_ros.ros.parameter_files import values_for
 
 SHARE = Path(get_package_share_directory('sph_reg_ros'))
 PARAMETERS = str(SHARE / 'config/registration.yaml')
@@ -37,6 +35,9 @@ ARGUMENTS = {
     'imager_pose': ('imager_pose', 'topic of the imager in the fixed frame'),
     'initial_pose': ('initial_pose', 'topic of the rough pose of the patient'),
     'use_imager_pose': ('', 'false: the patient is published in the imager' + AS_IN_FILE),
+    'imager_pose_source': ('', 'topic or tf: where the pose of the imager is from' + AS_IN_FILE),
+    'fixed_frame': ('', 'with tf: frame that the patient is published in' + AS_IN_FILE),
+    'imager_frame': ('', "with tf: the imager's optical frame" + AS_IN_FILE),
     'transport': ('', 'raw or compressed: how the X-rays are sent' + AS_IN_FILE),
     'rectified': ('', 'true: the image is rectified, P of camera_info holds' + AS_IN_FILE),
     'max_age': ('', 'seconds; older images are refused' + AS_IN_FILE),
@@ -56,6 +57,9 @@ OVERRIDES = {
     'weights': ('weights.path', Path),
     'patient_frame': ('frames.patient', str),
     'use_imager_pose': ('use_imager_pose', bool),
+    'imager_pose_source': ('imager_pose.source', str),
+    'fixed_frame': ('imager_pose.fixed_frame', str),
+    'imager_frame': ('imager_pose.imager_frame', str),
     'transport': ('image.transport', str),
     'rectified': ('image.rectified', bool),
     'max_age': ('image.max_age', float),
@@ -90,20 +94,13 @@ def nodes(context: LaunchContext) -> list[Node]:
     )
     if not is_true(context, 'rviz'):
         return [registration]
-    view = ['-d', str(SHARE / 'rviz/registration.rviz'), '-f', rviz_frame(context, params_file)]
+    view = ['-d', str(SHARE / 'rviz/registration.rviz'), '-f', viewing_frame(context, params_file)]
     # RViz takes the large images as well.
     environment = large_images(context, PROFILE)
     rviz = Node(
         package='rviz2', executable='rviz2', arguments=view, additional_env=environment, **common
     )
     return [registration, rviz]
-
-
-def rviz_frame(context: LaunchContext, params_file: str) -> str:
-    """Return the frame to look from: the patient, whose fixed frame only its X-rays name."""
-    in_file = values_for(full_name(context, 'registration'), Path(params_file))
-    patient = given(context, 'patient_frame') or in_file.get('frames.patient', 'patient')
-    return given(context, 'rviz_frame') or str(patient)
 
 
 def generate_launch_description() -> LaunchDescription:

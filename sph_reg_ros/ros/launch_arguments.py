@@ -157,6 +157,26 @@ def large_images(context: LaunchContext, profile: str) -> dict[str, str]:
     return dict.fromkeys(PROFILES, profile)
 
 
+def viewing_frame(context: LaunchContext, params_file: str) -> str:
+    """Return RViz's fixed frame for the registration node.
+
+    It is the one that was asked for, or the fixed frame if the parameters name it, or else the
+    patient, which hangs on a frame that only the messages name.
+    """
+    in_file = values_for(full_name(context, 'registration'), Path(params_file))
+
+    def value(argument: str, parameter: str, default: str) -> str:
+        return given(context, argument) or str(in_file.get(parameter, default))
+
+    from_tf = (
+        value('use_imager_pose', 'use_imager_pose', 'true').lower() == 'true'
+        and value('imager_pose_source', 'imager_pose.source', 'topic') == 'tf'
+    )
+    fixed = value('fixed_frame', 'imager_pose.fixed_frame', '') if from_tf else ''
+    patient = value('patient_frame', 'frames.patient', 'patient')
+    return given(context, 'rviz_frame') or fixed or patient
+
+
 def end_if_failed(event: ProcessExited, context: LaunchContext) -> None:
     """End the launch if a node has ended by itself with an error, such as a wrong parameter.
 

@@ -129,6 +129,7 @@ def test_the_arguments_become_parameters_of_their_type():
         rectified='true',
         use_imager_pose='False',
         patient_frame='12',
+        imager_pose_source='tf',
     )
     values = parameters(context, node)
     assert {name: repr(values[name]) for name in values} == {
@@ -137,6 +138,7 @@ def test_the_arguments_become_parameters_of_their_type():
         'image.rectified': 'True',
         'use_imager_pose': 'False',
         'frames.patient': "'12'",
+        'imager_pose.source': "'tf'",
         'autostart': 'True',
     }
 
@@ -225,6 +227,10 @@ def test_a_parameter_file_for_other_nodes_is_not_taken_for_ours(tmp_path):
         ({}, '{frames: {patient: from_file}}', 'from_file'),
         ({'patient_frame': 'mine'}, '{frames: {patient: from_file}}', 'mine'),
         ({'patient_frame': 'mine', 'rviz_frame': 'world'}, '{}', 'world'),
+        ({'fixed_frame': 'base'}, '{use_sim_time: true}', 'patient'),
+        ({'imager_pose_source': 'tf', 'fixed_frame': 'base'}, '{}', 'base'),
+        ({}, '{imager_pose: {source: tf, fixed_frame: floor}}', 'floor'),
+        ({'use_imager_pose': 'false'}, '{imager_pose: {source: tf, fixed_frame: a}}', 'patient'),
     ],
 )
 def test_the_fixed_frame_of_rviz_follows_the_parameters(arguments, in_file, frame, tmp_path):
