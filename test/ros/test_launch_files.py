@@ -130,6 +130,7 @@ def test_the_arguments_become_parameters_of_their_type():
         use_imager_pose='False',
         patient_frame='12',
         imager_pose_source='tf',
+        bright_air='true',
     )
     values = parameters(context, node)
     assert {name: repr(values[name]) for name in values} == {
@@ -139,6 +140,7 @@ def test_the_arguments_become_parameters_of_their_type():
         'use_imager_pose': 'False',
         'frames.patient': "'12'",
         'imager_pose.source': "'tf'",
+        'image.bright_air': "'true'",
         'autostart': 'True',
     }
 
