@@ -171,12 +171,27 @@ def _searched_instead(
     if (
         found is None
         or found.verdict != Verdict.VERIFIED
-        or found.similarity_after <= doubted.similarity_after
+        or not _looks_better(found, doubted, request)
     ):
         return replace(_warned(doubted, why_not), timings_s=dict(course.laps))
     return replace(
         _warned(found, NETWORKS_ASTRAY), iterations=doubted.iterations + found.iterations
     )
+
+
+def _looks_better(
+    found: RegistrationResult, other: RegistrationResult, request: RegistrationRequest
+) -> bool:
+    """Return whether the X-rays look more like the CT at one pose than at another.
+
+    Both are compared at one level. `similarity_after` of two registrations may be of differently
+    coarsened CTs: how coarse depends on how far away the CT was at the start.
+    """
+    pose = found.camera_from_ct[0]
+    here = replace(request, initial_camera_from_ct=pose)
+    level = build_level(here, request.config.levels[-1], found.backend)
+    scores = level.scores(torch.stack([pose, other.camera_from_ct[0]]))
+    return bool(scores[0] > scores[1])
 
 
 def _registered(

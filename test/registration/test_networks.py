@@ -12,12 +12,13 @@ import pytest
 import torch
 from cards import CARD
 from network_sizes import TINY_AGNOSTIC, TINY_ENCODER, TINY_REGRESSOR
-from phantoms import pose_in_front, smooth_phantom
+from phantoms import AFFINE, pose_in_front, smooth_phantom
 from registration_scenes import CAMERA, CONFIG, assert_close, moved, xray
 from training_jobs import small_ct
 
 from sph_reg_ros.errors import CancelledError, ErrorCode, PoseError, SolverError, WeightsError
 from sph_reg_ros.geometry import Camera, se3
+from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.networks import weights
 from sph_reg_ros.networks.agnostic import AgnosticRegressor
 from sph_reg_ros.networks.encoder import SphericalEncoder
@@ -27,7 +28,8 @@ from sph_reg_ros.registration.course import Course
 from sph_reg_ros.registration.networks import FOR_ANY_CT, Networks, find_networks
 from sph_reg_ros.registration.pipeline import NETWORKS_ASTRAY, register
 from sph_reg_ros.registration.request import RegistrationRequest, View
-from sph_reg_ros.registration.result import Verdict
+from sph_reg_ros.registration.result import RegistrationResult, Verdict
+from sph_reg_ros.registration.views import build_level
 
 VOLUME = smooth_phantom()
 TRUTH = pose_in_front(VOLUME)
@@ -125,16 +127,47 @@ def test_where_networks_are_astray_a_search_around_the_initial_pose_finds_it():
     assert alone.method == 'spherical' and alone.verdict is not Verdict.VERIFIED
 
 
-def test_a_search_that_ends_where_it_looks_worse_does_not_replace_a_doubted_pose():
-    near, course = moved(VOLUME, TRUTH, seed=1), Course()
-    found = register(request(networks(near), near))
-    rejected = replace(found.verification, verdict=Verdict.REJECTED)
-    for similarity, method in ((found.similarity_after - 0.1, 'image'), (1.0, 'spherical')):
-        doubted = replace(found, verification=rejected, similarity_after=similarity)
-        result = pipeline._searched_instead(doubted, request(networks(near), near), course)
+def rejected_at(pose: torch.Tensor, result: RegistrationResult) -> RegistrationResult:
+    """Return a result as of networks whose pose did not pass the checks."""
+    verification = replace(result.verification, verdict=Verdict.REJECTED)
+    return replace(result, camera_from_ct=(pose,), verification=verification, method='spherical')
+
+
+def test_a_search_replaces_a_doubted_pose_only_by_one_that_looks_better():
+    asked = request(None, moved(VOLUME, TRUTH, seed=1))
+    searched = register(asked)
+    found = searched.camera_from_ct[0]
+    worse = moved(VOLUME, found, seed=3, degrees=0.5, millimetres=1.0)
+    for pose, method in ((worse, 'image'), (found, 'spherical')):
+        doubted = rejected_at(pose, searched)
+        result = pipeline._searched_instead(doubted, asked, Course())
         assert result.method == method
         assert (result.verdict is Verdict.VERIFIED) == (method == 'image')
     assert result.warnings[-1] == pipeline.SEARCHED_IN_VAIN
+
+
+def test_poses_are_compared_at_one_resolution_of_the_ct_wherever_their_searches_began():
+    affine = AFFINE @ torch.diag(torch.tensor([0.4, 0.4, 0.4, 1.0], dtype=torch.float64))
+    smooth = smooth_phantom((60, 100, 90), affine)
+    grain = torch.rand(smooth.shape, generator=torch.Generator().manual_seed(1)) - 0.5
+    # Grain is what a coarser CT loses.
+    volume = AttenuationVolume(smooth.mu * (1 + 1.5 * grain), affine)
+    truth = pose_in_front(volume)
+    view = View(xray(volume, truth, noise=0.0), CAMERA)
+    deeper = truth.clone()
+    deeper[2, 3] += 150.0
+    config = replace(CONFIG, search_depth_mm=100.0)
+    from_truth = RegistrationRequest(volume, (view,), truth, config)
+    from_deeper = replace(from_truth, initial_camera_from_ct=deeper)
+    fine, coarse = (build_level(asked, 96, 'numba') for asked in (from_truth, from_deeper))
+    assert fine.volume.shape != coarse.volume.shape
+    searched = register(from_deeper)
+    worse = moved(volume, truth, seed=3, degrees=0.25, millimetres=0.5)
+    doubted = replace(rejected_at(worse, searched), similarity_after=fine.score(worse))
+    # By these figures, each of a CT of its own, the better pose would be the worse one.
+    assert searched.similarity_after < doubted.similarity_after
+    result = pipeline._searched_instead(doubted, from_deeper, Course())
+    assert (result.method, result.verdict) == ('image', Verdict.VERIFIED)
 
 
 @pytest.mark.parametrize('code', [ErrorCode.TIMEOUT, ErrorCode.CANCELLED])
