@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from sph_reg_ros import __version__
+from sph_reg_ros.cli.ct_options import AssumeLps
 from sph_reg_ros.cli.exits import EXIT_ERROR, EXIT_NOT_USABLE, reported_errors
 from sph_reg_ros.cli.register import register_command
 from sph_reg_ros.cli.render import render_command
@@ -75,13 +76,14 @@ def check(
 def ct_info(
     path: Annotated[Path, typer.Argument(help='DICOM series folder, NIfTI, NRRD, MHA or MHD.')],
     series: Annotated[str | None, typer.Option(help='SeriesInstanceUID to describe.')] = None,
+    assume_lps: AssumeLps = False,
 ) -> None:
     """List the series of a folder, and print the geometry of the one that is meant."""
     # Imported by need: torch takes seconds.
     from sph_reg_ros.cli.ct_info import ct_info_lines
 
     with reported_errors():
-        for line in ct_info_lines(path, series):
+        for line in ct_info_lines(path, series, assume_lps=assume_lps):
             typer.echo(line)
 
 

@@ -7,7 +7,7 @@ from sph_reg_ros.imaging.isolated import load_ct
 from sph_reg_ros.imaging.volume import CT
 
 
-def read_ct(path: Path, series_uid: str | None = None) -> CT:
+def read_ct(path: Path, series_uid: str | None = None, *, assume_lps: bool = False) -> CT:
     """Read a CT, and say which one it is if that fails.
 
     The library leaves paths out of its messages, as a folder may bear a patient's name and the node
@@ -17,6 +17,6 @@ def read_ct(path: Path, series_uid: str | None = None) -> CT:
         CTError: as `isolated.load_ct` raises it, with the path.
     """
     try:
-        return load_ct(path, series_uid=series_uid)
+        return load_ct(path, series_uid=series_uid, assume_lps=assume_lps)
     except CTError as error:
         raise CTError(error.code, f'{path}: {error}') from None

@@ -10,7 +10,7 @@ from sph_reg_ros.imaging.hounsfield import range_text
 from sph_reg_ros.imaging.isolated import list_series
 
 
-def ct_info_lines(path: Path, series_uid: str | None) -> list[str]:
+def ct_info_lines(path: Path, series_uid: str | None, *, assume_lps: bool = False) -> list[str]:
     """Return the series of a folder, and the geometry of the one that is meant.
 
     Raises:
@@ -20,7 +20,7 @@ def ct_info_lines(path: Path, series_uid: str | None) -> list[str]:
     lines = [f'{info.modality:<4}{info}' for info in series]
     if series_uid is None and sum(info.modality == 'CT' for info in series) > 1:
         return [*lines, 'several CT series: choose one by --series UID']
-    return lines + geometry_lines(read_ct(path, series_uid))
+    return lines + geometry_lines(read_ct(path, series_uid, assume_lps=assume_lps))
 
 
 def geometry_lines(ct: CT) -> list[str]:

@@ -29,6 +29,7 @@ class Job:
     ct_path: Path
     xray_paths: tuple[Path, ...]
     series_uid: str | None = None
+    assume_lps: bool = False
     energy_kev: float = 60.0
     frame: int = 0
     intensity: str | None = None
@@ -50,7 +51,7 @@ def run_job(job: Job, report: Report = lambda state: None) -> Outcome:
     xrays = tuple(xray.mirrored(job.flip) for xray in read)
     views = tuple(xray.view(job.intensity, job.inverted) for xray in xrays)
     report('reading the CT')
-    ct = read_ct(job.ct_path, job.series_uid)
+    ct = read_ct(job.ct_path, job.series_uid, assume_lps=job.assume_lps)
     if not job.accept_other_patient:
         for xray in xrays:
             require_same_patient(ct, xray)

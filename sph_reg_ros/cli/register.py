@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from sph_reg_ros.cli.ct_options import AssumeLps
 from sph_reg_ros.cli.exits import EXIT_NOT_USABLE, reported_errors
 from sph_reg_ros.cli.settings import PANEL, read_settings, setting
 
@@ -34,6 +35,7 @@ def register_command(
     series: Annotated[
         str | None, typer.Option(metavar='UID', help='SeriesInstanceUID of the CT.')
     ] = None,
+    assume_lps: AssumeLps = False,
     frame: Annotated[
         int, typer.Option(metavar='N', help='Frame or page of an X-ray with several, from 0.')
     ] = 0,
@@ -198,6 +200,7 @@ def register_command(
             ct_path=ct,
             xray_paths=tuple(xray),
             series_uid=series,
+            assume_lps=assume_lps,
             energy_kev=energy,
             frame=frame,
             intensity=intensity,

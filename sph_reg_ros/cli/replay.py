@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sph_reg_ros.cli.ct_options import AssumeLps
 from sph_reg_ros.cli.exits import EXIT_NOT_USABLE, reported_errors
 from sph_reg_ros.cli.progress import counted_bar
 
@@ -51,6 +52,7 @@ def replay_command(
             'mtre_mm.median<=1.5 or verified_share>=0.9.',
         ),
     ] = None,
+    assume_lps: AssumeLps = False,
     jobs: Annotated[int, typer.Option(help='Bags at a time, a process each.', min=1)] = 1,
     ray: Annotated[
         str,
@@ -82,7 +84,8 @@ def replay_command(
     with reported_errors():
         limits = [parse_limit(text) for text in limit or ()]
         require_setting(storage in STORAGES, f'--storage must be one of {", ".join(STORAGES)}')
-        parameters = read_parameters(params, param or (), {'ct.path': str(ct.resolve())})
+        given = {'ct.path': str(ct.resolve())} | ({'ct.assume_lps': True} if assume_lps else {})
+        parameters = read_parameters(params, param or (), given)
         first = ReplayJob(
             bags[0], output, parameters, truth, named_topics(topic or ()), storage, seed
         )

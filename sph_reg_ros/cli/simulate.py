@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from sph_reg_ros.cli.ct_file import read_ct
+from sph_reg_ros.cli.ct_options import AssumeLps
 from sph_reg_ros.cli.exits import reported_errors
 from sph_reg_ros.cli.progress import counted_bar
 
@@ -30,6 +31,7 @@ def simulate_command(
     ] = 5.0,
     storage: Annotated[str, typer.Option(help='mcap or sqlite3.')] = 'mcap',
     series: Annotated[str | None, typer.Option(help='SeriesInstanceUID of the CT.')] = None,
+    assume_lps: AssumeLps = False,
     seed: Annotated[int, typer.Option(help='The same gives the same bag.')] = 0,
 ) -> None:
     """Make a bag of a simulated C-arm, with the true poses on /ground_truth.
@@ -55,6 +57,8 @@ def simulate_command(
             seed=seed,
         )
         with counted_bar('images') as report:
-            taken = simulate_bag(read_ct(ct, series), rehearsal, output, storage, report)
+            taken = simulate_bag(
+                read_ct(ct, series, assume_lps=assume_lps), rehearsal, output, storage, report
+            )
     lost = images + angled - taken
     typer.echo(f'{output}: {taken} images' + (f', {lost} were dropped' if lost else ''))

@@ -17,6 +17,9 @@ def summary_lines(outcome: Outcome, files: tuple[Path, ...]) -> list[str]:
     sigma = torch.diagonal(result.covariance).clamp(min=0).sqrt().tolist()
     x_mm, y_mm, z_mm = sigma[3:]
     angles = format_angles(*angles_from_camera_from_ct(result.camera_from_ct[0]))
+    # Of the CT: they explain what goes wrong further on.
+    doubts = outcome.request.volume.doubts
+    others = [text for text in result.warnings if text not in doubts]
     networks = outcome.networks_name
     method = f'{result.method}, networks {networks}' if networks else result.method
     checks = failures(result.checks) + [check for check in result.checks if check.passed]
@@ -24,6 +27,7 @@ def summary_lines(outcome: Outcome, files: tuple[Path, ...]) -> list[str]:
         f'{result.verdict.name}  ({result.termination.name}, {result.iterations} iterations, '
         f'{sum(result.timings_s.values()):.1f} s, {result.backend})',
         *_why(result),
+        *(f'warning      {text}' for text in doubts),
         f'method       {method}',
         f'start        {outcome.start.source or "found by networks"}',
         *_landmark_lines(outcome),
@@ -36,7 +40,7 @@ def summary_lines(outcome: Outcome, files: tuple[Path, ...]) -> list[str]:
             for check in checks
         ),
         *(f'assumed      {text}' for text in outcome.assumptions),
-        *(f'warning      {text}' for text in (*outcome.xray_warnings, *result.warnings)),
+        *(f'warning      {text}' for text in (*outcome.xray_warnings, *others)),
         *(f'wrote        {path}' for path in files),
     ]
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from sph_reg_ros.cli.ct_file import read_ct
+from sph_reg_ros.cli.ct_options import AssumeLps
 from sph_reg_ros.cli.exits import reported_errors
 from sph_reg_ros.cli.train_progress import summary_lines, training_bar
 
@@ -40,6 +41,7 @@ def train_command(
     description: Annotated[
         str, typer.Option(help='For the card of the weights, as the licence.')
     ] = '',
+    assume_lps: AssumeLps = False,
     resume: Annotated[
         bool, typer.Option('--resume', help='Go on with the training in the folder, if any.')
     ] = False,
@@ -63,7 +65,9 @@ def train_command(
             description=description or settings.description,
         )
         begun = (None, '') if start is None else regressor_from(start)
-        job = Job(network, tuple(read_ct(path) for path in ct), settings, *begun)
+        job = Job(
+            network, tuple(read_ct(path, assume_lps=assume_lps) for path in ct), settings, *begun
+        )
         fabric = launched(settings.run)
         with training_bar(shown=fabric.is_global_zero) as report:
             trained = Training(fabric, job, output, report, resume).run()

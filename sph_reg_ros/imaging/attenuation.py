@@ -59,7 +59,7 @@ class AttenuationVolume:
     @property
     def doubts(self) -> tuple[str, ...]:
         """Return why a registration of this CT may fail or mislead, a phrase each."""
-        return (*self.assumptions, *self.hounsfield_doubts)
+        return tuple(f'CT: {text}' for text in (*self.assumptions, *self.hounsfield_doubts))
 
     @property
     def shape(self) -> tuple[int, int, int]:

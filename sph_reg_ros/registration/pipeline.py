@@ -64,10 +64,12 @@ def register(
     course = Course(observer)
     try:
         found = _as_taken(request, course, verified)
-    except SolverError:
+    except SolverError as error:
         turned = _turned_over(request, [], course)
         if turned is None:
-            raise
+            # The CT may be the reason.
+            text = '; '.join((str(error), *request.volume.doubts))
+            raise SolverError(error.code, text) from error
         return _warned(_as_taken(turned, Course(course.pass_on), verified), NEGATIVE)
     if found.verdict == Verdict.VERIFIED or not verified:
         return found

@@ -76,7 +76,7 @@ def replay(job: ReplayJob, report: Report = lambda done, of: None) -> BagRecord:
         job.output.mkdir(parents=True, exist_ok=True)
         with new_bag(job.output / RESULT_BAG, job.storage) as bag:
             rows = run.rows(ResultBag(bag, job.parameters, run.ct_hash), report)
-    record = BagRecord(job.name, run.ct_hash, rows, versions())
+    record = BagRecord(job.name, run.ct_hash, rows, versions(), doubts=run.doubts)
     write_together(record_files(record, job.parameters, job.output))
     return record
 
@@ -90,7 +90,7 @@ class _Run:
         self._workbench = Workbench()
         loaded = self._workbench.handle(_load_request(parameters), lambda progress: None)
         assert isinstance(loaded, CTLoaded)
-        self.ct_hash = loaded.series_uid_hash
+        self.ct_hash, self.doubts = loaded.series_uid_hash, loaded.doubts
         self._judge = Judge(landmarks_of(self._workbench.volume), self._truths[0], tolerance)
         self._rows: list[ImageRow] = []
         self._outcomes: list[Outcome] = []
@@ -133,6 +133,7 @@ def _load_request(parameters: NodeParameters) -> LoadCT:
         parameters.ct.series_uid,
         parameters.ct.energy_kev,
         None if searches else parameters.weights.path,
+        assume_lps=parameters.ct.assume_lps,
     )
 
 

@@ -8,7 +8,7 @@ from sph_reg_ros.errors import BagError, ErrorCode, RegistrationError
 from sph_reg_ros.evaluation.versions import versions
 from sph_reg_ros.files import write_together
 from sph_reg_ros.imaging.attenuation import attenuation_from_hounsfield
-from sph_reg_ros.imaging.ct import load_ct
+from sph_reg_ros.imaging.isolated import load_ct
 from sph_reg_ros.replay.bag_reader import BagInputs, Event
 from sph_reg_ros.replay.bag_stream import BagStream
 from sph_reg_ros.replay.limits import Limit
@@ -58,8 +58,12 @@ class LiveRecord:
                 'sph-reg replay takes all',
             )
         self._name, self._parameters, self._folder = bag.resolve().name, parameters, folder
-        ct = load_ct(Path(parameters.ct.path), series_uid=parameters.ct.series_uid or None)
+        chosen = parameters.ct
+        ct = load_ct(
+            Path(chosen.path), series_uid=chosen.series_uid or None, assume_lps=chosen.assume_lps
+        )
         volume = attenuation_from_hounsfield(ct, parameters.ct.energy_kev)
+        self._doubts = volume.doubts
         tolerance = tolerance_ns(parameters.matching.max_time_difference)
         (known,) = truths_of(inputs, truth, tolerance)
         self._judge = Judge(landmarks_of(volume), known, tolerance)
@@ -91,7 +95,9 @@ class LiveRecord:
         self._stream.finish()
         for result, _ in self._results.values():
             self._rows.append(image_row(0, result, None, None, self._judge))
-        return BagRecord(self._name, self._ct_hash, numbered(self._rows), versions())
+        return BagRecord(
+            self._name, self._ct_hash, numbered(self._rows), versions(), doubts=self._doubts
+        )
 
     def write(self, record: BagRecord, limits: Sequence[Limit]) -> tuple[Path, ...]:
         """Write what a replay without ROS writes, but for the new bag; return the summaries."""

@@ -93,6 +93,7 @@ class BagRecord:
         rows: its images, by run and stamp.
         versions: of the software.
         failure: why the bag could not be replayed; '' if it was.
+        doubts: about the CT, a phrase each.
     """
 
     name: str
@@ -100,6 +101,7 @@ class BagRecord:
     rows: tuple[ImageRow, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     failure: str = ''
+    doubts: tuple[str, ...] = ()
 
     @property
     def all_refused(self) -> bool:
@@ -115,6 +117,7 @@ def record_from_json(text: str) -> BagRecord:
     """Return what `to_json` wrote."""
     content = json.loads(text)
     content['rows'] = tuple(_row(row) for row in content['rows'])
+    content['doubts'] = tuple(content['doubts'])
     return BagRecord(**content)
 
 

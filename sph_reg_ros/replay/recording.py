@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int32
 
 from sph_reg_ros.errors import ErrorCode, RuntimeUnavailableError
-from sph_reg_ros.imaging.ct import load_ct
+from sph_reg_ros.imaging.isolated import load_ct
 from sph_reg_ros.imaging.volume import CT
 from sph_reg_ros.replay.bag_reader import opened
 from sph_reg_ros.replay.bag_stream import BagStream
@@ -41,7 +41,10 @@ def write_recording(record: BagRecord, job: ReplayJob) -> Path:
     stream.save(path)
     rows = {(row.run, row.stamp_ns): row for row in record.rows}
     parameters = job.parameters
-    ct = load_ct(Path(parameters.ct.path), series_uid=parameters.ct.series_uid or None)
+    chosen = parameters.ct
+    ct = load_ct(
+        Path(chosen.path), series_uid=chosen.series_uid or None, assume_lps=chosen.assume_lps
+    )
     vertices_mm, triangles = surface(ct)
     mesh = rerun.Mesh3D(
         vertex_positions=vertices_mm / MM_PER_M,

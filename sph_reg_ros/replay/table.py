@@ -17,7 +17,8 @@ def table_lines(record: BagRecord) -> list[str]:
     """Return one line an image, and a summary."""
     if record.failure:
         return [f'{record.name}: failed: {record.failure}']
-    lines = ['mm: mean distance of 14 points of a box about the middle of the CT', _HEADER]
+    lines = [f'{record.name}: warning: {doubt}' for doubt in record.doubts]
+    lines += ['mm: mean distance of 14 points of a box about the middle of the CT', _HEADER]
     lines += [_line(row) for row in record.rows]
     return [*lines, *_refusal_lines(record), summary_line([record])]
 

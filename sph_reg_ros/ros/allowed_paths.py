@@ -1,10 +1,14 @@
 """Which files the node may be told to read; no ROS here."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from sph_reg_ros.errors import ConfigError, ErrorCode
+
+_MAX_ENTRIES = 20_000
+"""Of a folder; a reader refuses one that has more."""
 
 
 class AllowedPaths:
@@ -34,9 +38,16 @@ class AllowedPaths:
         if not Path(path).is_absolute() or '..' in Path(path).parts:
             raise _refusal('give an absolute path without ".."')
         target = _resolved(path)
-        if target is None or not any(target.is_relative_to(folder) for folder in self._folders):
+        if target is None or not self._is_allowed(path):
             raise _refusal('it leads outside of the folders in paths.allowed')
+        if any(not self._is_allowed(link) for link in _links_below(target)):
+            raise _refusal('a link in it leads outside of the folders in paths.allowed')
         return str(target)
+
+    def _is_allowed(self, path: str) -> bool:
+        target = _resolved(path)
+        # What leads nowhere cannot be read.
+        return target is None or any(target.is_relative_to(folder) for folder in self._folders)
 
 
 def _resolved(path: str) -> Path | None:
@@ -45,6 +56,12 @@ def _resolved(path: str) -> Path | None:
     # No home folder, or a loop of links.
     except (OSError, RuntimeError):
         return None
+
+
+def _links_below(folder: Path) -> Iterator[str]:
+    """Yield the links in a folder and its subfolders, as many as a reader looks at."""
+    entries = (entry for place, _, _ in os.walk(folder) for entry in os.scandir(place))
+    yield from (entry.path for entry in islice(entries, _MAX_ENTRIES) if entry.is_symlink())
 
 
 def _refusal(reason: str) -> ConfigError:

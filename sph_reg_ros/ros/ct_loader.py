@@ -65,11 +65,21 @@ class CTLoader:
             path, parameters = self._paths.require(path), self._parameters()
             config = parameters.registration.config
             weights = None if config.method == 'image' else self._weights_path(parameters)
-            request = LoadCT(path, series_uid, parameters.ct.energy_kev, weights, config.backend)
+            request = LoadCT(
+                path,
+                series_uid,
+                parameters.ct.energy_kev,
+                weights,
+                config.backend,
+                parameters.ct.assume_lps,
+            )
             loaded = self._worker.load_ct(
-                request, lambda new: self._use(new.series_uid_hash, bool(new.networks))
+                request,
+                lambda new: self._use(new.series_uid_hash, bool(new.networks), new.doubts),
             )
             self._node.get_logger().info(loaded_text(loaded))
+            for doubt in loaded.doubts:
+                self._node.get_logger().warning(doubt)
         finally:
             self._busy.release()
 
@@ -81,7 +91,7 @@ class CTLoader:
         """Note that there is no CT, and stop and withdraw what came of the last one."""
         self._use('', False)
 
-    def _use(self, series_uid_hash: str, has_networks: bool) -> None:
+    def _use(self, series_uid_hash: str, has_networks: bool, doubts: tuple[str, ...] = ()) -> None:
         """Note which CT there is, and stop and withdraw what came of the one before."""
         self._registrar.ct_hash = series_uid_hash
         self._registrar.reset()
@@ -89,7 +99,7 @@ class CTLoader:
             self._registrar.say_ready()
         # Last: a status with this hash must not say VERIFIED of the CT before.
         self.has_networks = has_networks
-        self._status.set_ct(series_uid_hash)
+        self._status.set_ct(series_uid_hash, doubts)
 
     def _on_request(
         self, request: LoadCTService.Request, response: LoadCTService.Response
@@ -103,7 +113,8 @@ class CTLoader:
         active = self._phase() == 'active'
         self._status.set_state(RegistrationStatus.READY if active else RegistrationStatus.INACTIVE)
         self._on_loaded()
-        response.success, response.message = True, 'loaded'
+        response.success = True
+        response.message = '; '.join(('loaded', *self._status.message.warnings))
         response.ct_series_uid_hash = self._registrar.ct_hash
         return response
 

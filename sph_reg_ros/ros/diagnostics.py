@@ -75,6 +75,8 @@ class Diagnostics:
     def _ct(self, status: RegistrationStatus, has_networks: bool) -> DiagnosticStatus:
         series = status.ct_series_uid_hash
         level, message = (OK, 'loaded') if series else (WARN, 'no CT is loaded')
+        if status.warnings:
+            level, message = WARN, '; '.join(status.warnings)
         # Not the name of their folder, which may be a patient's.
         networks = 'loaded' if has_networks else 'none'
         values = {'series UID hash': series, 'networks': networks}

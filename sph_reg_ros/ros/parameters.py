@@ -54,6 +54,11 @@ class CTParameters:
     series_uid: str = parameter(
         '', 'SeriesInstanceUID, for a folder with several series', fixed_while='configured'
     )
+    assume_lps: bool = parameter(
+        False,
+        'a CT file that does not say how the patient lies has axes to the left, back and head',
+        fixed_while='configured',
+    )
     energy_kev: float = parameter(
         60.0,
         'effective photon energy of the X-rays, keV',

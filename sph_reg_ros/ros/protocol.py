@@ -28,6 +28,7 @@ class LoadCT:
         energy_kev: of the X-rays.
         weights: see parameters.WeightsParameters; None: look for no networks.
         backend: renderer to compile what is compiled on first use for; None: leave that to then.
+        assume_lps: see parameters.CTParameters.
     """
 
     path: str
@@ -35,6 +36,7 @@ class LoadCT:
     energy_kev: float
     weights: str | None = ''
     backend: str | None = None
+    assume_lps: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,13 +112,14 @@ class CTLoaded:
     """What was loaded.
 
     Nothing in here tells whose CT it is, unless the folder of the networks, '' if there are none,
-    bears a telling name.
+    bears a telling name. Doubts say why a registration may fail or mislead.
     """
 
     series_uid_hash: str
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
     networks: str = ''
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

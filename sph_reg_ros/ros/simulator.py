@@ -23,7 +23,7 @@ from std_srvs.srv import Trigger
 from sph_reg_ros.errors import RegistrationError
 from sph_reg_ros.evaluation.carm import CArm, Exposure
 from sph_reg_ros.geometry.carm import angles_from_camera_from_ct, format_angles
-from sph_reg_ros.imaging.ct import load_ct
+from sph_reg_ros.imaging.isolated import load_ct
 from sph_reg_ros.imaging.sample import sample_ct_path
 from sph_reg_ros.ros.exposure_messages import exposure_messages, planned_pose_message
 from sph_reg_ros.ros.exposures import ExposureQueue
@@ -146,7 +146,7 @@ class CArmSimulator(Node):
 def build_carm(settings: SimulatorParameters) -> CArm:
     """Load the patient and set up the C-arm around the middle of the CT."""
     path = Path(settings.ct.path).expanduser() if settings.ct.path else sample_ct_path()
-    ct = load_ct(path, series_uid=settings.ct.series_uid or None)
+    ct = load_ct(path, series_uid=settings.ct.series_uid or None, assume_lps=settings.ct.assume_lps)
     return CArm.around(
         ct,
         settings.geometry,

@@ -19,6 +19,11 @@ class SimulatedCT:
     series_uid: str = parameter(
         '', 'SeriesInstanceUID, for a folder with several series', fixed_while='running'
     )
+    assume_lps: bool = parameter(
+        False,
+        'a CT file that does not say how the patient lies has axes to the left, back and head',
+        fixed_while='running',
+    )
 
 
 @dataclass(frozen=True)

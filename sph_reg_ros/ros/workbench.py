@@ -70,7 +70,11 @@ class Workbench:
         return self._volume
 
     def _load_ct(self, request: protocol.LoadCT) -> protocol.CTLoaded:
-        ct = load_ct(Path(request.path), series_uid=request.series_uid or None)
+        ct = load_ct(
+            Path(request.path),
+            series_uid=request.series_uid or None,
+            assume_lps=request.assume_lps,
+        )
         networks = None
         if request.weights is not None:
             own = Path(request.weights) if request.weights else None
@@ -83,7 +87,9 @@ class Workbench:
         self._looked_for_networks = request.weights is not None
         self._series_uid_hash = ct.series_uid_hash
         name = networks.name if networks else ''
-        return protocol.CTLoaded(ct.series_uid_hash, volume.shape, volume.spacing_mm, name)
+        return protocol.CTLoaded(
+            ct.series_uid_hash, volume.shape, volume.spacing_mm, name, volume.doubts
+        )
 
     def _register(self, request: protocol.Register, report: Report) -> protocol.Registered:
         begun_s = time.perf_counter()

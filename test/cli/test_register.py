@@ -20,7 +20,7 @@ from cli_files import (
     run,
     write_pose,
 )
-from ct_files import PATIENT_ID
+from ct_files import PATIENT_ID, Phantom, write_volume
 from PIL import Image
 from xray_files import write_xa
 
@@ -67,6 +67,43 @@ def test_json_is_all_that_is_printed_and_holds_every_figure(files):
     assert result['iterations'] > 0 and result['seconds'] > 0
     assert result['warnings'] and result['checks']
     assert result['method'] == 'image' and result['similarity'] and result['backend']
+
+
+@pytest.mark.parametrize('ct', ['stored.nii.gz', 'labels.nrrd'])
+def test_a_ct_that_is_not_in_hounsfield_units_is_said_before_anything_else(files, tmp_path, ct):
+    phantom = body()
+    values = phantom.hounsfield + 1024 if ct.startswith('stored') else phantom.hounsfield > 100
+    path = write_volume(tmp_path / ct, Phantom(values.astype(np.int16), phantom.ct_from_index))
+    options = ['--ct', path, '--xray', files / 'xray.png', '--camera', files / 'alone.yaml']
+    done = run(*options, '--initial', files / 'near.yaml')
+    shown = done.output.splitlines()
+    doubts = [n for n, line in enumerate(shown) if 'no air or no tissue: are these HU?' in line]
+    assert doubts, done.output
+    if done.exit_code == 1:
+        assert shown[1].startswith('reason') and 'Hounsfield' in shown[1]
+        assert shown[2].startswith('advice') and 'camera' not in shown[2]
+        assert doubts == [3]
+    as_json = run(*options, '--initial', files / 'near.yaml', '--json')
+    if as_json.exit_code != 2:
+        assert 'are these HU?' in json.loads(as_json.stdout)['warnings'][0]
+
+
+def test_a_ct_of_unknown_orientation_is_taken_only_if_it_is_said_to_be_lps(files, tmp_path):
+    header = (
+        'NRRD0004', 'type: short', 'dimension: 3', 'space dimension: 3', 'sizes: 40 36 24',
+        'space directions: (2.5,0,0) (0,2.8,0) (0,0,4)', 'space origin: (-40,25,300)',
+        'endian: little', 'encoding: raw', '', '',
+    )  # fmt: skip
+    path = tmp_path / 'ct.nrrd'
+    path.write_bytes('\n'.join(header).encode() + body().hounsfield.astype('<i2').tobytes())
+    options = ['--ct', path, '--xray', files / 'xray.png', '--camera', files / 'alone.yaml']
+    refused = run(*options, '--initial', files / 'near.yaml')
+    assert refused.exit_code == 2 and '--assume-lps' in refused.output
+    done = run(*options, '--initial', files / 'near.yaml', '--assume-lps', '--json')
+    assert done.exit_code == 0, done.output
+    result = json.loads(done.stdout)
+    assert files.error_of(result['camera_from_ct'][0])[0] < 0.5
+    assert 'axes were taken as left, back, head' in result['warnings'][0]
 
 
 def test_two_views_give_one_pose_in_the_frame_that_they_share(files, tmp_path):

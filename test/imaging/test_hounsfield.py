@@ -67,7 +67,7 @@ def test_padding_that_is_not_declared_is_doubted():
 def test_doubts_and_assumptions_stay_with_the_volume():
     ct = CT((body() + 1024).clip(0).astype(np.int16), np.eye(4), '', assumptions=('assumed',))
     volume = attenuation_from_hounsfield(ct)
-    expected = ('assumed', *ct.hounsfield_doubts)
+    expected = ('CT: assumed', *(f'CT: {text}' for text in ct.hounsfield_doubts))
     assert len(expected) == 2
     for each in (volume, volume.coarsened(3.0), volume.to('cpu'), volume.downsampled(2)):
         assert each.doubts == expected

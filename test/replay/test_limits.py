@@ -8,9 +8,9 @@ import pytest
 from sph_reg_ros.errors import ConfigError
 from sph_reg_ros.evaluation.metrics import PoseError
 from sph_reg_ros.replay.limits import figures_of, parse_limit
-from sph_reg_ros.replay.record import DROPPED, BagRecord, ImageRow
+from sph_reg_ros.replay.record import DROPPED, BagRecord, ImageRow, record_from_json
 from sph_reg_ros.replay.report import report_html
-from sph_reg_ros.replay.table import limit_lines, summary_line
+from sph_reg_ros.replay.table import limit_lines, summary_line, table_lines
 
 
 def row(mtre_mm: float | None, verdict: str = 'VERIFIED', bound_mm: float = math.nan) -> ImageRow:
@@ -30,6 +30,14 @@ def test_figures_are_of_verified_poses_only():
 def test_coverage_is_the_share_of_errors_below_their_own_bound():
     rows = (row(1.0, bound_mm=1.5), row(2.0, bound_mm=1.5), row(9.0))
     assert figures_of([BagRecord('bag', rows=rows)])['bound_coverage'] == 0.5
+
+
+def test_doubts_about_the_ct_come_before_the_images_in_table_and_report():
+    record = BagRecord('bag', rows=(row(1.0),), doubts=('CT: 0 to 1 HU - are these HU?',))
+    assert record_from_json(record.to_json()).doubts == record.doubts
+    assert table_lines(record)[0] == 'bag: warning: CT: 0 to 1 HU - are these HU?'
+    report = report_html([(record, Path())], [], '')
+    assert 0 < report.index('are these HU?') < report.index('<h3>Images</h3>')
 
 
 def test_nothing_is_known_of_no_images():

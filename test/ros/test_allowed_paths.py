@@ -37,6 +37,19 @@ def test_a_link_that_leads_out_is_refused_and_so_is_a_loop(tmp_path):
     assert refused(paths, str(tmp_path / 'data' / 'loop' / 'x'))
 
 
+def test_a_folder_with_a_link_that_leads_out_is_refused(tmp_path):
+    folder = tmp_path / 'data' / 'series'
+    (folder / 'below').mkdir(parents=True)
+    (tmp_path / 'data' / 'slice').touch()
+    (tmp_path / 'secret').touch()
+    (folder / 'inside').symlink_to(tmp_path / 'data' / 'slice')
+    (folder / 'loop').symlink_to(folder / 'loop')
+    paths = AllowedPaths([str(tmp_path / 'data')], [])
+    assert paths.require(str(folder))
+    (folder / 'below' / 'out').symlink_to(tmp_path / 'secret')
+    assert refused(paths, str(folder))
+
+
 def test_paths_that_were_given_at_the_start_are_allowed_as_they_are(tmp_path):
     paths = AllowedPaths([], ['relative/ct', '/data/ct', ''])
     assert paths.require('relative/ct') == 'relative/ct' and paths.require('/data/ct') == '/data/ct'

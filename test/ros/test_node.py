@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import SimpleITK
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
@@ -331,6 +332,24 @@ def newest_patient(client) -> int:
 
 def load(client, path, uid='') -> LoadCT.Response:
     return client.call(LoadCT, 'load_ct', LoadCT.Request(path=str(path), series_uid=uid))
+
+
+def test_a_ct_that_is_not_in_hounsfield_units_is_said_by_service_status_log_and_diagnostics(
+    client, scene, ct_path, tmp_path, node
+):
+    image = SimpleITK.ReadImage(str(ct_path))
+    stored = tmp_path / 'stored.nii.gz'
+    SimpleITK.WriteImage(SimpleITK.Clamp(image, lowerBound=-1024) + 1024, str(stored))
+    response = load(client, stored)
+    assert response.success and 'are these HU?' in response.message
+    status = client.status(RegistrationStatus.READY)
+    assert 'are these HU?' in status.warnings[0]
+    node.wait_for_log('are these HU?')
+    client.listen(DiagnosticArray, '/diagnostics', 'doubtful')
+    array = client.spin_until(lambda: client.received['doubtful'])[-1]
+    assert any('are these HU?' in part.message and part.level == b'\1' for part in array.status)
+    assert load(client, ct_path).message == 'loaded'
+    assert not client.status(RegistrationStatus.READY).warnings
 
 
 def test_another_ct_can_be_loaded_and_a_failure_leaves_the_one_before(

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_files import PITCH_MM, SDD_MM, SIZE, Files, write_files
+from cli_files import PITCH_MM, SDD_MM, SIZE, Files, body, write_files
+from ct_files import Phantom, write_volume
 from PIL import Image
 from tiny_networks import damage, write_networks
 from torch.nn.modules.module import register_module_forward_hook
@@ -14,6 +15,7 @@ from sph_reg_ros.errors import ErrorCode, RegistrationError
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.ct import load_ct
 from sph_reg_ros.registration.config import RegistrationConfig
+from sph_reg_ros.registration.reasons import InputDoubt
 from sph_reg_ros.ros.protocol import CTLoaded, LoadCT, Register, Registered, RegisterView
 from sph_reg_ros.ros.workbench import NOT_LOOKED_FOR, Workbench
 
@@ -75,6 +77,19 @@ def test_without_networks_the_initial_pose_is_asked_for(bench, files):
     found = register(bench, files, files.near().numpy())
     assert found.method == 'image'
     assert any('no networks for this CT' in text for text in found.warnings)
+
+
+def test_a_ct_that_is_not_in_hounsfield_units_is_told_at_once_and_in_every_result(
+    bench, files, tmp_path
+):
+    assert load(bench, files).doubts == ()
+    phantom = body()
+    stored = Phantom(phantom.hounsfield + 1024, phantom.ct_from_index)
+    path = write_volume(tmp_path / 'ct.nrrd', stored)
+    (doubt,) = bench.handle(LoadCT(str(path), '', 60.0), print).doubts
+    assert 'no air or no tissue: are these HU?' in doubt
+    found = register(bench, files, files.near().numpy())
+    assert found.warnings[0] == doubt and found.doubts == (InputDoubt.CT_NOT_HOUNSFIELD,)
 
 
 def test_networks_are_forgotten_with_their_ct(bench, files, own):
