@@ -50,7 +50,7 @@ def register(bench: Workbench, files: Files, start=None, camera=CAMERA, **settin
     with Image.open(files / 'xray.png') as image:
         view = RegisterView(np.array(image), camera.K.numpy())
     config = RegistrationConfig(**settings)
-    return bench.handle(Register((view,), start, config), lambda progress: None)
+    return bench.handle(Register((view,), start, config=config), lambda progress: None)
 
 
 def refusal(bench: Workbench, files: Files, **settings) -> str:
