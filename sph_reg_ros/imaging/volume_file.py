@@ -51,8 +51,13 @@ def load_volume_file(path: Path, *, assume_lps: bool = False) -> CT:
 
 def _read_nifti(path: Path, assume_lps: bool) -> StoredVolume:
     # Imported by need: nibabel takes as long as many a volume to read.
-    from sph_reg_ros.imaging.nifti import read_nifti
-
+    try:
+        from sph_reg_ros.imaging.nifti import read_nifti
+    except ModuleNotFoundError:
+        raise CTError(
+            ErrorCode.CT_UNREADABLE,
+            'NIfTI is read by nibabel, which is not installed: pip install nibabel',
+        ) from None
     return read_nifti(path, assume_lps)
 
 

@@ -1,5 +1,7 @@
 """Volume files that must be refused, and the types of their voxels."""
 
+import sys
+
 import nibabel
 import numpy as np
 import pytest
@@ -199,6 +201,14 @@ def test_a_nifti_header_that_makes_no_sense_is_refused(tmp_path, changes):
         load_ct(nifti(tmp_path / 'ct.nii', changes))
     (tmp_path / 'short.nii').write_bytes(b'\x5c\x01\0\0')
     assert code_of(tmp_path / 'short.nii') == ErrorCode.CT_UNREADABLE
+
+
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
+    path = nifti(tmp_path / 'ct.nii')
+    monkeypatch.delitem(sys.modules, 'sph_reg_ros.imaging.nifti', raising=False)
+    monkeypatch.setitem(sys.modules, 'nibabel.nifti1', None)
+    with pytest.raises(CTError, match='pip install nibabel'):
+        load_ct(path)
 
 
 def test_mutants_of_a_nifti_are_read_or_refused(tmp_path):
