@@ -177,12 +177,16 @@ class XRayInput:
         self._on_missing(missing_error(silent, self._published() if silent else {}))
 
     def _published(self) -> dict[str, list[str]]:
-        """Return the types of all topics that somebody publishes."""
-        found = {}
+        """Return the types of all topics that somebody else publishes."""
+        found, own = {}, (self._node.get_namespace(), self._node.get_name())
         for topic, _ in self._node.get_topic_names_and_types():
-            infos = self._node.get_publishers_info_by_topic(topic)
-            if infos:
-                found[topic] = sorted({info.topic_type for info in infos})
+            types = {
+                info.topic_type
+                for info in self._node.get_publishers_info_by_topic(topic)
+                if (info.node_namespace, info.node_name) != own
+            }
+            if types:
+                found[topic] = sorted(types)
         return found
 
     def _take(self, add: Callable[[], None]) -> None:
