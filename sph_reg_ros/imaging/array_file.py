@@ -10,6 +10,8 @@ from torch import Tensor
 from sph_reg_ros.errors import ErrorCode, ImageError
 
 _NUMERIC_KINDS = 'uif'
+_MOST_CHANNELS = 4
+"""A last axis as short as that is one of colours; no image has so few columns."""
 
 
 def read_array(path: Path, frame: int = 0) -> tuple[Float32[Tensor, 'H W'], int]:
@@ -36,7 +38,8 @@ def read_array(path: Path, frame: int = 0) -> tuple[Float32[Tensor, 'H W'], int]
         raise ImageError(
             ErrorCode.IMAGE_ENCODING, f'{path.name} holds {array.dtype}, not integers or floats'
         )
-    if array.ndim not in (2, 3) or 0 in array.shape:
+    is_channels_last = array.ndim == 3 and array.shape[2] <= _MOST_CHANNELS
+    if array.ndim not in (2, 3) or 0 in array.shape or is_channels_last:
         raise ImageError(
             ErrorCode.IMAGE_LAYOUT, f'{path.name} is {array.shape}, not [H, W] or [N, H, W]'
         )

@@ -7,13 +7,12 @@ from jaxtyping import Shaped, UInt8
 from PIL import Image, UnidentifiedImageError
 
 from sph_reg_ros.errors import ErrorCode, ImageError
+from sph_reg_ros.imaging.colour import GREY_TOLERANCE, spread
 
 MAX_PIXELS = 2**25
 """More than any detector has; a few bytes of PNG may claim far more."""
 _FORMATS = ('PNG', 'JPEG')
 _SIXTEEN_BIT_GREY = ('I;16', 'I;16B', 'I;16L', 'I;16N', 'I')
-# JPEG rounds each channel of a grey picture for itself.
-_GREY_TOLERANCE = 3
 # Text and marks that a console draws on its pictures.
 _MOST_COLOURED = 0.05
 
@@ -83,8 +82,7 @@ def _grey(image: Image.Image, data: bytes) -> Decoded:
 
 
 def _grey_of_colour(channels: UInt8[np.ndarray, 'H W 3']) -> Decoded:
-    spread = channels.max(axis=-1) - channels.min(axis=-1)
-    coloured = float((spread > _GREY_TOLERANCE).mean())
+    coloured = float((spread(channels) > GREY_TOLERANCE).mean())
     if coloured > _MOST_COLOURED:
         raise ImageError(
             ErrorCode.IMAGE_ENCODING,

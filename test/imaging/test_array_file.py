@@ -43,6 +43,8 @@ def test_a_frame_is_chosen_and_a_missing_one_is_refused(tmp_path):
         (np.zeros(5), ErrorCode.IMAGE_LAYOUT),
         (np.zeros((0, 4)), ErrorCode.IMAGE_LAYOUT),
         (np.zeros((2, 2, 2, 2)), ErrorCode.IMAGE_LAYOUT),
+        (np.zeros((40, 50, 1)), ErrorCode.IMAGE_LAYOUT),
+        (np.zeros((40, 50, 3)), ErrorCode.IMAGE_LAYOUT),
         (np.zeros((4, 4), complex), ErrorCode.IMAGE_ENCODING),
         (np.zeros((4, 4), bool), ErrorCode.IMAGE_ENCODING),
         (np.full((4, 4), 'a'), ErrorCode.IMAGE_ENCODING),

@@ -1,5 +1,6 @@
 """PNG, TIFF, JPEG and BMP X-rays, and files that are none."""
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -54,7 +55,10 @@ def test_colour_is_read_only_if_it_is_grey(tmp_path, channels):
     pixels = torch.from_numpy(values(np.uint8).astype(np.float32))
     assert torch.equal(load_xray(tmp_path / 'grey.png').pixels, pixels)
     if channels > 2:
-        grey[3, 4, 1] ^= 1
+        grey[3, 4, 1] ^= 3
+        Image.fromarray(grey).save(tmp_path / 'rounded.png')
+        assert (load_xray(tmp_path / 'rounded.png').pixels - pixels).abs().max() <= 3
+        grey[3, 4, 1] ^= 64
         Image.fromarray(grey).save(tmp_path / 'colour.png')
         with pytest.raises(ImageError) as caught:
             load_xray(tmp_path / 'colour.png')
@@ -158,6 +162,34 @@ def test_an_orientation_in_the_file_is_applied(tmp_path):
     exif[274] = 6
     image.save(tmp_path / 'a.png', exif=exif)
     assert (load_xray(tmp_path / 'a.png').pixels.numpy() == np.rot90(values(np.uint8), -1)).all()
+
+
+@pytest.mark.parametrize('orientation', [3, 5, 6, 7, 8])
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize('compression', [None, 'tiff_lzw'])
+def test_an_orientation_of_a_tiff_is_applied(tmp_path, orientation, dtype, compression):
+    image = values(dtype)
+    turned = {
+        3: image[::-1, ::-1],
+        5: image.T,
+        6: np.rot90(image, -1),
+        7: image[::-1, ::-1].T,
+        8: np.rot90(image),
+    }[orientation]
+    tags = {274: orientation}
+    Image.fromarray(image).save(tmp_path / 'a.tif', compression=compression, tiffinfo=tags)
+    assert np.array_equal(load_xray(tmp_path / 'a.tif').pixels.numpy(), turned)
+
+
+@pytest.mark.parametrize('channels', [3, 4])
+def test_a_png_of_16_bit_in_colour_keeps_them_if_it_is_grey(tmp_path, channels):
+    colours = np.repeat(values(np.uint16)[..., None], channels, axis=2)
+    cv2.imwrite(str(tmp_path / 'a.png'), colours)
+    assert np.array_equal(load_xray(tmp_path / 'a.png').pixels.numpy(), values(np.uint16))
+    colours[3, 4, 1] += 1000
+    cv2.imwrite(str(tmp_path / 'a.png'), colours)
+    with pytest.raises(ImageError, match='colour'):
+        load_xray(tmp_path / 'a.png')
 
 
 OTHER_KINDS = {
