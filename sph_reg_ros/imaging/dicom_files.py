@@ -27,7 +27,7 @@ from sph_reg_ros.imaging.dicom_stream import DicomStream
 HEADER_TAGS = (
     'SOPClassUID', 'Modality', 'PatientID', 'SeriesInstanceUID', 'SeriesDescription',
     'NumberOfFrames', 'Rows', 'Columns', 'PixelSpacing', 'ImagePositionPatient',
-    'ImageOrientationPatient', 'RescaleType',
+    'ImageOrientationPatient', 'ImageType', 'RescaleType',
 )  # fmt: skip
 
 PROGRAM_STARTS = (b'MZ', b'\x7fELF', b'#!', b'\xcf\xfa\xed\xfe', b'\xca\xfe\xba\xbe')

@@ -25,7 +25,7 @@ def read_hounsfield(path: Path) -> Float32[np.ndarray, 'J I']:
         if slope == 0 or not np.isfinite([slope, intercept]).all():
             raise ValueError('rescale slope and intercept are no line')
         stored = stored_pixels(dataset)
-        padding = _padding_range(dataset)
+        padding = padding_range(dataset)
     values = stored * np.float32(slope) + np.float32(intercept)
     if padding is not None:
         low, high = padding
@@ -33,13 +33,13 @@ def read_hounsfield(path: Path) -> Float32[np.ndarray, 'J I']:
     return values.astype(np.float32, copy=False)
 
 
-def _padding_range(dataset: Dataset) -> tuple[int, int] | None:
+def padding_range(dataset: Dataset) -> tuple[int, int] | None:
     """Return the stored values that are padding (PS3.3 C.7.5.1.1.2), None if there is none."""
-    value = dataset.get('PixelPaddingValue')
+    value, limit = (dataset.get(f'PixelPadding{name}') for name in ('Value', 'RangeLimit'))
     if value is None:
         return None
-    limit = dataset.get('PixelPaddingRangeLimit', value)
-    low, high = sorted(_as_stored(dataset, int(number)) for number in (value, limit))
+    numbers = (value, value if limit is None else limit)
+    low, high = sorted(_as_stored(dataset, int(number)) for number in numbers)
     return low, high
 
 

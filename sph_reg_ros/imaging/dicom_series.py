@@ -55,7 +55,12 @@ def select_series(series: dict[str, list[DicomFile]], uid: str | None) -> list[D
                 ErrorCode.CT_UNREADABLE, f'the folder has no series {uid}; it has\n{listing}'
             )
         return series[uid]
-    scans = [info for info in infos if info.modality == 'CT']
+    scans = [info for info in infos if info.modality == 'CT' and not is_scout(series[info.uid])]
+    if not scans and any(info.modality == 'CT' for info in infos):
+        raise CTError(
+            ErrorCode.CT_UNREADABLE,
+            'the folder has no CT but localizers (scouts): give the folder of the axial series',
+        )
     if not scans:
         modalities = ', '.join(sorted({info.modality or 'unknown' for info in infos}))
         raise CTError(
@@ -69,6 +74,11 @@ def select_series(series: dict[str, list[DicomFile]], uid: str | None) -> list[D
             f'the folder has {len(scans)} CT series: give the UID of one of\n{listing}',
         )
     return series[scans[0].uid]
+
+
+def is_scout(files: list[DicomFile]) -> bool:
+    """Return whether a series holds localizers alone (PS3.3 C.8.2.1.1.1), which are no volume."""
+    return all('LOCALIZER' in (file.header.get('ImageType') or ()) for file in files)
 
 
 def require_single_frame_ct(files: list[DicomFile]) -> None:

@@ -6,7 +6,8 @@ from pydicom import Dataset
 from torch import Tensor
 
 from sph_reg_ros.errors import CameraError, ErrorCode, ImageError
-from sph_reg_ros.imaging.dicom_tags import read_number, read_numbers, read_words, tag_label
+from sph_reg_ros.imaging.dicom_pixels import padding_range
+from sph_reg_ros.imaging.dicom_tags import read_numbers, read_words, tag_label
 from sph_reg_ros.imaging.masks import inside_circle, inside_polygon, inside_rectangle
 
 
@@ -37,12 +38,10 @@ def declared_mask(dataset: Dataset, stored: Float[Tensor, 'H W']) -> Bool[Tensor
 
 
 def _padded(dataset: Dataset, stored: Float[Tensor, 'H W']) -> Bool[Tensor, 'H W']:
-    first = read_number(dataset, 'PixelPaddingValue')
-    if first is None:
+    padding = padding_range(dataset)
+    if padding is None:
         return torch.zeros(stored.shape, dtype=torch.bool)
-    last = read_number(dataset, 'PixelPaddingRangeLimit')
-    low, high = sorted((first, first if last is None else last))
-    return (stored >= low) & (stored <= high)
+    return (stored >= padding[0]) & (stored <= padding[1])
 
 
 def _open_area(

@@ -11,6 +11,7 @@ from pydicom.config import disable_value_validation
 
 from sph_reg_ros.errors import ErrorCode, ImageError, RegistrationError
 from sph_reg_ros.geometry import Camera
+from sph_reg_ros.imaging.colour import grey_of
 from sph_reg_ros.imaging.dicom_camera import Projection, read_nominal_pose, read_projection
 from sph_reg_ros.imaging.dicom_decode import compression_name, stored_pixels
 from sph_reg_ros.imaging.dicom_files import is_dicom, quiet_pydicom
@@ -135,10 +136,9 @@ def _require_projection_image(dataset: Dataset, path: Path) -> None:
             f'{path.name}: {tag_label("Modality")} is {modality or "missing"}, not an X-ray '
             f'({", ".join(_MODALITIES)})',
         )
-    if int(read_number(dataset, 'SamplesPerPixel') or 1) != 1:
-        raise ImageError(
-            ErrorCode.IMAGE_ENCODING, f'{path.name} is a colour image: export it in grey'
-        )
+    if read_word(dataset, 'PhotometricInterpretation') == 'PALETTE COLOR':
+        # The values are numbers of colours.
+        raise _is_colour(path)
 
 
 def _stored_frame(dataset: Dataset, path: Path, frame: int) -> Shaped[np.ndarray, 'H W']:
@@ -149,7 +149,7 @@ def _stored_frame(dataset: Dataset, path: Path, frame: int) -> Shaped[np.ndarray
             f'{path.name} has {frames} frames, 0 to {frames - 1}, and no frame {frame}',
         )
     try:
-        return stored_pixels(dataset, frame)
+        stored = stored_pixels(dataset, frame)
     except MemoryError:
         raise
     except Exception as error:
@@ -161,3 +161,11 @@ def _stored_frame(dataset: Dataset, path: Path, frame: int) -> Shaped[np.ndarray
             f'{path.name}: {tag_label("PixelData")} cannot be decoded ({type(error).__name__}): '
             f'it is {reason or "cut off or damaged"}: export it again, uncompressed',
         ) from None
+    grey = stored if stored.ndim == 2 else grey_of(stored)
+    if grey is None:
+        raise _is_colour(path)
+    return grey
+
+
+def _is_colour(path: Path) -> ImageError:
+    return ImageError(ErrorCode.IMAGE_ENCODING, f'{path.name} is a colour image: export it in grey')

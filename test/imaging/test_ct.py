@@ -98,6 +98,20 @@ def test_several_series_are_listed_and_one_can_be_chosen(tmp_path):
         load_ct(tmp_path, series_uid='1.2.3.9')
 
 
+def test_scouts_in_a_series_of_their_own_are_not_meant(tmp_path):
+    def scout(k, dataset):
+        dataset.ImageType = ['ORIGINAL', 'PRIMARY', 'LOCALIZER']
+
+    phantom = numbered_phantom()
+    write_dicom(tmp_path / 'scout', numbered_phantom((2, 4, 5)), uid='1.2.3.1', edit=scout)
+    with pytest.raises(CTError, match='localizers') as error:
+        load_ct(tmp_path)
+    assert error.value.code == ErrorCode.CT_UNREADABLE
+    write_dicom(tmp_path / 'ct', phantom, uid='1.2.3.2')
+    assert_same_world(load_ct(tmp_path), phantom)
+    assert [info.uid for info in list_series(tmp_path)] == ['1.2.3.2', '1.2.3.1']
+
+
 def test_other_files_and_other_modalities_in_the_folder_are_ignored(tmp_path):
     phantom = numbered_phantom()
     write_dicom(tmp_path, phantom)

@@ -3,6 +3,7 @@
 import hashlib
 
 import numpy as np
+import pydicom
 import pytest
 import torch
 from pydicom.dataset import Dataset
@@ -79,6 +80,31 @@ def test_padding_is_masked(tmp_path):
     assert torch.equal(load_xray(path).mask, torch.from_numpy(pixels != 7))
     path = write_xa(tmp_path / 'a.dcm', pixels, PixelPaddingValue=7, PixelPaddingRangeLimit=9)
     assert torch.equal(load_xray(path).mask, torch.from_numpy(pixels > 9))
+
+
+def test_padding_with_a_wrong_sign_is_masked_as_in_a_ct(tmp_path):
+    pixels = gradient()
+    pixels[:3] = 63536
+    path = write_xa(tmp_path / 'a.dcm', pixels)
+    dataset = pydicom.dcmread(path)
+    dataset.add_new('PixelPaddingValue', 'SS', -2000)
+    dataset.save_as(path)
+    assert torch.equal(load_xray(path).mask, torch.from_numpy(pixels != 63536))
+
+
+def test_a_screen_capture_in_colour_is_read_if_it_is_grey(tmp_path):
+    pixels = (gradient() % 250).astype(np.uint8)
+    tags = dict(
+        SamplesPerPixel=3, PhotometricInterpretation='RGB', PlanarConfiguration=0,
+        Rows=24, Columns=32, NumberOfFrames=1, Modality='OT',
+    )  # fmt: skip
+    colours = np.repeat(pixels[..., None], 3, axis=2)
+    xray = load_xray(write_xa(tmp_path / 'a.dcm', colours, **tags))
+    assert torch.equal(xray.pixels, torch.from_numpy(pixels.astype(np.float32)))
+    colours[3, 4, 0] ^= 128
+    with pytest.raises(ImageError, match='colour') as caught:
+        load_xray(write_xa(tmp_path / 'a.dcm', colours, **tags))
+    assert caught.value.code == ErrorCode.IMAGE_ENCODING
 
 
 def test_a_bitmap_shutter_closes_nothing(tmp_path):
@@ -162,7 +188,7 @@ def test_a_file_that_is_cut_off_is_refused_wherever_it_ends(tmp_path, keep):
     ('tags', 'code'),
     [
         (dict(Modality='CT'), ErrorCode.IMAGE_UNREADABLE),
-        (dict(SamplesPerPixel=3), ErrorCode.IMAGE_ENCODING),
+        (dict(PhotometricInterpretation='PALETTE COLOR'), ErrorCode.IMAGE_ENCODING),
         (dict(BitsAllocated=12), ErrorCode.IMAGE_UNREADABLE),
         (dict(Rows=0), ErrorCode.IMAGE_UNREADABLE),
     ],
