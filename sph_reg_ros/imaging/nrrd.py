@@ -151,7 +151,7 @@ def _vectors(
         if len(texts) != dimension:
             raise damaged()
         return [_spatial(_vector(text)) for text in texts], signs
-    if not assume_lps:
+    if not assume_lps or signs not in (None, LPS_SIGNS['lps']):
         raise no_orientation('the NRRD header', 'it has no space directions')
     spacings = [float(text) for text in fields.get('spacings', '').split()]
     if len(spacings) != dimension:

@@ -19,8 +19,8 @@ from jaxtyping import Float64, Shaped
 from sph_reg_ros.errors import CTError, ErrorCode
 from sph_reg_ros.imaging.volume import require_grid, require_volume_shape
 
-MOST_PACKED = 1100
-"""No bytes are packed more tightly than that by zlib; bzip2 packs zeros by more, voxels do not."""
+MOST_PACKED = {'gzip': 1100, 'zlib': 1100, 'bzip2': 50_000}
+"""No bytes are packed more tightly than that."""
 MM_PER_UNIT = {
     **dict.fromkeys(('mm', 'millimeter', 'millimeters', 'millimetre', 'millimetres'), 1.0),
     **dict.fromkeys(('m', 'meter', 'meters', 'metre', 'metres'), 1000.0),
@@ -113,7 +113,7 @@ def _slices(
         return
     file_bytes = file.seek(0, io.SEEK_END)
     start = file_bytes - slices * slice_bytes if packed.offset < 0 else packed.offset
-    most = MOST_PACKED if packed.packing in ('gzip', 'zlib', 'bzip2') else 1
+    most = MOST_PACKED.get(packed.packing, 1)
     # Before anything is reserved for what a header only claims to have.
     if start < 0 or slices * slice_bytes > (file_bytes - start) * most:
         raise EOFError

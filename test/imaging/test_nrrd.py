@@ -128,6 +128,13 @@ def test_a_file_that_does_not_say_how_the_patient_lies_is_refused_unless_lps_is_
     assert any('left, back, head' in text for text in ct.assumptions)
 
 
+def test_spacings_of_a_space_that_is_not_lps_are_not_taken_for_lps(tmp_path):
+    turned = {'space': 'RAS', 'space_directions': '', 'spacings': '1 1 3'}
+    assert refusal(write(tmp_path / 'ct.nrrd', **turned), assume_lps=True).code == (
+        ErrorCode.CT_GEOMETRY
+    )
+
+
 def test_a_missing_origin_is_said(tmp_path):
     ct = load_ct(write(tmp_path / 'ct.nrrd', space_origin=''))
     assert ct.ct_from_index[:3, 3].tolist() == [0, 0, 0]
@@ -164,6 +171,15 @@ def test_every_encoding_is_read(tmp_path, encoding, detached):
     else:
         path = write(tmp_path / 'ct.nrrd', content, encoding=encoding)
     assert_read(load_ct(path))
+
+
+def test_voxels_that_are_all_alike_are_unpacked(tmp_path):
+    air = np.full((20, 300, 300), -1000, '<i2')
+    for encoding, pack in (('bzip2', bz2.compress), ('gzip', gzip.compress)):
+        path = write(
+            tmp_path / 'ct.nrrd', pack(air.tobytes()), encoding=encoding, sizes='300 300 20'
+        )
+        np.testing.assert_array_equal(load_ct(path).hounsfield, air)
 
 
 def test_big_endian_voxels_and_skipped_bytes_are_read(tmp_path):
