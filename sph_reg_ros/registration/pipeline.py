@@ -28,6 +28,7 @@ DEPTH_WARNING = 'one view only: depth along the beam is far less certain than th
 WITHOUT = 'method image instead of spherical: '
 NETWORKS_ASTRAY = 'networks led to a pose that failed the checks; a search found this one'
 OUT_OF_TIME = 'the time was over before a search around the initial pose could find a better one'
+POLARITY_OPEN = 'the time was over before it was found out whether the X-ray is a negative'
 SEARCHED_IN_VAIN = 'a search around the initial pose found no better one that passes the checks'
 
 
@@ -46,8 +47,8 @@ def register(
     Args:
         request: CT, X-rays, initial pose, settings.
         observer: called before every rendering and after every solver step, through the checks,
-            too; raise CancelledError in it to stop. With the code TIMEOUT, a pose that networks led
-            to and that was checked is returned even so.
+            too; raise CancelledError in it to stop. With the code TIMEOUT, a pose that was checked
+            is returned even so, although what was to be tried after it was not.
         verified: False leaves the pose UNVERIFIED and saves the time of the checks, and of the
             search after networks.
 
@@ -73,7 +74,12 @@ def register(
         return _warned(_as_taken(turned, Course(course.pass_on), verified), NEGATIVE)
     if found.verdict == Verdict.VERIFIED or not verified:
         return found
-    return _doubted(found, request, course)
+    try:
+        return _doubted(found, request, course)
+    except CancelledError as error:
+        if error.code != ErrorCode.TIMEOUT:
+            raise
+        return _warned(found, POLARITY_OPEN)
 
 
 def _doubted(

@@ -58,6 +58,14 @@ class JudgedCheck(Protocol):
 C = TypeVar('C', bound=JudgedCheck)
 
 OF_DOUBTS: dict[InputDoubt, tuple[ErrorCode, Explanation]] = {
+    InputDoubt.CT_NOT_HOUNSFIELD: (
+        ErrorCode.CT_UNREADABLE,
+        Explanation(
+            "The CT's voxels do not seem to be Hounsfield units (air about -1000, water 0), so "
+            'that its rendering does not look like an X-ray.',
+            'Load the original DICOM series, or convert the voxels to Hounsfield units.',
+        ),
+    ),
     InputDoubt.INVERTED_IMAGE: (
         ErrorCode.IMAGE_CONTENT,
         Explanation(
@@ -67,16 +75,8 @@ OF_DOUBTS: dict[InputDoubt, tuple[ErrorCode, Explanation]] = {
             '--invert).',
         ),
     ),
-    InputDoubt.CT_NOT_HOUNSFIELD: (
-        ErrorCode.CT_UNREADABLE,
-        Explanation(
-            "The CT's voxels do not seem to be Hounsfield units (air about -1000, water 0), so "
-            'that its rendering does not look like an X-ray.',
-            'Load the original DICOM series, or convert the voxels to Hounsfield units.',
-        ),
-    ),
 }
-"""The most fundamental one first."""
+"""The most fundamental one first: whether an image is a negative is judged by the CT."""
 
 OF_CHECKS: dict[str | ErrorCode, Explanation] = {
     ErrorCode.CAMERA_INVALID: Explanation(

@@ -8,9 +8,10 @@ import torch
 from phantoms import pose_in_front, smooth_phantom
 from registration_scenes import CAMERA, CONFIG, errors, moved, xray
 
+from sph_reg_ros.errors import CancelledError, ErrorCode
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.imaging.intensity import IntensityModel
-from sph_reg_ros.registration.pipeline import register
+from sph_reg_ros.registration.pipeline import POLARITY_OPEN, register
 from sph_reg_ros.registration.polarity import NEGATIVE, inverted_views
 from sph_reg_ros.registration.prepared_view import ViewMaker
 from sph_reg_ros.registration.reasons import InputDoubt
@@ -93,3 +94,19 @@ def test_a_polarity_that_was_given_stays_and_is_the_reason_of_the_failure():
 def test_what_is_verified_as_it_was_taken_is_not_doubted():
     result = register(request_of(shown(CAMERA, inverted=False)))
     assert result.verdict == Verdict.VERIFIED and NEGATIVE not in result.warnings
+
+
+@pytest.mark.parametrize('code', [ErrorCode.TIMEOUT, ErrorCode.CANCELLED])
+def test_a_pose_that_was_checked_survives_if_there_is_no_time_to_try_the_negative(code):
+    def stop_at_the_negative(progress):
+        if progress.stage.startswith('polarity'):
+            raise CancelledError(code)
+
+    asked = request_of(shown(CAMERA, inverted=True))
+    if code == ErrorCode.CANCELLED:
+        with pytest.raises(CancelledError):
+            register(asked, stop_at_the_negative)
+        return
+    result = register(asked, stop_at_the_negative)
+    assert result.verdict != Verdict.VERIFIED and result.warnings[-1] == POLARITY_OPEN
+    assert result.finding is not None

@@ -88,9 +88,12 @@ def test_a_check_with_sentences_of_its_own_does_not_get_those_of_its_code():
 
 
 def test_a_doubt_about_an_input_comes_before_the_checks_but_not_without_a_failure():
-    doubts = (InputDoubt.CT_NOT_HOUNSFIELD, InputDoubt.INVERTED_IMAGE)
-    finding = finding_of([failed('camera_misfit', ErrorCode.CAMERA_INVALID)], doubts)
+    misfit = [failed('camera_misfit', ErrorCode.CAMERA_INVALID)]
+    finding = finding_of(misfit, (InputDoubt.INVERTED_IMAGE,))
     assert finding.code == ErrorCode.IMAGE_CONTENT and 'inverted' in finding.explanation.reason
+    # The CT judges whether an image is a negative.
+    doubts = (InputDoubt.INVERTED_IMAGE, InputDoubt.CT_NOT_HOUNSFIELD)
+    assert finding_of(misfit, doubts).code == ErrorCode.CT_UNREADABLE
     good = Check.at_most('overlap', 0.0, 1.0, (Verdict.REJECTED, ErrorCode.LITTLE_OVERLAP))
     assert finding_of([good], doubts) is None
 
