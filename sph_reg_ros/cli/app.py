@@ -59,7 +59,9 @@ def options(
 
 @app.command()
 def check(
-    ct: Annotated[Path | None, typer.Option(help='CT to read; the sample CT if absent.')] = None,
+    ct: Annotated[
+        Path | None, typer.Option(metavar='PATH', help='CT to read; the sample CT if absent.')
+    ] = None,
 ) -> None:
     """Show on one screen what is installed and works; exit code 1 if something is broken."""
     # Imported by need: torch takes seconds.
@@ -74,8 +76,12 @@ def check(
 
 @app.command('ct-info')
 def ct_info(
-    path: Annotated[Path, typer.Argument(help='DICOM series folder, NIfTI, NRRD, MHA or MHD.')],
-    series: Annotated[str | None, typer.Option(help='SeriesInstanceUID to describe.')] = None,
+    path: Annotated[
+        Path, typer.Argument(metavar='PATH', help='DICOM series folder, NIfTI, NRRD, MHA or MHD.')
+    ],
+    series: Annotated[
+        str | None, typer.Option(metavar='UID', help='SeriesInstanceUID to describe.')
+    ] = None,
     assume_lps: AssumeLps = False,
 ) -> None:
     """List the series of a folder, and print the geometry of the one that is meant."""

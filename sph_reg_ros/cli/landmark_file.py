@@ -42,19 +42,19 @@ def read_landmarks(path: Path) -> Landmarks:
 
 def require_inside(landmarks: Landmarks, volume: AttenuationVolume) -> None:
     """Raise PoseError if a point lies outside the CT; says so if it would not in RAS."""
-    if not _outside(landmarks.ct_mm, volume).any():
+    if not is_outside(landmarks.ct_mm, volume).any():
         return
-    name = landmarks.names[int(_outside(landmarks.ct_mm, volume).argmax())]
+    name = landmarks.names[int(is_outside(landmarks.ct_mm, volume).argmax())]
     in_lps = landmarks.ct_mm * [-1, -1, 1]
     hint = 'check its coordinates (LPS, mm)'
-    if not _outside(in_lps, volume).any():
+    if not is_outside(in_lps, volume).any():
         hint = 'are the points in RAS? Change the signs of x and y'
-    elif not _outside(landmarks.ct_mm * 1000, volume).any():
+    elif not is_outside(landmarks.ct_mm * 1000, volume).any():
         hint = 'are the points in metres? They must be in mm'
     raise PoseError(ErrorCode.POSE_INVALID, f'landmark {name} lies outside the CT: {hint}')
 
 
-def _outside(points_mm: np.ndarray, volume: AttenuationVolume) -> np.ndarray:
+def is_outside(points_mm: np.ndarray, volume: AttenuationVolume) -> np.ndarray:
     """Return which points [N] lie well outside the CT's box."""
     index_from_ct = np.linalg.inv(volume.ct_from_index.cpu().numpy())
     index = points_mm @ index_from_ct[:3, :3].T + index_from_ct[:3, 3]

@@ -16,14 +16,24 @@ if TYPE_CHECKING:
 
 
 def replay_command(
-    bags: Annotated[list[Path], typer.Argument(help='rosbag2 folders, sqlite3 or MCAP.')],
-    ct: Annotated[Path, typer.Option(help='DICOM series folder, NIfTI, NRRD, MHA or MHD.')],
+    bags: Annotated[
+        list[Path], typer.Argument(metavar='BAG', help='rosbag2 folders, sqlite3 or MCAP.')
+    ],
+    ct: Annotated[
+        Path, typer.Option(metavar='PATH', help='DICOM series folder, NIfTI, NRRD, MHA or MHD.')
+    ],
     output: Annotated[
         Path,
-        typer.Option(help='Folder for poses, metrics, report and results; a folder a bag in it.'),
+        typer.Option(
+            metavar='FOLDER',
+            help='Folder for poses, metrics, report and results; a folder a bag in it.',
+        ),
     ],
     params: Annotated[
-        Path | None, typer.Option(help="The node's parameters, such as config/registration.yaml.")
+        Path | None,
+        typer.Option(
+            metavar='FILE', help="The node's parameters, such as config/registration.yaml."
+        ),
     ] = None,
     param: Annotated[
         list[str] | None,
@@ -53,7 +63,9 @@ def replay_command(
         ),
     ] = None,
     assume_lps: AssumeLps = False,
-    jobs: Annotated[int, typer.Option(help='Bags at a time, a process each.', min=1)] = 1,
+    jobs: Annotated[
+        int, typer.Option(metavar='N', help='Bags at a time, a process each.', min=1)
+    ] = 1,
     ray: Annotated[
         str,
         typer.Option(metavar='ADDRESS', help='Replay on a Ray cluster; local starts one here.'),

@@ -12,14 +12,20 @@ from sph_reg_ros.cli.progress import counted_bar
 
 
 def simulate_command(
-    ct: Annotated[Path, typer.Option(help='DICOM series folder, NIfTI, NRRD, MHA or MHD.')],
-    output: Annotated[Path, typer.Option(help='The bag: a folder that is not there yet.')],
-    images: Annotated[int, typer.Option(help='Images of the orbit.')] = 10,
-    angled: Annotated[int, typer.Option(help='Angled views after it.')] = 4,
+    ct: Annotated[
+        Path, typer.Option(metavar='PATH', help='DICOM series folder, NIfTI, NRRD, MHA or MHD.')
+    ],
+    output: Annotated[
+        Path, typer.Option(metavar='FOLDER', help='The bag: a folder that is not there yet.')
+    ],
+    images: Annotated[int, typer.Option(metavar='N', help='Images of the orbit.')] = 10,
+    angled: Annotated[int, typer.Option(metavar='N', help='Angled views after it.')] = 4,
     size: Annotated[int, typer.Option(metavar='PX', help='Rows and columns of an image.')] = 256,
     detector: Annotated[float, typer.Option(metavar='MM', help='Side of the detector.')] = 358.4,
     rate: Annotated[float, typer.Option(metavar='HZ', help='Images per second.')] = 1.0,
-    dropped: Annotated[float, typer.Option(help='Share of images that do not arrive.')] = 0.1,
+    dropped: Annotated[
+        float, typer.Option(metavar='SHARE', help='Share of images that do not arrive.')
+    ] = 0.1,
     instrument: Annotated[
         bool, typer.Option(help='A needle in the beam in the second half of the run.')
     ] = True,
@@ -29,10 +35,12 @@ def simulate_command(
     encoder_deg: Annotated[
         float, typer.Option(metavar='DEG', help='Largest error of a reported orientation.')
     ] = 5.0,
-    storage: Annotated[str, typer.Option(help='mcap or sqlite3.')] = 'mcap',
-    series: Annotated[str | None, typer.Option(help='SeriesInstanceUID of the CT.')] = None,
+    storage: Annotated[str, typer.Option(metavar='NAME', help='mcap or sqlite3.')] = 'mcap',
+    series: Annotated[
+        str | None, typer.Option(metavar='UID', help='SeriesInstanceUID of the CT.')
+    ] = None,
     assume_lps: AssumeLps = False,
-    seed: Annotated[int, typer.Option(help='The same gives the same bag.')] = 0,
+    seed: Annotated[int, typer.Option(metavar='N', help='The same gives the same bag.')] = 0,
 ) -> None:
     """Make a bag of a simulated C-arm, with the true poses on /ground_truth.
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from sph_reg_ros.cli.landmark_file import read_landmarks, require_inside
+from sph_reg_ros.cli.landmark_file import is_outside, read_landmarks, require_inside
 from sph_reg_ros.cli.pose_file import read_pose
 from sph_reg_ros.cli.xray_views import XRayFile
 from sph_reg_ros.errors import ErrorCode, PoseError
@@ -133,13 +133,25 @@ class StartOptions:
 
     def _isocentre(self, volume: AttenuationVolume) -> tuple[Float64[Tensor, '3'], tuple[str, ...]]:
         if self.isocentre_lps_mm is not None:
-            return torch.tensor(self.isocentre_lps_mm, dtype=torch.float64), ()
+            isocentre = torch.tensor(self.isocentre_lps_mm, dtype=torch.float64)
+            _require_mm(isocentre, volume)
+            return isocentre, ()
         x, y, z = volume.centre.tolist()
         text = (
             f'the isocentre is the middle of the CT, {x:.1f} {y:.1f} {z:.1f} mm in LPS; '
             '--isocentre says otherwise'
         )
         return volume.centre.double(), (text,)
+
+
+def _require_mm(isocentre: Float64[Tensor, '3'], volume: AttenuationVolume) -> None:
+    """Raise PoseError if a point lies outside the CT, but would be inside if it were in metres."""
+    points = isocentre.numpy()[None]
+    if is_outside(points, volume).any() and not is_outside(points * 1000, volume).any():
+        raise PoseError(
+            ErrorCode.POSE_INVALID,
+            'the isocentre lies outside the CT: is it in metres? --isocentre must be in mm (LPS)',
+        )
 
 
 def _from_landmarks(

@@ -16,30 +16,40 @@ EXIT_STOPPED = 130
 
 
 def train_command(
-    network: Annotated[str, typer.Argument(help='regressor or similarity.')],
+    network: Annotated[str, typer.Argument(metavar='NETWORK', help='regressor or similarity.')],
     ct: Annotated[
         list[Path],
         typer.Option(
+            metavar='PATH',
             help='DICOM series folder, NIfTI, NRRD, MHA or MHD; again for each CT. Weights of one '
-            'CT serve that patient only.'
+            'CT serve that patient only.',
         ),
     ],
-    config: Annotated[Path, typer.Option(help='Settings, such as config/train_quick.yaml.')],
+    config: Annotated[
+        Path, typer.Option(metavar='FILE', help='Settings, such as config/train_quick.yaml.')
+    ],
     output: Annotated[
-        Path, typer.Option(help='Folder for checkpoint, log and weights of this network.')
+        Path,
+        typer.Option(
+            metavar='FOLDER', help='Folder for checkpoint, log and weights of this network.'
+        ),
     ],
     start: Annotated[
         Path | None,
         typer.Option(
+            metavar='FOLDER',
             help='Folder with weights of a regressor of this CT to begin with: a similarity takes '
-            'its filters (with the trunk resnet in its settings), a regressor all of it.'
+            'its filters (with the trunk resnet in its settings), a regressor all of it.',
         ),
     ] = None,
     licence: Annotated[
-        str, typer.Option(help='Of the weights, for their card; the settings have it otherwise.')
+        str,
+        typer.Option(
+            metavar='TEXT', help='Of the weights, for their card; the settings have it otherwise.'
+        ),
     ] = '',
     description: Annotated[
-        str, typer.Option(help='For the card of the weights, as the licence.')
+        str, typer.Option(metavar='TEXT', help='For the card of the weights, as the licence.')
     ] = '',
     assume_lps: AssumeLps = False,
     resume: Annotated[

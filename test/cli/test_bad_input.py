@@ -232,6 +232,10 @@ BAD_OPTIONS = {
     'backend': ([*BEAM, *START, '--backend', 'abacus'], 'backend'),
     'similarity': ([*BEAM, *START, '--similarity', 'taste'], 'similarity'),
     'metres': (['--sdd', '1.02', '--pixel-pitch', '1', '1', *START], 'is it in metres?'),
+    'isocentre in metres': (
+        [*BEAM, *START, '--isocentre', '0.01', '0.07', '0.346'],
+        'isocentre lies outside the CT: is it in metres?',
+    ),
     'distance': (['--sdd', '-1', '--pixel-pitch', '1', '1', *START], 'is -1 mm'),
     'frame': ([*BEAM, *START, '--frame', '3'], '3'),
     'absent X-ray': ([*BEAM, *START, '--xray', 'absent.png'], 'absent.png cannot be opened'),
