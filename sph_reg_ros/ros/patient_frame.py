@@ -38,7 +38,8 @@ class PatientFrame:
     The first transform bears the stamp of the X-ray, later ones the present time. tf2 cannot take
     back what it was told: that nothing new comes is how its listeners learn that it is over. From
     the stamp of a newer X-ray on nothing is sent before that one's own result: whoever asks for the
-    patient at its stamp must not get the one before.
+    patient at its stamp must not get the one before. As tf2 interpolates between the last transform
+    of one X-ray and the first of the next, the next one's begin right after the last one.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class PatientFrame:
         self._shown: _Shown | None = None
         self._newer_ns: set[int] = set()
         self._settled_ns = 0
-        self._now_ns = 0
+        self._now_ns = self._newest_sent_ns = 0
         self._transforms = TransformPublisher(node)
         # Simulated time may stand still or jump: this one does not.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -87,18 +88,20 @@ class PatientFrame:
         """
         with self._lock:
             now_ns = self._node.get_clock().now().nanoseconds
-            self._transforms.send(transforms)
-            stamp_ns = nanoseconds(transforms[0].header.stamp)
+            stamp_ns, next_ns = nanoseconds(transforms[0].header.stamp), self._newest_sent_ns + 1
+            self._send_at(transforms, stamp_ns)
             self._settle(stamp_ns)
             soon_forgotten = now_ns - stamp_ns > TF_CACHE_NS - LOOKUP_NS
             self._shown = _Shown(
                 transforms,
                 # The clock of the imager may be ahead.
                 sent_ns=min(now_ns, stamp_ns),
-                repeated_from_ns=now_ns + LOOKUP_NS if soon_forgotten else now_ns,
+                repeated_from_ns=now_ns + LOOKUP_NS if soon_forgotten else stamp_ns,
                 valid_until_ns=valid_until_ns,
                 repeated=repeated,
             )
+            if next_ns < now_ns:
+                self._send(self._shown, next_ns)
 
     def expect(self, stamp_ns: int) -> None:
         """Send nothing of this time or later before the result of the X-ray with this stamp."""
@@ -137,6 +140,7 @@ class PatientFrame:
             expired = self._shown is not None and now_ns >= self._shown.valid_until_ns
             if set_back:
                 self._forget()
+                self._newest_sent_ns = 0
             elif expired:
                 self._shown = None
             elif self._shown is not None:
@@ -146,13 +150,17 @@ class PatientFrame:
         elif expired:
             self._on_expired()
 
-    def _send(self, shown: _Shown, now_ns: int) -> None:
-        awaited = bool(self._newer_ns) and now_ns >= min(self._newer_ns)
+    def _send(self, shown: _Shown, stamp_ns: int) -> None:
+        awaited = bool(self._newer_ns) and stamp_ns >= min(self._newer_ns)
         # tf2 complains about two transforms with one stamp, as simulated time may give them.
-        due = now_ns > shown.sent_ns and now_ns >= shown.repeated_from_ns
+        due = stamp_ns > shown.sent_ns and stamp_ns >= shown.repeated_from_ns
         if shown.repeated and due and not awaited:
-            shown.sent_ns = now_ns
-            self._transforms.send(_restamped(shown.transforms, now_ns))
+            shown.sent_ns = stamp_ns
+            self._send_at(shown.transforms, stamp_ns)
+
+    def _send_at(self, transforms: Sequence[TransformStamped], stamp_ns: int) -> None:
+        self._newest_sent_ns = max(self._newest_sent_ns, stamp_ns)
+        self._transforms.send(_restamped(transforms, stamp_ns))
 
 
 def _restamped(transforms: Sequence[TransformStamped], stamp_ns: int) -> list[TransformStamped]:

@@ -72,6 +72,11 @@ def test_what_is_given_in_a_frame_that_may_move_is_sent_at_its_own_stamp_only(cl
     client.spin_until(lambda: stamps(client))
     client.spin(0.5)  # 25 periods
     assert stamps(client) == [now_ns] and frame.shown
+    later_ns = client.node.get_clock().now().nanoseconds - NANOSECONDS // 10
+    frame.show(patient(later_ns), later_ns + 60 * NANOSECONDS, repeated=False)
+    client.spin_until(lambda: len(stamps(client)) > 1)
+    client.spin(0.2)
+    assert stamps(client) == [now_ns, later_ns]
 
 
 def test_the_transform_of_an_xray_long_ago_is_sent_and_can_be_looked_up_for_a_second(client):
@@ -85,3 +90,21 @@ def test_the_transform_of_an_xray_long_ago_is_sent_and_can_be_looked_up_for_a_se
     client.tf.lookup(FIXED, NAME, 0)
     client.spin_until(lambda: max(stamps(client)) > now_ns)
     assert min(stamps(client)) >= now_ns + NANOSECONDS
+
+
+def test_between_two_xrays_the_poses_of_both_are_not_mixed(client):
+    frame = PatientFrame(client.node, 0.02, lambda: None, lambda: None)
+    now_ns = client.node.get_clock().now().nanoseconds
+    frame.show(patient(now_ns), now_ns + 60 * NANOSECONDS, repeated=True)
+    client.spin_until(lambda: len(stamps(client)) > 5)
+    newer_ns = client.node.get_clock().now().nanoseconds
+    client.spin(0.1)  # until the X-ray arrives
+    frame.expect(newer_ns)
+    client.spin(0.5)  # it is registered
+    last_ns = max(stamps(client))
+    moved_on = patient(newer_ns)
+    moved_on[0].transform.translation.x = 0.1
+    frame.show(moved_on, newer_ns + 60 * NANOSECONDS, repeated=True)
+    client.spin_until(lambda: max(stamps(client)) > last_ns + NANOSECONDS // 3)
+    for stamp_ns in (newer_ns, last_ns + NANOSECONDS // 100, last_ns + NANOSECONDS // 4):
+        assert client.tf.lookup(FIXED, NAME, stamp_ns)[0, 3] == pytest.approx(100.0)
