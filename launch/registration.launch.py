@@ -26,6 +26,10 @@ PROFILE = str(SHARE / 'config/fastdds_large_images.xml')
 AS_IN_FILE = '; empty: as in the parameter file'
 ARGUMENTS = {
     'ct': ('', 'DICOM folder, NIfTI, NRRD or MetaImage' + AS_IN_FILE),
+    'assume_lps': (
+        '',
+        'true: a CT file that does not say how the patient lies is LPS' + AS_IN_FILE,
+    ),
     'params_file': (PARAMETERS, 'parameters of the node'),
     'namespace': ('', 'namespace of the node and of its relative topics'),
     'weights': ('', 'folder of trained networks' + AS_IN_FILE),
@@ -55,6 +59,7 @@ ARGUMENTS = {
 }
 OVERRIDES = {
     'ct': ('ct.path', Path),
+    'assume_lps': ('ct.assume_lps', bool),
     'weights': ('weights.path', Path),
     'patient_frame': ('frames.patient', str),
     'use_imager_pose': ('use_imager_pose', bool),
