@@ -75,7 +75,7 @@ def replay(job: ReplayJob, report: Report = lambda done, of: None) -> BagRecord:
         run = _Run(job, inputs)
         job.output.mkdir(parents=True, exist_ok=True)
         with new_bag(job.output / RESULT_BAG, job.storage) as bag:
-            rows = run.rows(ResultBag(bag, job.parameters, run.ct_hash), report)
+            rows = run.rows(ResultBag(bag, job.parameters, run.ct_hash, run.doubts), report)
     record = BagRecord(job.name, run.ct_hash, rows, versions(), doubts=run.doubts)
     write_together(record_files(record, job.parameters, job.output))
     return record

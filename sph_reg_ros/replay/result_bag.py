@@ -1,5 +1,7 @@
 """The results of a replay as the messages that the live node sends, in a new bag."""
 
+from collections.abc import Sequence
+
 from sph_reg_ros.replay.bag_messages import bag_message
 from sph_reg_ros.replay.bag_writer import BagWriter
 from sph_reg_ros.replay.offline_node import Outcome
@@ -13,10 +15,14 @@ RESULT, STATUS = '/registration/result', '/registration/status'
 class ResultBag:
     """Writes /tf, ~/result and ~/status; each message as received at the stamp of its X-ray."""
 
-    def __init__(self, bag: BagWriter, parameters: NodeParameters, ct_hash: str) -> None:
-        """Start with no image."""
+    def __init__(
+        self, bag: BagWriter, parameters: NodeParameters, ct_hash: str, doubts: Sequence[str] = ()
+    ) -> None:
+        """Start with no image, and with the doubts about the CT."""
         self._bag, self._parameters = bag, parameters
-        self._status = bag_message('sph_reg_ros/RegistrationStatus', ct_series_uid_hash=ct_hash)
+        self._status = bag_message(
+            'sph_reg_ros/RegistrationStatus', ct_series_uid_hash=ct_hash, warnings=list(doubts)
+        )
 
     def write(self, outcome: Outcome) -> None:
         """Write what became of an image; transforms only if it is VERIFIED."""

@@ -55,7 +55,7 @@ def refused(xray: XRayView) -> Outcome:
 
 def written(path, *outcomes: Outcome):
     with new_bag(path, 'mcap') as writer:
-        bag = ResultBag(writer, NodeParameters(), 'abc')
+        bag = ResultBag(writer, NodeParameters(), 'abc', ['CT: a doubt'])
         for one in outcomes:
             bag.write(one)
     return path
@@ -67,6 +67,7 @@ def test_only_a_verified_pose_is_on_tf_and_before_its_result(tmp_path):
     path = written(tmp_path / 'bag', *others, refused(view(4)), verified)
     assert [entry.received_ns for entry in read(path) if entry.topic == '/tf'] == [3 * SECOND]
     assert len(messages_of(path, RESULT)) == len(messages_of(path, STATUS)) == 4
+    assert all(status.warnings == ['CT: a doubt'] for status in messages_of(path, STATUS))
 
 
 def test_the_patient_is_in_the_fixed_frame_and_has_its_ras_twin(tmp_path):
