@@ -1,7 +1,6 @@
 """Our launch file in a bigger one: what starts before and after it is as if it were not there."""
 
 import os
-import random
 import re
 import signal
 import subprocess
@@ -15,10 +14,11 @@ import pytest
 pytest.importorskip('launch_ros')
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+from ros.domains import own_domain
 
 pytestmark = [pytest.mark.ros_full, pytest.mark.slow]
 # Not the domain of the other tests' nodes, which run in processes of their own.
-DOMAIN = random.Random(os.getpid()).randint(1, 50)
+DOMAIN = own_domain()
 PROFILES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 PARENT = """
 import os, sys

@@ -1,7 +1,6 @@
 """`ros2 launch ... replay.launch.py` ends with the table and the poses of `sph-reg replay`."""
 
 import os
-import random
 import re
 import signal
 import subprocess
@@ -17,6 +16,7 @@ pytest.importorskip('diffdrr.renderers')
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 from bags import changed, replayed, simulated
+from ros.domains import own_domain
 from ros.harness import write_phantom_ct
 
 from sph_reg_ros.replay.params_file import parameters_text, read_parameters
@@ -25,7 +25,7 @@ from sph_reg_ros.ros.conversions import nanoseconds, time_message
 
 pytestmark = [pytest.mark.ros_full, pytest.mark.slow]
 # Not the domain of the other tests' nodes, which run in processes of their own.
-DOMAIN = random.Random(os.getpid()).randint(100, 149)
+DOMAIN = own_domain()
 # Encoders are not read in the moment of the exposure.
 LATER_NS = 8_000_000
 LARGEST_DIFFERENCE = 1e-6  # mm and rad
