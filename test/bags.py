@@ -5,13 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import yaml
 from rosbags.highlevel import AnyReader
+from transforms3d.euler import euler2mat
 from typer.testing import CliRunner
 
 from sph_reg_ros.cli import app
-from sph_reg_ros.replay.bag_messages import bag_types
+from sph_reg_ros.replay.bag_messages import bag_message, bag_types
 from sph_reg_ros.replay.bag_writer import new_bag
+from sph_reg_ros.ros.conversions import matrix_from_pose, nanoseconds
+from sph_reg_ros.ros.conversions import transform_message as transform
 
 SETTINGS = [
     *('--param', 'registration.similarity:=ncc', '--param', 'registration.levels:=[24, 48]'),
@@ -19,6 +23,7 @@ SETTINGS = [
 ]
 """A coarse registration, fast enough for tests."""
 IMAGES = 3
+FIXED, IMAGER = 'carm_base', 'carm_optical'
 
 
 def run(*words):
@@ -81,6 +86,38 @@ def looped(bag: Path, path: Path, change: Callable[[SimpleNamespace], bool | Non
         for entry in entries:
             if entry.topic != '/initial_pose' and change(entry) is not False:
                 writer.write(entry.topic, entry.message, entry.received_ns + length_ns)
+    return path
+
+
+def placed(x: float, y: float, z: float, *angles: float) -> np.ndarray:
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = euler2mat(*angles), [x, y, z]
+    return matrix
+
+
+def transforms(*links):
+    return bag_message('tf2_msgs/TFMessage', transforms=list(links))
+
+
+def by_tf(bag: Path, path: Path) -> Path:
+    """Write a bag in which the C-arm is on /tf, late, and its mount comes at the very end."""
+    mount = placed(20, -300, 450, 0.3, -0.7, 1.9)
+    exposed = {nanoseconds(image.header.stamp) for image in messages_of(bag, '/image')}
+    with new_bag(path, 'mcap') as writer:
+        for entry in read(bag):
+            if entry.topic == '/tf':  # of the simulator, at the very stamps
+                continue
+            if entry.topic != '/imager_pose':
+                writer.write(entry.topic, entry.message, entry.received_ns)
+                continue
+            arm = matrix_from_pose(entry.message.pose) @ np.linalg.inv(mount)
+            stamp_ns = nanoseconds(entry.message.header.stamp)
+            # It stands still for the exposure.
+            for offset in (-40_000_000, 30_000_000) if stamp_ns in exposed else ():
+                link = transform(arm, FIXED, 'arm', stamp_ns + offset, bag_message)
+                writer.write('/tf', transforms(link), entry.received_ns + 300_000_000)
+        last = transform(mount, 'arm', IMAGER, stamp_ns, bag_message)
+        writer.write('/tf_static', transforms(last), entry.received_ns + 10**9)
     return path
 
 

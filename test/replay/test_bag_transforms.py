@@ -4,11 +4,21 @@ import csv
 
 import numpy as np
 import pytest
-from bags import SETTINGS, changed, looped, messages_of, read, replayed
+from bags import (
+    FIXED,
+    IMAGER,
+    SETTINGS,
+    by_tf,
+    changed,
+    looped,
+    messages_of,
+    placed,
+    read,
+    replayed,
+    transforms,
+)
 
 pytest.importorskip('diffdrr.renderers')
-
-from transforms3d.euler import euler2mat
 
 from sph_reg_ros.replay.bag_messages import bag_message
 from sph_reg_ros.replay.bag_reader import opened
@@ -17,43 +27,7 @@ from sph_reg_ros.ros.conversions import matrix_from_pose, nanoseconds, pose_from
 from sph_reg_ros.ros.conversions import transform_message as transform
 from sph_reg_ros.ros.parameters import ImagerPoseParameters, NodeParameters
 
-FIXED, IMAGER = 'carm_base', 'carm_optical'
 BY_TF = ('--param', 'imager_pose.source:=tf', '--param', f'imager_pose.fixed_frame:={FIXED}')
-MS = 1_000_000
-
-
-def placed(x: float, y: float, z: float, *angles: float) -> np.ndarray:
-    matrix = np.eye(4)
-    matrix[:3, :3], matrix[:3, 3] = euler2mat(*angles), [x, y, z]
-    return matrix
-
-
-MOUNT = placed(20, -300, 450, 0.3, -0.7, 1.9)
-
-
-def message(*transforms):
-    return bag_message('tf2_msgs/TFMessage', transforms=list(transforms))
-
-
-def by_tf(bag, path):
-    """Write a bag in which the C-arm is on /tf, late, and its mount comes at the very end."""
-    exposed = {nanoseconds(image.header.stamp) for image in messages_of(bag, '/image')}
-    with new_bag(path, 'mcap') as writer:
-        for entry in read(bag):
-            if entry.topic == '/tf':  # of the simulator, at the very stamps
-                continue
-            if entry.topic != '/imager_pose':
-                writer.write(entry.topic, entry.message, entry.received_ns)
-                continue
-            arm = matrix_from_pose(entry.message.pose) @ np.linalg.inv(MOUNT)
-            stamp_ns = nanoseconds(entry.message.header.stamp)
-            # It stands still for the exposure.
-            for offset in (-40 * MS, 30 * MS) if stamp_ns in exposed else ():
-                link = transform(arm, FIXED, 'arm', stamp_ns + offset, bag_message)
-                writer.write('/tf', message(link), entry.received_ns + 300 * MS)
-        mount = transform(MOUNT, 'arm', IMAGER, stamp_ns, bag_message)
-        writer.write('/tf_static', message(mount), entry.received_ns + 10**9)
-    return path
 
 
 @pytest.fixture(scope='module')
@@ -125,7 +99,7 @@ def test_an_initial_pose_on_the_table_is_found_by_a_static_transform(
         for entry in read(moved):
             writer.write(entry.topic, entry.message, entry.received_ns)
         link = transform(table, FIXED, 'table', 1, bag_message)
-        writer.write('/tf_static', message(link), entry.received_ns)
+        writer.write('/tf_static', transforms(link), entry.received_ns)
     done = replayed(tmp_path / 'bag', ct, tmp_path / 'out', '--truth', 'ground_truth', *SETTINGS)
     assert done.exit_code == 0, done.output
     assert np.allclose(poses(tmp_path / 'out'), poses(replay_folder), atol=1e-3)
