@@ -1,7 +1,7 @@
 """Subscriptions of the inputs: topics in, matched and checked views out."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped
@@ -46,7 +46,7 @@ class XRayInput:
         initial: Callable[[], InitialPose | None],
         others: Callable[[], InitialPose | None],
         on_waiting: Callable[[int], None],
-        on_view: Callable[[XRayView], None],
+        on_view: Callable[[XRayView, Frames], None],
         on_refused: Callable[[Header, RegistrationError], None],
         on_missing: Callable[[RegistrationError | None], None],
     ) -> None:
@@ -58,7 +58,7 @@ class XRayInput:
             initial: gives the initial pose that X-rays wait for until it can be related to them.
             others: gives one that somebody else relates to X-rays.
             on_waiting: gets the stamp (ns) of each image that may become a view.
-            on_view: gets each matched view.
+            on_view: gets each matched view, and what tf2 says.
             on_refused: gets the header of each image that cannot be used, and the reason.
             on_missing: gets again and again which inputs are silent, None if none is.
         """
@@ -68,7 +68,7 @@ class XRayInput:
         self._stream = XRayStream(
             parameters,
             self.frames,
-            on_view,
+            lambda view: on_view(view, self.frames),
             on_refused,
             initial,
             self._require_present,
@@ -165,6 +165,8 @@ class XRayInput:
             elif not needed and self._listener is not None:
                 self._listener.destroy()
                 self._listener = None
+                # What moved unheard must not be interpolated from before to after.
+                self.frames.buffer.clear()
 
     def _tell_missing(self) -> None:
         silent = [
@@ -174,19 +176,22 @@ class XRayInput:
         ]
         if self._parameters().imager_from_tf and self.frames.buffer.empty:
             silent.append(SilentInput('tf', '/tf', 'tf2_msgs/msg/TFMessage'))
-        self._on_missing(missing_error(silent, self._published() if silent else {}))
+        self._on_missing(missing_error(silent, self._published(silent) if silent else {}))
 
-    def _published(self) -> dict[str, list[str]]:
-        """Return the types of all topics that somebody else publishes."""
+    def _published(self, silent: Sequence[SilentInput]) -> dict[str, list[str]]:
+        """Return the types of topics of other nodes that may explain silent inputs.
+
+        Each topic costs a query, a robot has hundreds, and an X-ray may be hours away.
+        """
         found, own = {}, (self._node.get_namespace(), self._node.get_name())
-        for topic, _ in self._node.get_topic_names_and_types():
-            types = {
-                info.topic_type
-                for info in self._node.get_publishers_info_by_topic(topic)
-                if (info.node_namespace, info.node_name) != own
-            }
-            if types:
-                found[topic] = sorted(types)
+        for topic, kinds in self._node.get_topic_names_and_types():
+            if not any(one.may_be_explained_by(topic, kinds) for one in silent):
+                continue
+            infos = self._node.get_publishers_info_by_topic(topic)
+            # Our own pictures are no X-rays.
+            foreign = {i.topic_type for i in infos if (i.node_namespace, i.node_name) != own}
+            if foreign:
+                found[topic] = sorted(foreign)
         return found
 
     def _take(self, add: Callable[[], None]) -> None:

@@ -34,6 +34,11 @@ class SilentInput:
     kind: str
     incompatible: bool = False
 
+    def may_be_explained_by(self, topic: str, kinds: Sequence[str]) -> bool:
+        """Return whether a topic with messages of these types may be meant, or stand in the way."""
+        sibling = _sibling(self) or ()
+        return self.kind in kinds or topic in (self.topic, *sibling[:1])
+
 
 def compressed_topic(image_topic: str) -> str:
     """Return the topic of the compressed images, which may be named already."""

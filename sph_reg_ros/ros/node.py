@@ -223,12 +223,11 @@ class RegistrationNode(ResponsiveLifecycleNode):
         if self._settings().continuous:
             self._registrar.expect(stamp_ns)
 
-    def _on_view(self, view: XRayView) -> None:
-        inputs = self._inputs
-        if self._action.take(view) or not self._settings().continuous or inputs is None:
+    def _on_view(self, view: XRayView, frames: Frames) -> None:
+        if self._action.take(view) or not self._settings().continuous or self._phase != 'active':
             return
         try:
-            initial = inputs.frames.seen_from(view, self._initial_pose.pose)
+            initial = frames.seen_from(view, self._initial_pose.pose)
         except PoseError as error:
             self._registrar.refuse(view_header(view), error)
         else:

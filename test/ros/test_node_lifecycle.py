@@ -5,6 +5,8 @@ import signal
 import time
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
 import torch
 
@@ -26,10 +28,13 @@ from ros.harness import (
 )
 from sph_reg_ros.msg import RegistrationStatus
 from sph_reg_ros.srv import LoadCT
+from tf2_msgs.msg import TFMessage
 from tiny_networks import write_networks
 
 from sph_reg_ros.errors import ErrorCode
 from sph_reg_ros.imaging.ct import load_ct
+from sph_reg_ros.ros.conversions import transform_message
+from sph_reg_ros.ros.transforms import TF_QOS
 
 pytestmark = pytest.mark.ros
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
@@ -205,6 +210,46 @@ def test_a_missing_package_fails_the_transition_and_is_named_once(tmp_path, ct_p
         client.spin(1.0)
         assert node.log.count('the Python package numba is missing') == 1
         assert_clean_stop_after_errors(node)
+
+
+def test_a_c_arm_that_is_not_on_tf_is_named_until_it_is(tmp_path, ct_path):
+    by_tf = {'imager_pose__source': 'tf', 'imager_pose__fixed_frame': FIXED}
+    settings = {'autostart': True, 'ct__path': ct_path, **by_tf}
+    with NodeProcess(tmp_path / 'log', **settings) as node, Client() as client:
+        client.node.destroy_publisher(client.publishers.image)
+        client.status(RegistrationStatus.READY, 90)
+        begun = time.monotonic()
+
+        def last_error() -> str:
+            return client.received['status'][-1].error_message
+
+        client.spin_until(lambda: 'no transform arrives on /tf' in last_error())
+        assert time.monotonic() - begun < 5
+        # The pictures that the node itself publishes are no X-rays.
+        assert 'nobody publishes /image' in last_error() and 'overlay' not in last_error()
+        publisher = client.node.create_publisher(TFMessage, '/tf', TF_QOS)
+        client.spin_until(publisher.get_subscription_count)
+        arm = transform_message(np.eye(4), FIXED, 'arm', client.new_stamp())
+        publisher.publish(TFMessage(transforms=[arm]))
+        client.spin_until(lambda: 'no transform' not in last_error())
+        assert client.received['status'][-1].error.code == ErrorCode.IMAGE_MISSING
+        assert_clean_stop(node, signal.SIGINT)
+
+
+@pytest.mark.parametrize('assumed', [False, True])
+def test_load_ct_takes_a_file_without_orientation_only_if_the_parameter_says_so(
+    tmp_path, ct_path, assumed
+):
+    image = nibabel.load(ct_path)
+    image.set_sform(None, 0)
+    image.set_qform(None, 0)
+    path = tmp_path / 'unoriented.nii'
+    nibabel.save(image, path)
+    with NodeProcess(tmp_path / 'log', ct__assume_lps=assumed), Client() as client:
+        assert client.change_state('configure')
+        response = client.call(LoadCT, 'load_ct', LoadCT.Request(path=str(path)), 60)
+        assert response.success == assumed, response.message
+        assert ('left, back, head' if assumed else 'ct.assume_lps') in response.message
 
 
 def test_an_autostarted_node_without_a_ct_becomes_active_once_one_is_loaded(tmp_path, ct_path):
