@@ -110,8 +110,11 @@ class CTLoader:
         except RegistrationError as error:
             self._answer_error(request.path, error, response)
             return response
-        active = self._phase() == 'active'
-        self._status.set_state(RegistrationStatus.READY if active else RegistrationStatus.INACTIVE)
+        if self._phase() == 'active':
+            # An X-ray may be registered to the new CT by now: its state stays.
+            self._status.publish()
+        else:
+            self._status.set_state(RegistrationStatus.INACTIVE)
         self._on_loaded()
         response.success = True
         response.message = '; '.join(('loaded', *self._status.message.warnings))
