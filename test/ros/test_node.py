@@ -35,7 +35,7 @@ from std_srvs.srv import Trigger
 
 from sph_reg_ros.errors import ErrorCode
 from sph_reg_ros.ros.conversions import PATIENT_FROM_RAS, matrix_from_pose
-from sph_reg_ros.ros.image_conversions import array_from_image
+from sph_reg_ros.ros.image_conversions import array_from_image, image_from_array
 
 pytestmark = pytest.mark.ros
 
@@ -75,6 +75,17 @@ def test_a_result_carries_all_that_is_needed_to_judge_it(client, scene):
     assert np.linalg.eigvalsh(covariance).min() > 0
     assert len(result.ct_series_uid_hash) == 16 and result.software_version and result.backend
     assert result.method == 'image'  # there are no networks for the phantom
+
+
+def test_intensities_below_zero_are_said_in_the_result(client, scene):
+    def normalise(messages):
+        counts = array_from_image(messages.image).astype(np.float32)
+        normalised = (counts - counts.mean()) / counts.std()
+        messages.image = image_from_array(normalised, messages.image.header)
+
+    result = client.result_of(client.publish_xray(scene, edit=normalise))
+    assert any('of the pixels are negative' in text for text in result.warnings), result.warnings
+    assert not any('negative' in text for text in good(client, scene).warnings)
 
 
 def test_the_patient_stays_where_it_is_when_the_c_arm_turns(client, scene):
@@ -292,7 +303,7 @@ def test_parameters_are_described_and_checked_together(client):
     assert described[3].read_only
     number = {'type': ParameterType.PARAMETER_INTEGER}
     cases = [
-        (parameter('registration.max_iterations', integer_value=0, **number), 'at least 1'),
+        (parameter('registration.max_iterations', integer_value=0, **number), 'Max: 1000'),
         (
             parameter('use_imager_pose', type=ParameterType.PARAMETER_BOOL),
             'cannot be changed while active',
