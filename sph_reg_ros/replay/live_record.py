@@ -44,7 +44,7 @@ class LiveRecord:
             bag: its folder.
             parameters: of the node; ct.path is the CT.
             truth: topic of true poses, or TUM file; '' if there is none.
-            folder: for all files; made by need, and it must not hold an earlier replay.
+            folder: for all files; made if it is not there, and it must not hold an earlier replay.
 
         Raises:
             RegistrationError: one of them cannot be used.

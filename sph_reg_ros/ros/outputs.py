@@ -1,4 +1,4 @@
-"""The node's mouth: results, the patient's frame and pictures out."""
+"""Publishers of results, of the patient's frame and of pictures."""
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.node import Node

@@ -157,11 +157,9 @@ def prepare_view(view: protocol.RegisterView, image: ImageParameters) -> View:
         ImageError: NaN or infinite pixels, or too little left to compare.
         CameraError: the distortion makes no sense.
     """
-    # As text, since true without quotes is a bool in YAML.
-    stated = str(image.bright_air).lower()
     make_view = ViewMaker(
-        IntensityModel(image.intensity, image.i0 or None, stated != 'false'),  # type: ignore[arg-type]
-        polarity_given=stated != 'auto',
+        IntensityModel(image.intensity, image.i0 or None, image.bright_air != 'false'),  # type: ignore[arg-type]
+        polarity_given=image.bright_air != 'auto',
         mask_saturation=image.mask_saturation,
         mask_collimator=image.mask_collimator,
     )
