@@ -197,3 +197,12 @@ def test_without_imager_pose_tf_is_heard_only_for_a_frame_that_it_has_to_relate(
     assert result.verdict == RegistrationResult.VERIFIED, result.error_message
     patient = client.lookup(IMAGER, PATIENT, stamp)
     assert error_mm(patient, scene.camera_from_ct, scene) < 1.0
+    # What moved while nobody listened is not interpolated.
+    tell(client, moved(scene.camera_from_ct, *OFFSET), IMAGER)
+    client.spin_until(lambda: heard() == 1)
+    tell(client, np.linalg.inv(FIXED_FROM_TABLE) @ scene.fixed_from_patient, 'table')
+    client.spin_until(lambda: heard() == 2)
+    stamp = client.new_stamp()
+    publish(client, xray_messages(scene, stamp), stamp)
+    move_arm(client, scene, stamp + 20 * MS)
+    assert client.result_of(stamp).error.code == ErrorCode.TRANSFORM_MISSING
