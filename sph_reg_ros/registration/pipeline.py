@@ -11,7 +11,7 @@ from sph_reg_ros.registration.course import Course, Observer
 from sph_reg_ros.registration.learned import refined_by_networks, regressed, spherical_level
 from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.polarity import NEGATIVE, inverted_views, negative_of
-from sph_reg_ros.registration.reasons import InputDoubt
+from sph_reg_ros.registration.reasons import OF_DOUBTS, InputDoubt
 from sph_reg_ros.registration.refine import refine
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import RegistrationResult, Verdict
@@ -67,9 +67,10 @@ def register(
         found = _as_taken(request, course, verified)
     except SolverError as error:
         turned = _turned_over(request, [], course)
-        if turned is None:
-            # The CT may be the reason.
-            text = '; '.join((str(error), *request.volume.doubts))
+        if turned is None or _overrules(turned, request):
+            # The CT may be the reason, or the polarity.
+            negative = () if turned is None else (OF_DOUBTS[InputDoubt.INVERTED_IMAGE][1],)
+            text = '; '.join(map(str, (error, *request.volume.doubts, *negative)))
             raise SolverError(error.code, text) from error
         return _warned(_as_taken(turned, Course(course.pass_on), verified), NEGATIVE)
     if found.verdict == Verdict.VERIFIED or not verified:
@@ -89,10 +90,7 @@ def _doubted(
     turned = _turned_over(request, [found.camera_from_ct[0]], course)
     if turned is None:
         return found
-    if any(
-        view.polarity_given and view is not other
-        for view, other in zip(request.views, turned.views, strict=True)
-    ):
+    if _overrules(turned, request):
         return replace(found, doubts=(*found.doubts, InputDoubt.INVERTED_IMAGE))
     try:
         again = _as_taken(turned, Course(course.pass_on), verified=True)
@@ -130,6 +128,12 @@ def _turned_over(
         return None
     views = zip(request.views, inverted, strict=True)
     return replace(request, views=tuple(negative_of(v) if is_so else v for v, is_so in views))
+
+
+def _overrules(turned: RegistrationRequest, request: RegistrationRequest) -> bool:
+    """Return whether a view was turned over whose polarity was given."""
+    views = zip(request.views, turned.views, strict=True)
+    return any(view.polarity_given and view is not other for view, other in views)
 
 
 def _as_taken(request: RegistrationRequest, course: Course, verified: bool) -> RegistrationResult:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from sph_reg_ros.errors import SolverError
+from sph_reg_ros.errors import ImageError, SolverError
 from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.request import RegistrationRequest, View
 from sph_reg_ros.registration.search import propose
@@ -53,8 +53,11 @@ def inverted_views(
 
 
 def negative_of(view: View) -> View:
-    """Return the negative of a view; itself if it has none."""
-    return view if view.negative is None else view.negative()
+    """Return the negative of a view; itself if it has none, or none that could be used."""
+    try:
+        return view if view.negative is None else view.negative()
+    except ImageError:
+        return view
 
 
 def _similarities(

@@ -8,9 +8,10 @@ import torch
 from phantoms import pose_in_front, smooth_phantom
 from registration_scenes import CAMERA, CONFIG, errors, moved, xray
 
-from sph_reg_ros.errors import CancelledError, ErrorCode
+from sph_reg_ros.errors import CancelledError, ErrorCode, ImageError, SolverError
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.imaging.intensity import IntensityModel
+from sph_reg_ros.registration import pipeline
 from sph_reg_ros.registration.pipeline import POLARITY_OPEN, register
 from sph_reg_ros.registration.polarity import NEGATIVE, inverted_views
 from sph_reg_ros.registration.prepared_view import ViewMaker
@@ -110,3 +111,22 @@ def test_a_pose_that_was_checked_survives_if_there_is_no_time_to_try_the_negativ
     result = register(asked, stop_at_the_negative)
     assert result.verdict != Verdict.VERIFIED and result.warnings[-1] == POLARITY_OPEN
     assert result.finding is not None
+
+
+def test_a_polarity_that_was_given_is_not_overruled_where_the_solver_fails(monkeypatch):
+    def fail(*_):
+        raise SolverError(ErrorCode.NUMERICAL, 'degenerate')
+
+    asked = request_of(shown(CAMERA, inverted=True), given=True)
+    monkeypatch.setattr(pipeline, '_as_taken', fail)
+    with pytest.raises(SolverError, match='degenerate; .*inverted'):
+        register(asked)
+
+
+def test_an_xray_whose_negative_is_no_usable_image_is_not_looked_at_as_one():
+    def unusable():
+        raise ImageError(ErrorCode.IMAGE_CONTENT, 'only 3 pixels are usable')
+
+    asked = request_of(shown(CAMERA, inverted=False))
+    view = replace(asked.views[0], negative=unusable)
+    assert inverted(replace(asked, views=(view,))) == (False,)
