@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from sph_reg_ros.cli.ct_options import AssumeLps
 from sph_reg_ros.cli.exits import reported_errors
 
 CAMERA, VIEW = 'Camera (default: a usual C-arm)', 'Where it looks from (default: the front)'
@@ -28,6 +29,7 @@ def render_command(
     series: Annotated[
         str | None, typer.Option(metavar='UID', help='SeriesInstanceUID of the CT.')
     ] = None,
+    assume_lps: AssumeLps = False,
     energy: Annotated[
         float, typer.Option(metavar='KEV', help='Effective energy of the X-ray, 30 to 150.')
     ] = 60.0,
@@ -113,6 +115,7 @@ def render_command(
             ct_path=ct,
             output=output,
             series_uid=series,
+            assume_lps=assume_lps,
             energy_kev=energy,
             size=size,
             inverted=inverted,

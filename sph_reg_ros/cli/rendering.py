@@ -40,6 +40,7 @@ class RenderJob:
     ct_path: Path
     output: Path
     series_uid: str | None = None
+    assume_lps: bool = False
     energy_kev: float = 60.0
     size: tuple[int, int] | None = None
     inverted: bool = False
@@ -73,6 +74,7 @@ class Rendered:
     start: Start
     assumptions: tuple[str, ...]
     isocentre: tuple[float, float, float]
+    doubts: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """Return what is printed."""
@@ -86,6 +88,7 @@ class Rendered:
         lines = [
             f'view         {angles} (beam relative to the patient)',
             f'image        {width} columns, {height} rows, {content}',
+            *(f'warning      {text}' for text in self.doubts),
             *(f'assumed      {text}' for text in self.assumptions),
         ]
         if self.job.suffix == '.dcm' and not has_carm_angles(pose):
@@ -98,6 +101,10 @@ class Rendered:
         words = ['sph-reg', 'register', '--ct', str(job.ct_path), '--xray', str(job.output)]
         if job.series_uid:
             words += ['--series', job.series_uid]
+        if job.assume_lps:
+            words.append('--assume-lps')
+        if job.energy_kev != RenderJob.energy_kev:
+            words += ['--energy', *_numbers((job.energy_kev,))]
         start = self.start.camera_from_ct
         assert start is not None
         if job.suffix == '.dcm' and has_carm_angles(start):
@@ -137,7 +144,8 @@ def render_to_file(job: RenderJob, report: Callable[[str], None] = lambda state:
     job, assumed = _completed(job)
     camera, place = _camera(job)
     report('reading the CT')
-    volume = attenuation_from_hounsfield(read_ct(job.ct_path, job.series_uid), job.energy_kev)
+    ct = read_ct(job.ct_path, job.series_uid, assume_lps=job.assume_lps)
+    volume = attenuation_from_hounsfield(ct, job.energy_kev)
     start = job.pose.given(volume, camera, place)
     assert start is not None and start.camera_from_ct is not None, 'the job was completed'
     pose = start.camera_from_ct
@@ -148,16 +156,19 @@ def render_to_file(job: RenderJob, report: Callable[[str], None] = lambda state:
     content = _encoded(integrals, job, camera, pose, sod_mm)
     job.output.parent.mkdir(parents=True, exist_ok=True)
     write_together({job.output: content})
-    return Rendered(job, camera, start, (*assumed, *start.assumptions), isocentre)
+    assumptions = (*assumed, *start.assumptions)
+    return Rendered(job, camera, start, assumptions, isocentre, volume.doubts)
 
 
 def _completed(job: RenderJob) -> tuple[RenderJob, tuple[str, ...]]:
     """Return the job with a usual C-arm where none is described, and what was assumed."""
     carm, assumed = CArmGeometry(), []
-    if not job.beam.camera_paths and not job.beam.has_distances:
+    beam = job.beam
+    if not beam.camera_paths and beam.sdd_mm is None and beam.pixel_pitch_mm is None:
         pitch = (carm.pixel_pitch_mm, carm.pixel_pitch_mm)
         size = job.size or (carm.height, carm.width)
-        job = replace(job, beam=BeamOptions((), carm.sdd_mm, pitch), size=size)
+        beam = replace(beam, sdd_mm=carm.sdd_mm, pixel_pitch_mm=pitch)
+        job = replace(job, beam=beam, size=size)
         assumed.append(
             f'a C-arm with --sdd {carm.sdd_mm:g} --pixel-pitch {pitch[0]:g} {pitch[1]:g} --size '
             f'{size[0]} {size[1]}'

@@ -19,8 +19,6 @@ from sph_reg_ros.geometry.carm import (
     format_angles,
 )
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
-from sph_reg_ros.imaging.lens import Lens
-from sph_reg_ros.imaging.rectify import rectified_points
 from sph_reg_ros.plausible import SOURCE_PATIENT_MM
 from sph_reg_ros.registration.landmarks import Landmarks, pose_from_landmarks
 from sph_reg_ros.registration.visibility import rays_through
@@ -83,7 +81,7 @@ class StartOptions:
         first = xrays[0]
         assert first.xray.camera is not None, 'read_xrays gives every X-ray a camera'
         if self.landmarks_path is not None:
-            return _from_landmarks(self.landmarks_path, volume, first.xray.camera, first.lens)
+            return _from_landmarks(self.landmarks_path, volume, first)
         given = self.given(volume, first.xray.camera, first.fixed_from_camera, len(xrays))
         if given is not None:
             return given
@@ -154,14 +152,11 @@ def _require_mm(isocentre: Float64[Tensor, '3'], volume: AttenuationVolume) -> N
         )
 
 
-def _from_landmarks(
-    path: Path, volume: AttenuationVolume, camera: Camera, lens: Lens | None
-) -> Start:
-    landmarks = read_landmarks(path)
-    if lens is not None:
-        # They were found in the image as it is, the registration sees the rectified one.
-        pixels = rectified_points(landmarks.pixels, camera.K, lens)
-        landmarks = replace(landmarks, pixels=pixels)
+def _from_landmarks(path: Path, volume: AttenuationVolume, xray: XRayFile) -> Start:
+    camera, landmarks = xray.xray.camera, read_landmarks(path)
+    assert camera is not None, 'read_xrays gives every X-ray a camera'
+    # They were found in the picture as it is.
+    landmarks = replace(landmarks, pixels=xray.pixels_in_view(landmarks.pixels))
     try:
         require_inside(landmarks, volume)
         found = pose_from_landmarks(landmarks, camera)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 from jaxtyping import Float64
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from sph_reg_ros.imaging.intensity import (
 )
 from sph_reg_ros.imaging.isolated_xray import load_xray
 from sph_reg_ros.imaging.lens import Lens
+from sph_reg_ros.imaging.rectify import rectified_points
 from sph_reg_ros.imaging.xray import XRay
 from sph_reg_ros.plausible import require_possible
 from sph_reg_ros.registration.prepared_view import ViewMaker
@@ -73,12 +75,14 @@ class XRayFile:
         xray: the image with the camera.
         fixed_from_camera: where the camera is (mm); None if that is not known.
         lens: distortion of the image, which `view` rectifies; None if it has none.
+        flip: how the picture in the file is mirrored against `xray`, one of FLIPS; None if not.
     """
 
     path: Path
     xray: XRay
     fixed_from_camera: Float64[Tensor, '4 4'] | None = None
     lens: Lens | None = None
+    flip: str | None = None
 
     def warnings(self, intensity: str | None) -> tuple[str, ...]:
         """Return what had to be assumed, for the option --intensity as it was given."""
@@ -107,7 +111,18 @@ class XRayFile:
             return self
         require_setting(flip in FLIPS, f'--flip {flip!r} must be one of {", ".join(FLIPS)}')
         pixels, mask = self.xray.pixels.flip(FLIPS[flip]), self.xray.mask.flip(FLIPS[flip])
-        return replace(self, xray=replace(self.xray, pixels=pixels, mask=mask))
+        return replace(self, xray=replace(self.xray, pixels=pixels, mask=mask), flip=flip)
+
+    def pixels_in_view(self, points: Float64[np.ndarray, 'N 2']) -> Float64[np.ndarray, 'N 2']:
+        """Return where points (column, row) of the picture in the file lie in the view."""
+        assert self.xray.camera is not None, 'read_xrays gives every X-ray a camera'
+        points = points.copy()
+        for axis in FLIPS[self.flip] if self.flip else ():
+            # Axis 1 of an image is the first coordinate of its points.
+            points[:, 1 - axis] = self.xray.pixels.shape[axis] - 1 - points[:, 1 - axis]
+        if self.lens is None:
+            return points
+        return rectified_points(points, self.xray.camera.K, self.lens)
 
     def view(self, intensity: str | None, inverted: bool | None = None) -> View:
         """Return the X-ray as line integrals.

@@ -71,8 +71,8 @@ OF_DOUBTS: dict[InputDoubt, tuple[ErrorCode, Explanation]] = {
         Explanation(
             'The X-ray seems to be inverted: air is dark where it should be bright, or bright '
             'where it should be dark.',
-            'Set image.bright_air to auto or to the opposite of what it is (command line: '
-            '--invert).',
+            'Set image.bright_air to auto or to the opposite of what it is (command line: leave '
+            'out --invert and --no-invert).',
         ),
     ),
 }

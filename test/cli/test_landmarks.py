@@ -150,6 +150,22 @@ def test_pixels_of_an_image_with_distortion_are_rectified_as_the_image_is(files,
     assert (start.camera_from_ct - files.poses[0]).abs().max() < 0.5
 
 
+@pytest.mark.parametrize('flip', ['horizontal', 'vertical', 'both'])
+def test_pixels_are_those_of_the_file_if_the_picture_is_mirrored(files, tmp_path, flip):
+    pairs = read_landmarks(write_pairs(tmp_path / 'pairs.csv', files, noise_px=0))
+    seen = pairs.pixels.copy()
+    if flip != 'vertical':
+        seen[:, 0] = SIZE[1] - 1 - seen[:, 0]
+    if flip != 'horizontal':
+        seen[:, 1] = SIZE[0] - 1 - seen[:, 1]
+    np.savetxt(tmp_path / 'pairs.csv', np.c_[pairs.ct_mm, seen], delimiter=',')
+    (xray,) = read_xrays((files / 'xray.png',), BeamOptions((), 1000.0, (2.2, 2.0)), 0)
+    start = StartOptions(landmarks_path=tmp_path / 'pairs.csv').start(
+        (xray.mirrored(flip),), attenuation_of(body())
+    )
+    assert (start.camera_from_ct - files.poses[0]).abs().max() < 0.5
+
+
 def test_landmarks_and_another_start_are_one_too_many(files, tmp_path):
     pairs = write_pairs(tmp_path / 'pairs.csv', files)
     done = files.register(*BEAM, '--landmarks', pairs, '--initial', files / 'near.yaml')

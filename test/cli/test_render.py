@@ -92,6 +92,15 @@ def test_without_a_camera_and_a_view_a_usual_c_arm_looks_from_the_front_and_says
     assert load_xray(tmp_path / 'new' / 'drr.dcm').camera.size == (48, 56)
 
 
+def test_a_principal_point_alone_is_that_of_the_usual_c_arm(files, tmp_path):
+    options = ['--principal-point', 30, 20, '--size', 48, 56, '--energy', 70, '--assume-lps']
+    done = rendered(files, tmp_path / 'drr.png', *options)
+    assert done.exit_code == 0, done.output
+    command = done.output.split('register by')[1]
+    for words in ('--principal-point 30 20', '--energy 70', '--assume-lps'):
+        assert words in command
+
+
 @pytest.mark.parametrize(
     'name, options, text',
     [
