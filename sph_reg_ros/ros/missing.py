@@ -7,7 +7,7 @@ from sph_reg_ros.errors import missing_package
 
 
 def name_missing_packages() -> None:
-    """Say from now on what to install, and not where, when an import ends this process."""
+    """From now on an import that ends this process prints what to install, no traceback."""
     sys.excepthook = _say
 
 

@@ -114,6 +114,8 @@ class Registrar:
         result = self._refusal(header, error)
         stamp_ns, now_ns = nanoseconds(header.stamp), self._node.get_clock().now().nanoseconds
         with self._publishing:
+            if not self._active:
+                return
             # A stamp that cannot be true counts as now: it must not rule out what comes next.
             turn_ns = stamp_ns if 0 < stamp_ns <= now_ns + MAX_FUTURE_NS else now_ns
             self._publish_failure(result, max(turn_ns, self._judged_ns))
@@ -139,14 +141,18 @@ class Registrar:
         except RegistrationError as error:
             result = self._refusal(header, error)
             with self._publishing:
-                if not obsolete.is_set():
+                if not self._is_obsolete(obsolete):
                     self._publish_failure(result, turn_ns)
             return result
         result = result_message(registered, job.views, parameters.frames.patient)
         with self._publishing:
-            if not obsolete.is_set():
+            if not self._is_obsolete(obsolete):
                 self._publish(result, registered, job, turn_ns)
         return result
+
+    def _is_obsolete(self, obsolete: threading.Event) -> bool:
+        # A reset may come between a stop and what begins at that moment.
+        return obsolete.is_set() or not self._active
 
     def _registered(
         self, job: Job, obsolete: threading.Event, parameters: NodeParameters
@@ -163,7 +169,7 @@ class Registrar:
         registered = self._worker.register(
             request,
             parameters.registration.timeout if job.timeout_s is None else job.timeout_s,
-            lambda: obsolete.is_set() or job.cancelled(),
+            lambda: self._is_obsolete(obsolete) or job.cancelled(),
             job.observer,
             silence_s=parameters.worker.silence,
         )
