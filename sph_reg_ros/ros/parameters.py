@@ -99,7 +99,8 @@ class ImagerPoseParameters:
     )
     fixed_frame: str = parameter(
         '',
-        'with source tf: frame in which the patient is published, such as the base of the C-arm',
+        'with source tf: frame in which the patient is published; it must stand still while the '
+        'imager moves, as the base of the C-arm does',
         fixed_while='active',
     )
     imager_frame: str = parameter(
