@@ -87,7 +87,7 @@ def replay_command(
     from sph_reg_ros.replay.bag_topics import named_topics
     from sph_reg_ros.replay.bag_writer import STORAGES
     from sph_reg_ros.replay.job import ReplayJob
-    from sph_reg_ros.replay.limits import figures_of, parse_limit
+    from sph_reg_ros.replay.limits import all_met, parse_limit
     from sph_reg_ros.replay.params_file import read_parameters
     from sph_reg_ros.replay.recording import rerun_module, write_recording
     from sph_reg_ros.replay.table import limit_lines
@@ -123,9 +123,7 @@ def replay_command(
             for record, job in zip(records, todo, strict=True):
                 if not record.failure:
                     typer.echo(f'wrote {write_recording(record, job)}')
-    figures = figures_of(records)
-    refused = any(record.all_refused for record in records)
-    if refused or figures['failed_bags'] or not all(one.met(figures) for one in limits):
+    if not all_met(limits, records):
         raise typer.Exit(EXIT_NOT_USABLE)
 
 

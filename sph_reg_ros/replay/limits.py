@@ -100,6 +100,13 @@ def figures_of(records: Iterable[BagRecord]) -> dict[str, float]:
     return figures
 
 
+def all_met(limits: Iterable[Limit], records: Sequence[BagRecord]) -> bool:
+    """Return whether all bags were replayed within all limits, with any pose in each of them."""
+    figures = figures_of(records)
+    usable = not any(record.failure or record.all_refused for record in records)
+    return usable and all(limit.met(figures) for limit in limits)
+
+
 def _quantiles(name: str, values: Sequence[float]) -> dict[str, float]:
     return {
         f'{name}.{word}': float(np.quantile(values, share)) if values else math.nan

@@ -1,7 +1,7 @@
 """bag_player: a bag through the live node, image by image, with the report of sph-reg replay.
 
-Publishes /clock, image, camera_info, imager_pose and initial_pose; simulated time stands still
-while an image is registered, so that none is skipped or too old.
+Publishes /clock and the node's inputs, transforms where they are needed; simulated time stands
+still while an image is registered, so that none is skipped or too old.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from rclpy.signals import SignalHandlerOptions
 from sph_reg_ros.errors import CancelledError, RegistrationError, require_setting
 from sph_reg_ros.replay.bag_reader import BagInputs, opened
 from sph_reg_ros.replay.bag_topics import named_topics
-from sph_reg_ros.replay.limits import figures_of, parse_limit
+from sph_reg_ros.replay.limits import all_met, parse_limit
 from sph_reg_ros.replay.live_record import LiveRecord
 from sph_reg_ros.replay.params_file import read_parameters
 from sph_reg_ros.replay.rows import tolerance_ns
@@ -58,8 +58,7 @@ def _run(options: argparse.Namespace) -> int:
     files = live.write(record, limits)
     lines = [*table_lines(record), *limit_lines(limits, [record])]
     print('\n'.join([*lines, *(f'wrote {path}' for path in files)]), flush=True)
-    figures = figures_of([record])
-    return 0 if all(limit.met(figures) for limit in limits) else EXIT_NOT_USABLE
+    return 0 if all_met(limits, [record]) else EXIT_NOT_USABLE
 
 
 def _play(inputs: BagInputs, live: LiveRecord, parameters: NodeParameters) -> None:
@@ -81,7 +80,9 @@ def _play(inputs: BagInputs, live: LiveRecord, parameters: NodeParameters) -> No
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description='Play a bag through the live registration node.')
-    parser.add_argument('--bag', type=Path, required=True, help='rosbag2 folder')
+    parser.add_argument(
+        '--bag', type=Path, required=True, help='rosbag2 folder, .mcap or .db3 file'
+    )
     parser.add_argument('--ct', type=Path, required=True, help='the CT that the node has')
     parser.add_argument('--output', type=Path, required=True, help='folder for the report')
     parser.add_argument('--params', type=Path, help='parameter file of the node')

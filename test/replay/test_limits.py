@@ -1,13 +1,14 @@
 """Limits of the command line, and the figures that they are about."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sph_reg_ros.errors import ConfigError
 from sph_reg_ros.evaluation.metrics import PoseError
-from sph_reg_ros.replay.limits import figures_of, parse_limit
+from sph_reg_ros.replay.limits import all_met, figures_of, parse_limit
 from sph_reg_ros.replay.record import DROPPED, BagRecord, ImageRow, record_from_json
 from sph_reg_ros.replay.report import report_html
 from sph_reg_ros.replay.table import limit_lines, summary_line, table_lines
@@ -38,6 +39,16 @@ def test_doubts_about_the_ct_come_before_the_images_in_table_and_report():
     assert table_lines(record)[0] == 'bag: warning: CT: 0 to 1 HU - are these HU?'
     report = report_html([(record, Path())], [], '')
     assert 0 < report.index('are these HU?') < report.index('<h3>Images</h3>')
+
+
+def test_a_bag_of_which_every_image_was_refused_does_not_meet_limits_that_nobody_set():
+    pose = ((1.0, 0.0, 0.0, 0.0),) * 4
+    found = BagRecord('found', rows=(row(None), replace(row(None), camera_from_ct=pose)))
+    refused = BagRecord('refused', rows=(row(None), row(None)))
+    assert all_met([], [found]) and not all_met([], [refused])
+    assert not all_met([], [found, refused])
+    assert not all_met([], [found, BagRecord('gone', failure='gone')])
+    assert not all_met([parse_limit('images>=3')], [found])
 
 
 def test_nothing_is_known_of_no_images():
