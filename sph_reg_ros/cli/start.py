@@ -27,6 +27,8 @@ ADVICE = (
     'no start: give --initial FILE, --landmarks FILE, or --angles PRIMARY SECONDARY with --sod MM; '
     'networks would need none (--weights, sph-reg train)'
 )
+_MUCH_FARTHER = 4.0
+"""No isocentre in mm is so near the origin that it lies that much nearer the CT's middle in m."""
 
 
 @dataclass(frozen=True)
@@ -143,12 +145,14 @@ class StartOptions:
 
 
 def _require_mm(isocentre: Float64[Tensor, '3'], volume: AttenuationVolume) -> None:
-    """Raise PoseError if a point lies outside the CT, but would be inside if it were in metres."""
-    points = isocentre.numpy()[None]
-    if is_outside(points, volume).any() and not is_outside(points * 1000, volume).any():
+    """Raise PoseError if a point makes sense in the CT only, or far more, if it is in metres."""
+    in_mm, middle = isocentre * 1000, volume.centre.double()
+    outside, outside_mm = (is_outside(p.numpy()[None], volume).any() for p in (isocentre, in_mm))
+    is_off = float((isocentre - middle).norm()) > _MUCH_FARTHER * float((in_mm - middle).norm())
+    if not outside_mm and (outside or is_off):
         raise PoseError(
             ErrorCode.POSE_INVALID,
-            'the isocentre lies outside the CT: is it in metres? --isocentre must be in mm (LPS)',
+            'the isocentre lies in the CT if it is in metres: --isocentre must be in mm (LPS)',
         )
 
 

@@ -25,6 +25,12 @@ from sph_reg_ros.imaging.volume import require_grid, require_volume_shape
 FORMS_TOLERANCE_MM = 1.0
 """Largest distance between two places of a corner; a single-precision quaternion costs 0.2."""
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+TEMPLATE_CODES = (3, 4)
+"""Talairach and MNI: an atlas, whose size is not the patient's."""
+IN_TEMPLATE = (
+    'sform of the NIfTI header leads to an atlas (Talairach, MNI), and qform to nothing: if the CT '
+    'was scaled to that, every distance is wrong'
+)
 MM_PER_UNIT = {1: 1000.0, 3: 0.001}
 NIFTI2_SIZE = 540
 GZIP_MARK = b'\x1f\x8b'
@@ -120,4 +126,5 @@ def _affine(
             f'qform and sform of the NIfTI header disagree (by {distance_mm:.1f} mm): set both to '
             'the one that says where the patient is',
         )
-    return forms[0], ()
+    is_template = int(header['sform_code']) in TEMPLATE_CODES and int(header['qform_code']) == 0
+    return forms[0], (IN_TEMPLATE,) if is_template else ()

@@ -1,17 +1,29 @@
 """Bad input to sph-reg register: one typed message that names the figure, and never a pose."""
 
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import tifffile
 import torch
 import yaml
-from cli_files import BEAM, SIZE, START, body, camera_content, run, write_pose
+from cli_files import (
+    BEAM,
+    SIZE,
+    START,
+    attenuation_of,
+    body,
+    camera_content,
+    run,
+    write_pose,
+)
 from ct_files import PATIENT_ID, PATIENT_NAME, Phantom, write_dicom, write_volume
 from xray_files import gradient, write_xa
 
-from sph_reg_ros.geometry import se3
+from sph_reg_ros.cli.start import StartOptions
+from sph_reg_ros.errors import PoseError
+from sph_reg_ros.geometry import Camera, se3
 
 K = [[500.0, 0, 43.5], [0, 450.0, 39.5], [0, 0, 1]]
 
@@ -234,7 +246,7 @@ BAD_OPTIONS = {
     'metres': (['--sdd', '1.02', '--pixel-pitch', '1', '1', *START], 'is it in metres?'),
     'isocentre in metres': (
         [*BEAM, *START, '--isocentre', '0.01', '0.07', '0.346'],
-        'isocentre lies outside the CT: is it in metres?',
+        '--isocentre must be in mm',
     ),
     'distance': (['--sdd', '-1', '--pixel-pitch', '1', '1', *START], 'is -1 mm'),
     'frame': ([*BEAM, *START, '--frame', '3'], '3'),
@@ -250,6 +262,22 @@ def test_bad_options_are_answered_by_a_message_without_traceback_or_files(files,
     assert message in done.stderr and done.stdout == ''
     assert 'Traceback' not in done.output
     assert not (tmp_path / 'bad').exists()
+
+
+@pytest.mark.parametrize('point', [(0.01, 0.075, 0.346), (0.0, 0.03, -0.02)])
+def test_an_isocentre_in_metres_is_refused_wherever_the_ct_lies(point):
+    # Around the origin as well, where both are in the CT.
+    phantom = body()
+    if point[2] < 0:
+        phantom.ct_from_index[:3, 3] = (-50, -20, -65)
+    volume = attenuation_of(phantom)
+    for isocentre, is_refused in ((point, True), (volume.centre.tolist(), False)):
+        options = StartOptions(
+            angles_deg=(0.0, 0.0), sod_mm=700.0, isocentre_lps_mm=tuple(isocentre)
+        )
+        camera = Camera.from_geometry(1000.0, (2.2, 2.0), SIZE)
+        with pytest.raises(PoseError, match='in metres') if is_refused else nullcontext():
+            options.given(volume, camera)
 
 
 def test_an_unreadable_ct_is_refused_without_the_patients_name(files, tmp_path):

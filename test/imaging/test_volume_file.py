@@ -90,6 +90,12 @@ def test_one_orientation_of_a_nifti_is_enough(tmp_path):
         np.testing.assert_allclose(load_ct(path).ct_from_index, both.ct_from_index)
 
 
+@pytest.mark.parametrize('code, says', [(1, False), (2, False), (3, True), (4, True)])
+def test_an_orientation_in_an_atlas_alone_is_said(tmp_path, code, says):
+    changes = {SFORM_CODE: bytes([code, 0]), QFORM_CODE: bytes(2)}
+    assert bool(load_ct(nifti(tmp_path / 'ct.nii', changes)).assumptions) == says
+
+
 SLOPE, INTERCEPT, UNITS, PIXDIM, QFAC, MAGIC = 112, 116, 123, 80, 76, 344
 
 
