@@ -237,6 +237,8 @@ class RegistrationNode(ResponsiveLifecycleNode):
         self._registrar.refuse(header, error)
 
     def _on_missing(self, error: RegistrationError | None) -> None:
+        if self._inputs is None:  # deactivated meanwhile
+            return
         if error is not None and str(error) != str(self._status.missing):
             self.get_logger().warning(str(error))
         self._status.note_missing(error)
