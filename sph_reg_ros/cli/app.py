@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from sph_reg_ros import __version__
-from sph_reg_ros.cli.ct_options import AssumeLps
 from sph_reg_ros.cli.exits import EXIT_ERROR, EXIT_NOT_USABLE, reported_errors
+from sph_reg_ros.cli.options import CT_HELP, AssumeLps
 from sph_reg_ros.cli.register import register_command
 from sph_reg_ros.cli.render import render_command
 from sph_reg_ros.cli.replay import replay_command
@@ -64,7 +64,7 @@ def check(
     ] = None,
 ) -> None:
     """Show on one screen what is installed and works; exit code 1 if something is broken."""
-    # Imported by need: torch takes seconds.
+    # Imported lazily: torch takes seconds.
     from sph_reg_ros.cli.check import check_lines
 
     lines = check_lines(ct)
@@ -76,16 +76,14 @@ def check(
 
 @app.command('ct-info')
 def ct_info(
-    path: Annotated[
-        Path, typer.Argument(metavar='PATH', help='DICOM series folder, NIfTI, NRRD, MHA or MHD.')
-    ],
+    path: Annotated[Path, typer.Argument(metavar='PATH', help=CT_HELP)],
     series: Annotated[
         str | None, typer.Option(metavar='UID', help='SeriesInstanceUID to describe.')
     ] = None,
     assume_lps: AssumeLps = False,
 ) -> None:
     """List the series of a folder, and print the geometry of the one that is meant."""
-    # Imported by need: torch takes seconds.
+    # Imported lazily: torch takes seconds.
     from sph_reg_ros.cli.ct_info import ct_info_lines
 
     with reported_errors():

@@ -5,17 +5,15 @@ from typing import Annotated
 
 import typer
 
-from sph_reg_ros.cli.ct_options import AssumeLps
 from sph_reg_ros.cli.exits import EXIT_NOT_USABLE, reported_errors
+from sph_reg_ros.cli.options import AssumeLps, CtPath, Energy, SeriesUid
 from sph_reg_ros.cli.settings import PANEL, read_settings, setting
 
 CAMERA, START = 'Camera of the X-ray', 'Where to start'
 
 
 def register_command(
-    ct: Annotated[
-        Path, typer.Option(metavar='PATH', help='DICOM series folder, NIfTI, NRRD, MHA or MHD.')
-    ],
+    ct: CtPath,
     xray: Annotated[
         list[Path],
         typer.Option(
@@ -32,16 +30,12 @@ def register_command(
     as_json: Annotated[
         bool, typer.Option('--json', help='Print the result as JSON and nothing else.')
     ] = False,
-    series: Annotated[
-        str | None, typer.Option(metavar='UID', help='SeriesInstanceUID of the CT.')
-    ] = None,
+    series: SeriesUid = None,
     assume_lps: AssumeLps = False,
     frame: Annotated[
         int, typer.Option(metavar='N', help='Frame or page of an X-ray with several, from 0.')
     ] = 0,
-    energy: Annotated[
-        float, typer.Option(metavar='KEV', help='Effective energy of the X-ray, 30 to 150.')
-    ] = 60.0,
+    energy: Energy = 60.0,
     intensity: Annotated[
         str | None,
         typer.Option(
@@ -167,7 +161,7 @@ def register_command(
             metavar='FILE',
             help='YAML with these settings by name (max_tre_mm: 2.0), and max_iterations, '
             "max_rotation_step_rad, max_translation_step_mm; or the node's parameter file, of "
-            'which the section registration counts. Options go before it.',
+            'which the section registration counts. Options take precedence.',
             rich_help_panel=PANEL,
         ),
     ] = None,
@@ -187,7 +181,7 @@ def register_command(
     Exit code 0 only if the registration converged and passed every check, 1 if it did not, 2 on an
     error.
     """
-    # Imported by need: torch takes seconds.
+    # Imported lazily: torch takes seconds.
     from sph_reg_ros.cli.job import Job, run_job
     from sph_reg_ros.cli.progress import progress_bar
     from sph_reg_ros.cli.start import StartOptions

@@ -5,16 +5,14 @@ from typing import Annotated
 
 import typer
 
-from sph_reg_ros.cli.ct_options import AssumeLps
 from sph_reg_ros.cli.exits import reported_errors
+from sph_reg_ros.cli.options import AssumeLps, CtPath, Energy, SeriesUid
 
 CAMERA, VIEW = 'Camera (default: a usual C-arm)', 'Where it looks from (default: the front)'
 
 
 def render_command(
-    ct: Annotated[
-        Path, typer.Option(metavar='PATH', help='DICOM series folder, NIfTI, NRRD, MHA or MHD.')
-    ],
+    ct: CtPath,
     output: Annotated[
         Path,
         typer.Option(
@@ -26,13 +24,9 @@ def render_command(
     inverted: Annotated[
         bool, typer.Option('--inverted', help='Bone bright, air dark; for .png and .dcm.')
     ] = False,
-    series: Annotated[
-        str | None, typer.Option(metavar='UID', help='SeriesInstanceUID of the CT.')
-    ] = None,
+    series: SeriesUid = None,
     assume_lps: AssumeLps = False,
-    energy: Annotated[
-        float, typer.Option(metavar='KEV', help='Effective energy of the X-ray, 30 to 150.')
-    ] = 60.0,
+    energy: Energy = 60.0,
     camera: Annotated[
         Path | None,
         typer.Option(
@@ -103,7 +97,7 @@ def render_command(
 
     Exit code 0, or 2 on an error.
     """
-    # Imported by need: torch takes seconds.
+    # Imported lazily: torch takes seconds.
     from sph_reg_ros.cli.progress import progress_bar
     from sph_reg_ros.cli.rendering import RenderJob, render_to_file
     from sph_reg_ros.cli.start import StartOptions

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sph_reg_ros.cli.ct_options import AssumeLps
 from sph_reg_ros.cli.exits import EXIT_NOT_USABLE, reported_errors
+from sph_reg_ros.cli.options import AssumeLps, CtPath
 from sph_reg_ros.cli.progress import counted_bar
 
 if TYPE_CHECKING:
@@ -19,9 +19,7 @@ def replay_command(
     bags: Annotated[
         list[Path], typer.Argument(metavar='BAG', help='rosbag2 folders, sqlite3 or MCAP.')
     ],
-    ct: Annotated[
-        Path, typer.Option(metavar='PATH', help='DICOM series folder, NIfTI, NRRD, MHA or MHD.')
-    ],
+    ct: CtPath,
     output: Annotated[
         Path,
         typer.Option(
@@ -82,7 +80,7 @@ def replay_command(
     Exit code 0 if every bag was replayed, an image of each registered and every limit kept, 1 if
     not, 2 on an error.
     """
-    # Imported by need: torch takes seconds.
+    # Imported lazily: torch takes seconds.
     from sph_reg_ros.errors import require_setting
     from sph_reg_ros.replay.bag_topics import named_topics
     from sph_reg_ros.replay.bag_writer import STORAGES

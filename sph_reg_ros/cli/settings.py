@@ -61,7 +61,7 @@ def read_settings(path: Path | None, given: Mapping[str, Any]) -> Settings:
 
 
 def _file_values(path: Path) -> dict[str, Any]:
-    # Imported by need: torch takes seconds.
+    # Imported lazily: torch takes seconds.
     from sph_reg_ros.cli.matrix_file import read_mapping
 
     try:
@@ -79,7 +79,7 @@ def _file_values(path: Path) -> dict[str, Any]:
 
 
 def _node_values(path: Path) -> dict[str, Any]:
-    # Imported by need: it takes a while.
+    # Imported lazily: it takes a while.
     from sph_reg_ros.replay.params_file import read_parameters
 
     registration = read_parameters(path).registration

@@ -6,15 +6,13 @@ from typing import Annotated
 import typer
 
 from sph_reg_ros.cli.ct_file import read_ct
-from sph_reg_ros.cli.ct_options import AssumeLps
 from sph_reg_ros.cli.exits import reported_errors
+from sph_reg_ros.cli.options import AssumeLps, CtPath, SeriesUid
 from sph_reg_ros.cli.progress import counted_bar
 
 
 def simulate_command(
-    ct: Annotated[
-        Path, typer.Option(metavar='PATH', help='DICOM series folder, NIfTI, NRRD, MHA or MHD.')
-    ],
+    ct: CtPath,
     output: Annotated[
         Path, typer.Option(metavar='FOLDER', help='The bag: a folder that is not there yet.')
     ],
@@ -36,9 +34,7 @@ def simulate_command(
         float, typer.Option(metavar='DEG', help='Largest error of a reported orientation.')
     ] = 5.0,
     storage: Annotated[str, typer.Option(metavar='NAME', help='mcap or sqlite3.')] = 'mcap',
-    series: Annotated[
-        str | None, typer.Option(metavar='UID', help='SeriesInstanceUID of the CT.')
-    ] = None,
+    series: SeriesUid = None,
     assume_lps: AssumeLps = False,
     seed: Annotated[int, typer.Option(metavar='N', help='The same gives the same bag.')] = 0,
 ) -> None:
@@ -47,7 +43,7 @@ def simulate_command(
     The C-arm orbits the patient and takes angled views; it moves between the images, its encoders
     are wrong, some images do not arrive, and an instrument lies in the beam.
     """
-    # Imported by need: torch takes seconds.
+    # Imported lazily: torch takes seconds.
     from sph_reg_ros.errors import require_setting
     from sph_reg_ros.evaluation.carm import CArmGeometry, EncoderError, Orbit
     from sph_reg_ros.replay.bag_writer import STORAGES

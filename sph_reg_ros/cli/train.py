@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from sph_reg_ros.cli.ct_file import read_ct
-from sph_reg_ros.cli.ct_options import AssumeLps
 from sph_reg_ros.cli.exits import reported_errors
+from sph_reg_ros.cli.options import AssumeLps
 from sph_reg_ros.cli.train_progress import summary_lines, training_bar
 
 EXIT_STOPPED = 130
@@ -61,7 +61,7 @@ def train_command(
     Ctrl-C ends it after a checkpoint; --resume goes on from there, after a kill from the last one.
     Exit code 0 if the training is complete, 130 if it was stopped, 2 on an error.
     """
-    # Imported by need: it takes seconds, and other commands need none of it.
+    # Imported lazily: it takes seconds, and other commands need none of it.
     from sph_reg_ros.training.config_file import read_config
     from sph_reg_ros.training.devices import launched
     from sph_reg_ros.training.job import Job, regressor_from

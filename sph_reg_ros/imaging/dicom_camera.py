@@ -54,7 +54,7 @@ def read_projection(
         dataset: header of an XA, RF, DX or CR image.
         size: (rows, columns) of the stored image.
         frame: frame, from 0, for positioner angles that change.
-        given: what goes before the file, with a warning where the two differ.
+        given: what takes precedence over the file, with a warning where the two differ.
 
     Raises:
         CameraError: a tag is missing, invalid, or contradicts another.

@@ -45,7 +45,7 @@ def read_detector(
     Args:
         dataset: header.
         size: (rows, columns) of the stored image.
-        given_pitch_mm: spacing of rows and columns that goes before the file's.
+        given_pitch_mm: spacing of rows and columns that takes precedence over the file's.
 
     Raises:
         CameraError: no usable spacing, or tags that contradict each other.

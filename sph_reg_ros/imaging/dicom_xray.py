@@ -47,7 +47,7 @@ def read_dicom_xray(
         frame: frame of a multi-frame image, from 0.
         camera: replaces the one in the file, which is then not read and may be missing.
         geometry: whether to read the file's own camera; without it and `camera` there is none.
-        given: what goes before the file's geometry.
+        given: what takes precedence over the file's geometry.
 
     Raises:
         ImageError: no readable X-ray image, or no such frame.

@@ -1,4 +1,4 @@
-"""What somebody states about an imager, to complete what a file says or to go before it."""
+"""What is stated about an imager: it completes or overrides what a file says."""
 
 from dataclasses import dataclass
 

@@ -104,7 +104,7 @@ def _distorted_pixels(
 
 
 def _cv2():  # type: ignore[no-untyped-def]
-    """Return OpenCV, imported by need: most images have no distortion."""
+    """Return OpenCV, imported lazily: most images have no distortion."""
     import cv2
 
     return cv2

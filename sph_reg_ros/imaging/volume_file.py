@@ -50,7 +50,7 @@ def load_volume_file(path: Path, *, assume_lps: bool = False) -> CT:
 
 
 def _read_nifti(path: Path, assume_lps: bool) -> StoredVolume:
-    # Imported by need: nibabel takes as long as many a volume to read.
+    # Imported lazily: nibabel takes as long as many a volume to read.
     try:
         from sph_reg_ros.imaging.nifti import read_nifti
     except ModuleNotFoundError:

@@ -45,8 +45,8 @@ def load_xray(
         path: file.
         frame: frame of a multi-frame DICOM image or an array, or page of a TIFF, from 0.
         camera: intrinsics; replaces those of a DICOM file. The others have none of their own.
-        given: where there is no `camera`, what completes the geometry of a DICOM file, and goes
-            before it; for the others, what makes a camera if it is enough.
+        given: where there is no `camera`, what completes the geometry of a DICOM file, and takes
+            precedence over it; for the others, what makes a camera if it is enough.
 
     Raises:
         ImageError: the file is missing, unreadable, or no grey X-ray.

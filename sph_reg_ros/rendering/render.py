@@ -144,5 +144,5 @@ def render_with_jacobian(
 
 
 def _module(name: str) -> ModuleType:
-    # Imported by need because each drags in a heavy library that the others do without.
+    # Imported lazily because each drags in a heavy library that the others do without.
     return import_module(f'sph_reg_ros.rendering.{name}_backend')

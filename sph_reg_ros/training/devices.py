@@ -18,7 +18,7 @@ def launched(run: Run) -> 'Fabric':
         ConfigError: BACKEND_UNAVAILABLE if Fabric or the device is not there.
     """
     try:
-        # Imported by need: it takes seconds, and only training needs it.
+        # Imported lazily: it takes seconds, and only training needs it.
         from lightning_fabric import Fabric
     except ImportError:
         raise ConfigError(

@@ -12,7 +12,7 @@ class History:
 
     def __init__(self, folder: Path, first_step: int) -> None:
         """Go on after `first_step` steps, in a folder that exists; raises OSError."""
-        # Imported by need: it takes seconds.
+        # Imported lazily: it takes seconds.
         from torch.utils.tensorboard import SummaryWriter
 
         self._path = folder / NAME
