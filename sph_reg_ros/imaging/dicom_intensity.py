@@ -27,8 +27,13 @@ def read_intensity(
     PixelIntensityRelationshipSign (DICOM PS3.3 C.8.11.3.1.2) goes before all guesses.
 
     Raises:
-        ImageError: the modality LUT cannot be applied.
+        ImageError: the modality LUT or the rescaling cannot be applied.
     """
+    if not dataset.get('ModalityLUTSequence') and read_number(dataset, 'RescaleSlope') == 0:
+        raise ImageError(
+            ErrorCode.IMAGE_ENCODING,
+            f'{tag_label("RescaleSlope")} is 0, which makes all pixels equal: correct the file',
+        )
     try:
         values = np.asarray(apply_modality_lut(stored, dataset), dtype=np.float32)
     except Exception as error:

@@ -85,7 +85,7 @@ def _fields(path: Path) -> tuple[Fields, int]:
     for line in head[: end.end()].decode('utf-8', errors='replace').splitlines():
         name, equals, value = line.partition('=')
         key = name.strip().lower()
-        if key in fields or not equals and key:
+        if key in fields and key != 'comment' or not equals and key:
             raise damaged()
         fields[key] = value.strip()
     slope, intercept = (

@@ -144,10 +144,13 @@ def _by_opencv(path: Path, frame: int, tags: dict[int, Any]) -> tuple[np.ndarray
         found, images = cv2.imreadmulti(str(path), start=frame, count=1, flags=-1)
         if found and images[0].ndim == 2:
             return _as_tagged(images[0], tags), pages
+    several = _first(tags.get(_SAMPLES_A_PIXEL, 1))
+    count = f', {several} a pixel' if several > 1 else ''
     raise _no_picture(
         path,
-        f'is a damaged TIFF, or one of {bits} bit {_SAMPLES.get(sample, "something else")}, which '
-        'is not read: export it as 16 bit whole numbers or 32 bit floating point numbers',
+        f'is a damaged TIFF, or one of {bits} bit {_SAMPLES.get(sample, "something else")}{count}, '
+        'which is not read: export it in grey, as 16 bit whole numbers or 32 bit floating point '
+        'numbers',
     )
 
 

@@ -189,6 +189,7 @@ def test_a_file_that_is_cut_off_is_refused_wherever_it_ends(tmp_path, keep):
     [
         (dict(Modality='CT'), ErrorCode.IMAGE_UNREADABLE),
         (dict(PhotometricInterpretation='PALETTE COLOR'), ErrorCode.IMAGE_ENCODING),
+        (dict(RescaleSlope=0, RescaleIntercept=5), ErrorCode.IMAGE_ENCODING),
         (dict(BitsAllocated=12), ErrorCode.IMAGE_UNREADABLE),
         (dict(Rows=0), ErrorCode.IMAGE_UNREADABLE),
     ],

@@ -68,6 +68,12 @@ def test_a_file_without_transform_matrix_is_refused_unless_lps_is_assumed(tmp_pa
     assert 'left, back, head' in ct.assumptions[0]
 
 
+def test_several_comments_are_no_fault(tmp_path):
+    path = write(tmp_path / 'ct.mha')
+    path.write_bytes(b'Comment = a\nComment = b\n' + path.read_bytes())
+    assert_read(load_ct(path))
+
+
 def test_a_missing_offset_is_said_and_a_missing_spacing_refused(tmp_path):
     ct = load_ct(write(tmp_path / 'ct.mha', Offset=''))
     assert 'first voxel' in ct.assumptions[0] and not ct.ct_from_index[:3, 3].any()
