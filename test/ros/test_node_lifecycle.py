@@ -316,9 +316,3 @@ def test_the_shipped_parameter_file_is_accepted_in_any_namespace(tmp_path):
     changed.write_text(file.read_text().replace('autostart: false', 'autostart: true'))
     with NodeProcess(tmp_path / 'log', params_file=changed, namespace='/or/left') as node:
         node.wait_for_log('ct.path is empty')
-
-
-def test_what_the_node_publishes_itself_is_not_offered_as_its_input(tmp_path, ct_path):
-    with NodeProcess(tmp_path / 'log', ct__path=ct_path, autostart=True) as node:
-        node.wait_for_log('nobody publishes /image', 60)
-        assert '/registration/' not in node.log.partition('nobody publishes /image')[2]
