@@ -17,8 +17,7 @@ from sph_reg_ros.rendering.along_rays import without_motion_along_rays
 from sph_reg_ros.rendering.render import render, render_with_jacobian
 from sph_reg_ros.rendering.sampling import unit_directions
 from sph_reg_ros.similarity import ImageSimilarity, ResidualBlock, prepare_similarity
-from sph_reg_ros.solvers import RobustKernel
-from sph_reg_ros.solvers.robust import robust_cost
+from sph_reg_ros.similarity.robust import RobustKernel, robust_cost
 
 RIVALS_SIMILARITY = 'local_ncc'
 """What rivals are compared by: a fitted intensity curve would let wrong poses look right where an

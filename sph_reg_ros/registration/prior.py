@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sph_reg_ros.geometry import se3, so3
 from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
-from sph_reg_ros.similarity import ResidualBlock
+from sph_reg_ros.similarity import NormalEquations, ResidualBlock, Robust, of_blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +51,18 @@ class PosePrior:
             TWIST_LENGTH_MM * torch.eye(3, dtype=torch.float64),
         )
         return ResidualBlock(scale * displacement, scale[:, None] * jacobian, torch.arange(6))
+
+    def normal_equations(
+        self,
+        camera_from_ct: Float64[Tensor, 'B 4 4'],
+        centre_mm: Float64[Tensor, '3'],
+        views: int,
+        robust: Robust | None = None,
+        patches: bool = False,
+    ) -> NormalEquations:
+        """Return those of the residuals at each pose."""
+        blocks = [self.residuals(pose, centre_mm, views) for pose in camera_from_ct]
+        return of_blocks(blocks, 6, robust, 6 if patches else 0)
 
     def _displacement(self, camera_from_ct: Tensor, centre_mm: Tensor) -> Float64[Tensor, '6']:
         here, expected = (

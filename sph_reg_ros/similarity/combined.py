@@ -7,7 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sph_reg_ros.similarity.normal_equations import NormalEquations, of_residuals
+from sph_reg_ros.similarity.patches import PATCHES
 from sph_reg_ros.similarity.residual import ResidualBlock
+from sph_reg_ros.similarity.robust import Robust
 
 if TYPE_CHECKING:
     from sph_reg_ros.similarity.prepare import ImageSimilarity
@@ -35,6 +38,17 @@ class CombinedSimilarity:
             torch.cat([root * block.jacobian for root, block in zip(roots, blocks, strict=True)]),
             torch.cat([block.cluster for block in blocks]),
         )
+
+    def normal_equations(
+        self,
+        renderings: Float[Tensor, 'B H W'],
+        jacobians: Float[Tensor, 'B H W n'],
+        robust: Robust | None = None,
+        patches: bool = False,
+    ) -> NormalEquations:
+        """Return cost, gradient and Gauss-Newton matrix of each rendering (`ImageSimilarity`)."""
+        count = PATCHES**2 if patches else 0
+        return of_residuals(self.residuals, renderings, jacobians, robust, count)
 
     def score(self, renderings: Float[Tensor, 'B H W']) -> Float[Tensor, 'B']:
         """Return the mean of the parts' scores."""

@@ -6,8 +6,10 @@ from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
 from sph_reg_ros.similarity.local_kernel import patch_residuals, patch_statistics
-from sph_reg_ros.similarity.patches import no_overlap, patch_of_pixels
+from sph_reg_ros.similarity.normal_equations import NormalEquations, of_residuals
+from sph_reg_ros.similarity.patches import PATCHES, no_overlap, patch_of_pixels
 from sph_reg_ros.similarity.residual import ResidualBlock
+from sph_reg_ros.similarity.robust import Robust
 
 DIVISIONS = (4, 8, 16)
 """Patches of each scale along a side of the image."""
@@ -76,6 +78,17 @@ class LocalSimilarity:
             FLOOR,
         )
         return ResidualBlock(torch.from_numpy(residual), torch.from_numpy(J_r), self.cluster)
+
+    def normal_equations(
+        self,
+        renderings: Float[Tensor, 'B H W'],
+        jacobians: Float[Tensor, 'B H W n'],
+        robust: Robust | None = None,
+        patches: bool = False,
+    ) -> NormalEquations:
+        """Return cost, gradient and Gauss-Newton matrix of each rendering (`ImageSimilarity`)."""
+        count = PATCHES**2 if patches else 0
+        return of_residuals(self.residuals, renderings, jacobians, robust, count)
 
     def score(self, renderings: Float[Tensor, 'B H W']) -> Float[Tensor, 'B']:
         """Return 1 - |r|^2 / 2 of each rendering; -1 if it is constant."""

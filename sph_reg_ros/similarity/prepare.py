@@ -12,8 +12,10 @@ from sph_reg_ros.similarity.combined import CombinedSimilarity
 from sph_reg_ros.similarity.features import GradientFeatures, PixelFeatures, first_usable
 from sph_reg_ros.similarity.intensity_map import IntensityMap, map_basis
 from sph_reg_ros.similarity.local import LocalSimilarity
+from sph_reg_ros.similarity.normal_equations import NormalEquations
 from sph_reg_ros.similarity.projected import ProjectedSimilarity
 from sph_reg_ros.similarity.residual import ResidualBlock
+from sph_reg_ros.similarity.robust import Robust
 
 Image = Float32[Tensor, 'H W']
 Mask = Bool[Tensor, 'H W']
@@ -30,6 +32,24 @@ class ImageSimilarity(Protocol):
         self, rendering: Float[Tensor, 'H W'], jacobian: Float[Tensor, 'H W 6']
     ) -> ResidualBlock:
         """Return r with |r|^2 = 2 (1 - score), and its exact derivative by the pose."""
+
+    def normal_equations(
+        self,
+        renderings: Float[Tensor, 'B H W'],
+        jacobians: Float[Tensor, 'B H W n'],
+        robust: Robust | None = None,
+        patches: bool = False,
+    ) -> NormalEquations:
+        """Return cost 2 (1 - score), its half gradient and Gauss-Newton matrix for each rendering.
+
+        Rows whose rendering is constant within the mask are not valid; nothing is raised.
+
+        Args:
+            renderings: line integrals.
+            jacobians: their derivatives by any n unknowns.
+            robust: robust kernel of the residuals; none if None.
+            patches: whether gradients of patches are wanted, as the covariance needs them.
+        """
 
     def score(self, renderings: Float[Tensor, 'B H W']) -> Float[Tensor, 'B']:
         """Return the similarity of each rendering, 1 for a perfect one; -1 if it is constant."""

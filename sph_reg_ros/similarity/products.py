@@ -14,7 +14,7 @@ def inner(a: Float[Tensor, 'n p'], b: Float[Tensor, 'n q']) -> Float64[Tensor, '
     """
     count = len(a) // ROWS_AT_ONCE
     even = count * ROWS_AT_ONCE
-    parts = a[:even].view(count, ROWS_AT_ONCE, a.shape[1]).mT @ b[:even].view(
+    parts = a[:even].reshape(count, ROWS_AT_ONCE, a.shape[1]).mT @ b[:even].reshape(
         count, ROWS_AT_ONCE, b.shape[1]
     )
     return parts.sum(0, dtype=torch.float64) + (a[even:].T @ b[even:]).double()

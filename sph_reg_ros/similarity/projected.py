@@ -5,9 +5,11 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from sph_reg_ros.similarity.features import Features
-from sph_reg_ros.similarity.patches import no_overlap
+from sph_reg_ros.similarity.normal_equations import NormalEquations, of_residuals
+from sph_reg_ros.similarity.patches import PATCHES, no_overlap
 from sph_reg_ros.similarity.products import inner
 from sph_reg_ros.similarity.residual import ResidualBlock
+from sph_reg_ros.similarity.robust import Robust
 from sph_reg_ros.similarity.weights import inlier_weights, orthonormal
 
 # A rendering whose contrast is below this share of its values is constant up to rounding.
@@ -101,6 +103,17 @@ class ProjectedSimilarity:
             torch.addmm(J, basis, slopes, beta=1 / size, alpha=-1),
             self._features.cluster,
         )
+
+    def normal_equations(
+        self,
+        renderings: Float[Tensor, 'B H W'],
+        jacobians: Float[Tensor, 'B H W n'],
+        robust: Robust | None = None,
+        patches: bool = False,
+    ) -> NormalEquations:
+        """Return cost, gradient and Gauss-Newton matrix of each rendering (`ImageSimilarity`)."""
+        count = PATCHES**2 if patches else 0
+        return of_residuals(self.residuals, renderings, jacobians, robust, count)
 
     def score(self, renderings: Float[Tensor, 'B H W']) -> Float[Tensor, 'B']:
         """Return the correlation of each rendering; -1 if it is constant."""

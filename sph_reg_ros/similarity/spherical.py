@@ -11,13 +11,17 @@ from sph_reg_ros.networks.encoder import SphericalEncoder
 from sph_reg_ros.networks.heads import SO4Head
 from sph_reg_ros.networks.normalise import is_constant, normalise
 from sph_reg_ros.similarity.encoded import encoded_residual
+from sph_reg_ros.similarity.normal_equations import NormalEquations, of_residuals
 from sph_reg_ros.similarity.patches import no_overlap
 from sph_reg_ros.similarity.residual import ResidualBlock
+from sph_reg_ros.similarity.robust import Robust
 from sph_reg_ros.similarity.shifted import SHIFTS_PX, shifted
 
 SCALE = math.sqrt(2) / math.pi
 """Residuals by the learned distance: the largest distance in SO(4), sqrt(2) pi, costs 4, so that
 scores lie in [-1, 1] as those of an image similarity do."""
+RESIDUALS_PER_PAIR = 6
+"""Of quaternions."""
 _RENDERINGS_AT_ONCE = 4
 
 
@@ -112,7 +116,19 @@ class SphericalSimilarity:
             found = encoded_residual(self._encoder, images, slopes, self._fixed, self._masks)
         scale = SCALE / math.sqrt(len(SHIFTS_PX))
         residual, slope = (scale * part.flatten(0, 1).to(rendering) for part in found)
-        return ResidualBlock(residual, slope, torch.arange(len(residual)) // 6)
+        return ResidualBlock(residual, slope, torch.arange(len(residual)) // RESIDUALS_PER_PAIR)
+
+    def normal_equations(
+        self,
+        renderings: Float[Tensor, 'B H W'],
+        jacobians: Float[Tensor, 'B H W n'],
+        robust: Robust | None = None,
+        patches: bool = False,
+    ) -> NormalEquations:
+        """Return cost, gradient and Gauss-Newton matrix of each rendering (`ImageSimilarity`)."""
+        residuals = self._encoder.head.residual(self._fixed, self._fixed).numel()
+        count = math.ceil(residuals / RESIDUALS_PER_PAIR) if patches else 0
+        return of_residuals(self.residuals, renderings, jacobians, robust, count)
 
     def score(self, renderings: Float[Tensor, 'B H W']) -> Float[Tensor, 'B']:
         """Return 1 - |r|^2 / 2 of each rendering in float64, which tells 0.1 mm; -1 if constant."""

@@ -9,9 +9,14 @@ from torch import Tensor
 
 from sph_reg_ros.errors import ErrorCode, SolverError
 from sph_reg_ros.similarity.residual import ResidualBlock
+from sph_reg_ros.similarity.robust import (
+    RobustKernel,
+    curvature_weighted,
+    kernel_width,
+    reweighted,
+    robust_cost,
+)
 from sph_reg_ros.solvers.normal_equations import normal_equations
-from sph_reg_ros.solvers.robust import curvature_weighted, kernel_width, reweighted, robust_cost
-from sph_reg_ros.solvers.settings import RobustKernel
 
 Pose = Float64[Tensor, '4 4']
 Linearise = Callable[[Pose], Sequence[ResidualBlock]]

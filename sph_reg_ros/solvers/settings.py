@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sph_reg_ros.errors import require_setting
+from sph_reg_ros.similarity.robust import RobustKernel
 
 
 class TerminationReason(IntEnum):
@@ -20,15 +21,6 @@ class TerminationReason(IntEnum):
     MAX_ITERATIONS = 2
     STALLED = 3
     FAILED = 4
-
-
-class RobustKernel(str, Enum):
-    """How the cost grows with a residual: ever slower than its square, except for NONE."""
-
-    NONE = 'none'
-    HUBER = 'huber'
-    CAUCHY = 'cauchy'
-    TUKEY = 'tukey'
 
 
 class StoppingRule(str, Enum):

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from point_clouds import START, Alignment, distance, generator, move, outliers
 
 from sph_reg_ros.similarity import ResidualBlock
-from sph_reg_ros.solvers import LMConfig, RobustKernel, TerminationReason, levenberg_marquardt
-from sph_reg_ros.solvers.robust import (
+from sph_reg_ros.similarity.robust import (
     TUNING,
     curvature_weighted,
     kernel_width,
     reweighted,
     robust_cost,
 )
+from sph_reg_ros.solvers import LMConfig, RobustKernel, TerminationReason, levenberg_marquardt
 
 ROBUST = [kernel for kernel in RobustKernel if kernel is not RobustKernel.NONE]
 CONFIG = LMConfig(max_iterations=100, max_rotation=1.0, max_translation=1.0, tolerance=1e-9)

@@ -6,14 +6,38 @@ lie above it elsewhere, for every kernel here: a step that lowers them lowers th
 (Holland and Welsch, Communications in Statistics 6(9), 1977).
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from enum import Enum
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from sph_reg_ros.similarity.residual import ResidualBlock
-from sph_reg_ros.solvers.settings import RobustKernel
+
+
+class RobustKernel(str, Enum):
+    """How the cost grows with a residual: ever slower than its square, except for NONE."""
+
+    NONE = 'none'
+    HUBER = 'huber'
+    CAUCHY = 'cauchy'
+    TUKEY = 'tukey'
+
+
+@dataclass(frozen=True)
+class Robust:
+    """A robust kernel for rows of poses.
+
+    Attributes:
+        kernel: which one.
+        widths: of each row and block of residuals [B, k], for the cost that is compared with
+            another pose's; those of the residuals themselves if None.
+    """
+
+    kernel: RobustKernel
+    widths: Float64[Tensor, 'B k'] | None = None
+
 
 TUNING = {RobustKernel.HUBER: 1.345, RobustKernel.CAUCHY: 2.3849, RobustKernel.TUKEY: 4.6851}
 """s in standard deviations: 95 % efficiency for normal residuals (Holland and Welsch, table 1)."""
