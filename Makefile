@@ -18,7 +18,7 @@ setup:  ## the environment in .venv alone
 	@tools/setup_env.sh
 
 demo: setup  ## simulated C-arm and registration node over ROS 2; table and pictures in demo/
-	@$(ENV); $(LOCAL); .venv/bin/python -m sph_reg_ros.ros.demo $(DEMO_ARGS)
+	@$(ENV); $(LOCAL); .venv/bin/python -m sph_reg_ros.demo $(DEMO_ARGS)
 
 test: setup  ## all tests that this machine can run
 	@$(ENV); $(LOCAL); REQUIRE_ROS=1 .venv/bin/python -m pytest $(TEST_ARGS)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 
-from sph_reg_ros.imaging.randomise import Randomisation
+from sph_reg_ros.augmentation.randomise import Randomisation
 from sph_reg_ros.networks import weights
 from sph_reg_ros.networks.encoder import SphericalEncoder
 from sph_reg_ros.networks.fit import camera_of, features_are_poses

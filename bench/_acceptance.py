@@ -19,9 +19,9 @@ from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
 from sph_reg_ros.geometry.geodesics import twist_angles_deg
 from sph_reg_ros.registration.networks import Networks
 from sph_reg_ros.similarity.spherical import SCALE
-from sph_reg_ros.training.chance import generator_of
 from sph_reg_ros.training.losses import MM_PER_DISTANCE, true_gradient
 from sph_reg_ros.training.poses import Displacements
+from sph_reg_ros.training.seeding import generator_of
 
 
 @dataclass(frozen=True)

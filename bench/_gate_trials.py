@@ -14,11 +14,11 @@ from torch import Tensor
 
 from sph_reg_ros.errors import RegistrationError
 from sph_reg_ros.evaluation.cases import Case
-from sph_reg_ros.registration.pipeline import register
+from sph_reg_ros.registration.gate.evidence import Evidence
+from sph_reg_ros.registration.gate.verify import verify
+from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import Verdict, Verification
-from sph_reg_ros.registration.verification.evidence import Evidence
-from sph_reg_ros.registration.verification.verify import verify
 
 CORRECT_MM, WRONG_MM = 2.0, 3.0
 """A pose is correct below the one and wrong from the other on; what lies between is neither."""

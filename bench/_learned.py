@@ -13,10 +13,10 @@ from sph_reg_ros.evaluation.cases import BenchCT, Case
 from sph_reg_ros.evaluation.protocols import Protocol, Start
 from sph_reg_ros.evaluation.trials import Outcome
 from sph_reg_ros.registration.config import RegistrationConfig
-from sph_reg_ros.registration.learned import refined_by_networks, spherical_level
+from sph_reg_ros.registration.learned_initialisation import refined_by_networks, spherical_level
 from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.networks import Networks
-from sph_reg_ros.registration.pipeline import register
+from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.rendering.render import resolve_backend
 

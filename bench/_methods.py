@@ -9,7 +9,7 @@ from sph_reg_ros.evaluation.cases import BenchCT, Case
 from sph_reg_ros.evaluation.protocols import Protocol
 from sph_reg_ros.evaluation.trials import Outcome
 from sph_reg_ros.registration.config import RegistrationConfig
-from sph_reg_ros.registration.pipeline import register
+from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest
 
 DEFAULT = 'default'

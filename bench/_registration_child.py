@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.attenuation import attenuation_from_hounsfield
 from sph_reg_ros.registration.config import RegistrationConfig
-from sph_reg_ros.registration.pipeline import register
+from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest, View
 
 try:

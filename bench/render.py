@@ -76,7 +76,7 @@ def measure(scene: BenchScene, size: int, arguments: argparse.Namespace) -> list
 
 def _half_precision(scene: BenchScene) -> list[Program]:
     from sph_reg_ros.imaging.attenuation import AttenuationVolume
-    from sph_reg_ros.rendering.triton_volume import store_as
+    from sph_reg_ros.rendering.cuda.volume import store_as
 
     volume = AttenuationVolume(scene.volume.mu, scene.volume.ct_from_index)
     store_as(volume, torch.float16)

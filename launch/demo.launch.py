@@ -21,7 +21,7 @@ from sph_reg_ros.ros.launch_arguments import (
     own_namespace,
     scoped,
 )
-from sph_reg_ros.ros.parameter_files import values_for
+from sph_reg_ros.service.parameter_files import values_for
 
 SHARE = Path(get_package_share_directory('sph_reg_ros'))
 PROFILE = str(SHARE / 'config/fastdds_large_images.xml')

@@ -12,10 +12,10 @@ from transforms3d.euler import euler2mat
 from typer.testing import CliRunner
 
 from sph_reg_ros.cli import app
+from sph_reg_ros.messages.conversions import matrix_from_pose, nanoseconds
+from sph_reg_ros.messages.conversions import transform_message as transform
 from sph_reg_ros.replay.bag_messages import bag_message, bag_types
 from sph_reg_ros.replay.bag_writer import new_bag
-from sph_reg_ros.ros.conversions import matrix_from_pose, nanoseconds
-from sph_reg_ros.ros.conversions import transform_message as transform
 
 SETTINGS = [
     *('--param', 'registration.similarity:=ncc', '--param', 'registration.levels:=[24, 48]'),

@@ -14,8 +14,10 @@ FLOORS = (
     ('similarity', 'networks'),
     ('solvers',),
     ('registration',),
-    ('training', 'evaluation'),
-    ('ros', 'replay', 'cli'),
+    ('training', 'augmentation', 'evaluation'),
+    ('messages',),
+    ('service',),
+    ('ros', 'replay', 'demo', 'cli'),
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 GENERATED = ('sph_reg_ros.action', 'sph_reg_ros.msg', 'sph_reg_ros.srv')

@@ -182,7 +182,7 @@ def register_command(
     error.
     """
     # Imported lazily: torch takes seconds.
-    from sph_reg_ros.cli.job import Job, run_job
+    from sph_reg_ros.cli.file_registration import Job, run_job
     from sph_reg_ros.cli.progress import progress_bar
     from sph_reg_ros.cli.start import StartOptions
     from sph_reg_ros.cli.summary import summary_lines

@@ -11,7 +11,7 @@ from sph_reg_ros.cli.options import AssumeLps, CtPath
 from sph_reg_ros.cli.progress import counted_bar
 
 if TYPE_CHECKING:
-    from sph_reg_ros.replay.job import ReplayJob
+    from sph_reg_ros.replay.bag_replay import ReplayJob
     from sph_reg_ros.replay.record import BagRecord
 
 
@@ -82,14 +82,14 @@ def replay_command(
     """
     # Imported lazily: torch takes seconds.
     from sph_reg_ros.errors import require_setting
+    from sph_reg_ros.replay.bag_replay import ReplayJob
     from sph_reg_ros.replay.bag_topics import named_topics
     from sph_reg_ros.replay.bag_writer import STORAGES
-    from sph_reg_ros.replay.job import ReplayJob
     from sph_reg_ros.replay.limits import all_met, parse_limit
+    from sph_reg_ros.replay.outputs import require_unused, write_summary
     from sph_reg_ros.replay.params_file import read_parameters
     from sph_reg_ros.replay.recording import rerun_module, write_recording
     from sph_reg_ros.replay.table import limit_lines
-    from sph_reg_ros.replay.written import require_unused, write_summary
 
     with reported_errors():
         limits = [parse_limit(text) for text in limit or ()]
@@ -137,9 +137,9 @@ def _folders(bags: list[Path], output: Path) -> list[Path]:
 
 
 def _records(todo: 'list[ReplayJob]', processes: int, ray: str) -> 'list[BagRecord]':
+    from sph_reg_ros.replay.bag_replay import replay
     from sph_reg_ros.replay.batch import replay_all
     from sph_reg_ros.replay.cluster import replay_on_cluster
-    from sph_reg_ros.replay.job import replay
 
     if ray:
         with counted_bar('bags') as report:

@@ -9,8 +9,8 @@ import typer
 
 from sph_reg_ros.errors import ConfigError, ErrorCode
 from sph_reg_ros.registration.config import RegistrationConfig
-from sph_reg_ros.ros.parameter_tree import Spec, build, specs
-from sph_reg_ros.ros.parameters import RegistrationParameters
+from sph_reg_ros.service.parameter_tree import Spec, build, specs
+from sph_reg_ros.service.parameters import RegistrationParameters
 
 SPECS = specs(RegistrationParameters)
 PANEL = 'Settings of the registration'

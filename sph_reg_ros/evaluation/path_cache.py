@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sph_reg_ros.evaluation.simulation import Patient
 from sph_reg_ros.geometry import Camera
-from sph_reg_ros.rendering.siddon import signed_path_integrals
+from sph_reg_ros.rendering.reference.siddon import signed_path_integrals
 
 # To be raised whenever the integrals of the same CT, pose and camera change.
 INTEGRALS_VERSION = 1

@@ -5,7 +5,7 @@ from typing import Any
 
 from sph_reg_ros.errors import require_setting
 from sph_reg_ros.registration.choices import METHODS, ROBUST_KERNELS, SIMILARITIES
-from sph_reg_ros.registration.verification.limits import BOUND_SCALE, FLOOR_MM
+from sph_reg_ros.registration.gate_limits import BOUND_SCALE, FLOOR_MM
 from sph_reg_ros.rendering.backends import BACKENDS
 
 LEAST_LEVEL_PX = 12

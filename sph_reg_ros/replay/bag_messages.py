@@ -14,8 +14,8 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from sph_reg_ros.errors import BagError, ErrorCode
+from sph_reg_ros.messages.message_types import Message
 from sph_reg_ros.networks.shipped import shipped_folders
-from sph_reg_ros.ros.message_types import Message
 
 _DEFAULTS = {'geometry_msgs/msg/Quaternion': {'w': 1.0}}
 """As geometry_msgs has them; no other type that is built here names a default."""

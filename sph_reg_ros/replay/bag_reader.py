@@ -12,8 +12,12 @@ from typing import Any
 from rosbags.interfaces import Connection
 
 from sph_reg_ros.errors import BagError, ErrorCode
+from sph_reg_ros.messages.conversions import NANOSECONDS, nanoseconds
+from sph_reg_ros.messages.message_types import Message
+from sph_reg_ros.messages.missing_input import compressed_topic
+from sph_reg_ros.messages.tf_buffer import CACHE_NS, plain
 from sph_reg_ros.replay.bag_file import BagFile, storage_of, unreadable
-from sph_reg_ros.replay.bag_places import Entry, Shot, places_of
+from sph_reg_ros.replay.bag_index import Entry, Shot, places_of
 from sph_reg_ros.replay.bag_runs import beginnings, runs_of
 from sph_reg_ros.replay.bag_topics import (
     IMAGE_TYPES,
@@ -23,11 +27,7 @@ from sph_reg_ros.replay.bag_topics import (
     TRANSFORMS,
     is_a,
 )
-from sph_reg_ros.ros.conversions import NANOSECONDS, nanoseconds
-from sph_reg_ros.ros.message_types import Message
-from sph_reg_ros.ros.missing_input import compressed_topic
-from sph_reg_ros.ros.parameters import NodeParameters
-from sph_reg_ros.ros.tf_buffer import CACHE_NS, plain
+from sph_reg_ros.service.parameters import NodeParameters
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ back by more than a second, in order of arrival; those of the others follow with
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
-from sph_reg_ros.ros.conversions import NANOSECONDS
+from sph_reg_ros.messages.conversions import NANOSECONDS
 
 FALL_NS = NANOSECONDS
 """As much as matching.timeout is by default: after it, the live node starts again, too."""

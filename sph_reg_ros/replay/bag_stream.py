@@ -3,14 +3,14 @@
 from collections.abc import Callable
 
 from sph_reg_ros.errors import PoseError, RegistrationError
+from sph_reg_ros.messages.conversions import NANOSECONDS
+from sph_reg_ros.messages.message_types import Message
+from sph_reg_ros.messages.view_messages import initial_pose_from_message
+from sph_reg_ros.messages.xray_view import InitialPose, XRayView
 from sph_reg_ros.replay.bag_reader import Event
-from sph_reg_ros.ros.conversions import NANOSECONDS
-from sph_reg_ros.ros.frames import Frames
-from sph_reg_ros.ros.message_types import Message
-from sph_reg_ros.ros.parameters import NodeParameters
-from sph_reg_ros.ros.view_messages import initial_pose_from_message
-from sph_reg_ros.ros.views import InitialPose, XRayView
-from sph_reg_ros.ros.xray_stream import XRayStream
+from sph_reg_ros.service.frames import Frames
+from sph_reg_ros.service.parameters import NodeParameters
+from sph_reg_ros.service.xray_stream import XRayStream
 
 
 class BagStream:

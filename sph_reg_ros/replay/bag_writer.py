@@ -17,8 +17,8 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
 
 from sph_reg_ros.errors import BagError, ErrorCode
+from sph_reg_ros.messages.message_types import Message
 from sph_reg_ros.replay.bag_messages import bag_types
-from sph_reg_ros.ros.message_types import Message
 
 STORAGES = ('mcap', 'sqlite3')
 # Version 9 of the format writes QoS in a way that Humble does not read.

@@ -10,9 +10,9 @@ import numba
 import torch
 
 from sph_reg_ros.errors import RegistrationError
-from sph_reg_ros.replay.job import ReplayJob, replay
+from sph_reg_ros.replay.bag_replay import ReplayJob, replay
+from sph_reg_ros.replay.outputs import RECORD
 from sph_reg_ros.replay.record import BagRecord, record_from_json
-from sph_reg_ros.replay.written import RECORD
 
 Report = Callable[[int, int], None]
 """Gets the bags done and how many there are."""

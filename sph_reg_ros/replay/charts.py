@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from sph_reg_ros.messages.conversions import NANOSECONDS
 from sph_reg_ros.replay.record import ImageRow
-from sph_reg_ros.ros.conversions import NANOSECONDS
 
 WIDTH, HEIGHT = 720, 190
 LEFT, RIGHT, TOP, BOTTOM = 52, 10, 12, 24

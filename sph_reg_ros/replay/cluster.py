@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from sph_reg_ros.errors import ErrorCode, RuntimeUnavailableError
+from sph_reg_ros.replay.bag_replay import ReplayJob
 from sph_reg_ros.replay.batch import replay_or_failure
-from sph_reg_ros.replay.job import ReplayJob
 from sph_reg_ros.replay.record import BagRecord, record_from_json
 
 Report = Callable[[int, int], None]

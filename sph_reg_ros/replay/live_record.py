@@ -9,12 +9,15 @@ from sph_reg_ros.evaluation.versions import versions
 from sph_reg_ros.files import write_together
 from sph_reg_ros.imaging.attenuation import attenuation_from_hounsfield
 from sph_reg_ros.imaging.isolated import load_ct
+from sph_reg_ros.messages.conversions import nanoseconds
+from sph_reg_ros.messages.image_conversions import array_from_image
+from sph_reg_ros.messages.message_types import Message
+from sph_reg_ros.messages.xray_view import InitialPose, XRayView
 from sph_reg_ros.replay.bag_reader import BagInputs, Event
 from sph_reg_ros.replay.bag_stream import BagStream
 from sph_reg_ros.replay.limits import Limit
-from sph_reg_ros.replay.pictures import write_pictures
-from sph_reg_ros.replay.record import BagRecord, ImageRow
-from sph_reg_ros.replay.rows import (
+from sph_reg_ros.replay.outputs import record_files, require_unused, write_summary
+from sph_reg_ros.replay.per_image import (
     Judge,
     Matrix,
     image_row,
@@ -23,12 +26,9 @@ from sph_reg_ros.replay.rows import (
     tolerance_ns,
     truths_of,
 )
-from sph_reg_ros.replay.written import record_files, require_unused, write_summary
-from sph_reg_ros.ros.conversions import nanoseconds
-from sph_reg_ros.ros.image_conversions import array_from_image
-from sph_reg_ros.ros.message_types import Message
-from sph_reg_ros.ros.parameters import NodeParameters
-from sph_reg_ros.ros.views import InitialPose, XRayView
+from sph_reg_ros.replay.pictures import write_pictures
+from sph_reg_ros.replay.record import BagRecord, ImageRow
+from sph_reg_ros.service.parameters import NodeParameters
 
 
 class LiveRecord:

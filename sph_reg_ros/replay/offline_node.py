@@ -7,16 +7,16 @@ import numpy as np
 from jaxtyping import Float64
 
 from sph_reg_ros.errors import RegistrationError, registration_error
+from sph_reg_ros.messages.message_types import Message
+from sph_reg_ros.messages.xray_view import InitialPose, XRayView
 from sph_reg_ros.replay.bag_messages import bag_message
 from sph_reg_ros.replay.bag_reader import Event
 from sph_reg_ros.replay.bag_stream import BagStream
-from sph_reg_ros.ros.message_types import Message
-from sph_reg_ros.ros.messages import refusal_message, result_message, view_header
-from sph_reg_ros.ros.parameters import NodeParameters
-from sph_reg_ros.ros.protocol import Registered
-from sph_reg_ros.ros.requests import register_request
-from sph_reg_ros.ros.views import InitialPose, XRayView
-from sph_reg_ros.ros.workbench import Workbench
+from sph_reg_ros.service.parameters import NodeParameters
+from sph_reg_ros.service.protocol import Registered
+from sph_reg_ros.service.requests import register_request
+from sph_reg_ros.service.result_messages import refusal_message, result_message, view_header
+from sph_reg_ros.service.session import Workbench
 
 
 @dataclass(frozen=True)

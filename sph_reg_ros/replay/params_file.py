@@ -8,9 +8,9 @@ from typing import Any
 import yaml
 
 from sph_reg_ros.errors import ConfigError, ErrorCode
-from sph_reg_ros.ros.parameter_files import Section, sections
-from sph_reg_ros.ros.parameter_tree import Value, build, specs
-from sph_reg_ros.ros.parameters import NodeParameters
+from sph_reg_ros.service.parameter_files import Section, sections
+from sph_reg_ros.service.parameter_tree import Value, build, specs
+from sph_reg_ros.service.parameters import NodeParameters
 
 _NODE = '/**/registration'
 _ROS_ONLY = {'use_sim_time'}

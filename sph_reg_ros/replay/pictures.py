@@ -10,10 +10,10 @@ from PIL import Image
 
 from sph_reg_ros.evaluation.overlay import blended, checkerboard, levelled, overlay
 from sph_reg_ros.files import write_together
-from sph_reg_ros.ros.parameters import ImageParameters
-from sph_reg_ros.ros.protocol import RegisterView
-from sph_reg_ros.ros.views import XRayView
-from sph_reg_ros.ros.workbench import prepare_view
+from sph_reg_ros.messages.xray_view import XRayView
+from sph_reg_ros.service.parameters import ImageParameters
+from sph_reg_ros.service.protocol import RegisterView
+from sph_reg_ros.service.session import prepare_view
 
 FOLDER = 'pictures'
 LARGEST_PX = 384

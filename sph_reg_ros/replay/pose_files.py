@@ -14,8 +14,8 @@ from jaxtyping import Float64
 from transforms3d.quaternions import mat2quat, quat2mat
 
 from sph_reg_ros.errors import ErrorCode, PoseError
+from sph_reg_ros.messages.conversions import MM_PER_M, NANOSECONDS
 from sph_reg_ros.replay.record import ImageRow
-from sph_reg_ros.ros.conversions import MM_PER_M, NANOSECONDS
 
 Matrix = Float64[np.ndarray, '4 4']
 _POSE = ('x_m', 'y_m', 'z_m', 'qx', 'qy', 'qz', 'qw')

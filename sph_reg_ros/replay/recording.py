@@ -14,12 +14,12 @@ from jaxtyping import Float32, Float64, Int32
 from sph_reg_ros.errors import ErrorCode, RuntimeUnavailableError
 from sph_reg_ros.imaging.isolated import load_ct
 from sph_reg_ros.imaging.volume import CT
+from sph_reg_ros.messages.conversions import MM_PER_M
+from sph_reg_ros.messages.xray_view import InitialPose, XRayView
 from sph_reg_ros.replay.bag_reader import opened
+from sph_reg_ros.replay.bag_replay import ReplayJob
 from sph_reg_ros.replay.bag_stream import BagStream
-from sph_reg_ros.replay.job import ReplayJob
 from sph_reg_ros.replay.record import BagRecord, ImageRow
-from sph_reg_ros.ros.conversions import MM_PER_M
-from sph_reg_ros.ros.views import InitialPose, XRayView
 
 NAME = 'replay.rrd'
 WORLD, IMAGER, PATIENT = 'world', 'world/imager', 'world/patient'

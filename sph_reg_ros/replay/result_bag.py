@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+from sph_reg_ros.messages.conversions import NANOSECONDS, nanoseconds, time_message
 from sph_reg_ros.replay.bag_messages import bag_message
 from sph_reg_ros.replay.bag_writer import BagWriter
 from sph_reg_ros.replay.offline_node import Outcome
-from sph_reg_ros.ros.conversions import NANOSECONDS, nanoseconds, time_message
-from sph_reg_ros.ros.messages import note_result, patient_transforms
-from sph_reg_ros.ros.parameters import NodeParameters
+from sph_reg_ros.service.parameters import NodeParameters
+from sph_reg_ros.service.result_messages import note_result, patient_transforms
 
 RESULT, STATUS = '/registration/result', '/registration/status'
 

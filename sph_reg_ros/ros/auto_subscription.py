@@ -19,7 +19,7 @@ from rclpy.qos import (
     qos_policy_name_from_kind,
 )
 
-from sph_reg_ros.ros.sequence_gaps import SequenceGaps
+from sph_reg_ros.messages.sequence_gaps import SequenceGaps
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks

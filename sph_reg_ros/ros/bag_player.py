@@ -17,13 +17,13 @@ from sph_reg_ros.replay.bag_reader import BagInputs, opened
 from sph_reg_ros.replay.bag_topics import named_topics
 from sph_reg_ros.replay.limits import all_met, parse_limit
 from sph_reg_ros.replay.live_record import LiveRecord
+from sph_reg_ros.replay.ordering import companions_first
 from sph_reg_ros.replay.params_file import read_parameters
-from sph_reg_ros.replay.rows import tolerance_ns
+from sph_reg_ros.replay.per_image import tolerance_ns
 from sph_reg_ros.replay.table import limit_lines, table_lines
-from sph_reg_ros.replay.turns import companions_first
-from sph_reg_ros.ros.parameters import NodeParameters
 from sph_reg_ros.ros.player_node import BagPlayer
-from sph_reg_ros.ros.stop import stop_on_signals
+from sph_reg_ros.service.parameters import NodeParameters
+from sph_reg_ros.service.stop_signals import stop_on_signals
 
 EXIT_NOT_USABLE, EXIT_ERROR, EXIT_STOPPED = 1, 2, 130
 

@@ -9,12 +9,12 @@ from rclpy.node import Node
 from sph_reg_ros.errors import ErrorCode, RegistrationError, RuntimeUnavailableError
 from sph_reg_ros.msg import ErrorCode as ErrorCodeMessage
 from sph_reg_ros.msg import RegistrationStatus
-from sph_reg_ros.ros.allowed_paths import AllowedPaths
-from sph_reg_ros.ros.parameters import NodeParameters
-from sph_reg_ros.ros.protocol import CTLoaded, LoadCT
 from sph_reg_ros.ros.registrar import Registrar
 from sph_reg_ros.ros.status import StatusBoard
-from sph_reg_ros.ros.worker_client import WorkerClient
+from sph_reg_ros.service.allowed_paths import AllowedPaths
+from sph_reg_ros.service.parameters import NodeParameters
+from sph_reg_ros.service.protocol import CTLoaded, LoadCT
+from sph_reg_ros.service.worker_client import WorkerClient
 from sph_reg_ros.srv import LoadCT as LoadCTService
 
 # Refused before anything was tried.

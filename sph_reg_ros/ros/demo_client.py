@@ -15,11 +15,11 @@ from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 
+from sph_reg_ros.messages.conversions import matrix_from_pose, nanoseconds
+from sph_reg_ros.messages.image_conversions import array_from_image
+from sph_reg_ros.messages.tf_buffer import LookupFailedError
 from sph_reg_ros.msg import RegistrationResult, RegistrationStatus
-from sph_reg_ros.ros.conversions import matrix_from_pose, nanoseconds
-from sph_reg_ros.ros.image_conversions import array_from_image
 from sph_reg_ros.ros.lookup import TransformLookup
-from sph_reg_ros.ros.tf_buffer import LookupFailedError
 
 T = TypeVar('T')
 FRAMES = ('carm_optical', 'patient')
@@ -66,6 +66,7 @@ class DemoClient:
             deadline_s: time.monotonic() at which the demo gives up.
         """
         self._still_running, self._deadline_s = still_running, deadline_s
+        rclpy.init()
         self._node = rclpy.create_node('demo')
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
@@ -89,6 +90,7 @@ class DemoClient:
         """Leave the graph."""
         self._executor.shutdown()
         self._node.destroy_node()
+        rclpy.shutdown()
 
     def wait_until_ready(self) -> None:
         """Wait for the simulator's patient and for the node to ask for images."""

@@ -5,9 +5,9 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from sph_reg_ros.errors import PoseError
+from sph_reg_ros.messages.view_messages import initial_pose_from_message
+from sph_reg_ros.messages.xray_view import InitialPose
 from sph_reg_ros.ros.auto_subscription import SubscriptionEventCallbacks
-from sph_reg_ros.ros.view_messages import initial_pose_from_message
-from sph_reg_ros.ros.views import InitialPose
 
 _LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL

@@ -12,16 +12,16 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from sph_reg_ros.errors import RegistrationError
+from sph_reg_ros.messages.conversions import NANOSECONDS
+from sph_reg_ros.messages.image_age import require_present
+from sph_reg_ros.messages.missing_input import SilentInput, compressed_topic, missing_error
+from sph_reg_ros.messages.xray_view import InitialPose, XRayView
 from sph_reg_ros.ros.auto_subscription import AutoSubscription
-from sph_reg_ros.ros.conversions import NANOSECONDS
-from sph_reg_ros.ros.frames import Frames
-from sph_reg_ros.ros.image_age import require_present
-from sph_reg_ros.ros.image_counts import ImageCounts
-from sph_reg_ros.ros.missing_input import SilentInput, compressed_topic, missing_error
-from sph_reg_ros.ros.parameters import NodeParameters
 from sph_reg_ros.ros.transforms import TransformListener
-from sph_reg_ros.ros.views import InitialPose, XRayView
-from sph_reg_ros.ros.xray_stream import XRayStream
+from sph_reg_ros.service.frames import Frames
+from sph_reg_ros.service.image_counts import ImageCounts
+from sph_reg_ros.service.parameters import NodeParameters
+from sph_reg_ros.service.xray_stream import XRayStream
 
 POLL_PERIOD_S = 0.05
 FOLLOW_EVERY = 10

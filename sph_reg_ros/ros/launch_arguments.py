@@ -12,7 +12,7 @@ from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.parameter_descriptions import ParameterValue
 
-from sph_reg_ros.ros.parameter_files import values_for
+from sph_reg_ros.service.parameter_files import values_for
 
 Override = tuple[str, type]
 """A parameter and its type; Path for a text that may begin with ~."""

@@ -7,8 +7,8 @@ from jaxtyping import Float64
 from rclpy.node import Node
 from rclpy.time import Time
 
-from sph_reg_ros.ros.conversions import matrix_from_transform
-from sph_reg_ros.ros.tf_buffer import LookupFailedError, TFBuffer
+from sph_reg_ros.messages.conversions import matrix_from_transform
+from sph_reg_ros.messages.tf_buffer import LookupFailedError, TFBuffer
 from sph_reg_ros.ros.transforms import TransformListener, tf2_ros
 
 

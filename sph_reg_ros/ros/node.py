@@ -18,26 +18,26 @@ from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from sph_reg_ros.errors import CancelledError, ConfigError, PoseError, RegistrationError
+from sph_reg_ros.messages.xray_view import XRayView
 from sph_reg_ros.msg import RegistrationStatus
 from sph_reg_ros.networks.shipped import weights_folders
-from sph_reg_ros.ros.allowed_paths import AllowedPaths
 from sph_reg_ros.ros.ct_loader import CTLoader
 from sph_reg_ros.ros.diagnostics import Diagnostics
-from sph_reg_ros.ros.frames import Frames
-from sph_reg_ros.ros.image_counts import ImageCounts
 from sph_reg_ros.ros.initial_pose import InitialPoseInput
 from sph_reg_ros.ros.inputs import XRayInput
 from sph_reg_ros.ros.lifecycle import ResponsiveLifecycleNode, transition
-from sph_reg_ros.ros.messages import view_header
 from sph_reg_ros.ros.parameter_server import ParameterServer
-from sph_reg_ros.ros.parameters import NodeParameters
 from sph_reg_ros.ros.register_action import RegisterAction
 from sph_reg_ros.ros.registrar import Registrar
-from sph_reg_ros.ros.requests import no_ct
 from sph_reg_ros.ros.status import StatusBoard
-from sph_reg_ros.ros.stop import stop_on_signals
-from sph_reg_ros.ros.views import XRayView
-from sph_reg_ros.ros.worker_client import WorkerClient
+from sph_reg_ros.service.allowed_paths import AllowedPaths
+from sph_reg_ros.service.frames import Frames
+from sph_reg_ros.service.image_counts import ImageCounts
+from sph_reg_ros.service.parameters import NodeParameters
+from sph_reg_ros.service.requests import no_ct
+from sph_reg_ros.service.result_messages import view_header
+from sph_reg_ros.service.stop_signals import stop_on_signals
+from sph_reg_ros.service.worker_client import WorkerClient
 
 EXECUTOR_THREADS = 6
 SPIN_PERIOD_S = 0.1

@@ -5,13 +5,13 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image
 
+from sph_reg_ros.messages.image_conversions import image_from_array
+from sph_reg_ros.messages.xray_view import XRayView
 from sph_reg_ros.msg import RegistrationResult
-from sph_reg_ros.ros.image_conversions import image_from_array
-from sph_reg_ros.ros.messages import patient_transforms, view_header
-from sph_reg_ros.ros.parameters import FrameParameters
 from sph_reg_ros.ros.patient_frame import PatientFrame
-from sph_reg_ros.ros.protocol import Registered
-from sph_reg_ros.ros.views import XRayView
+from sph_reg_ros.service.parameters import FrameParameters
+from sph_reg_ros.service.protocol import Registered
+from sph_reg_ros.service.result_messages import patient_transforms, view_header
 
 
 class Outputs:

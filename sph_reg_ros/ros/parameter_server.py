@@ -16,8 +16,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from sph_reg_ros.errors import ConfigError, ErrorCode
-from sph_reg_ros.ros.parameter_files import merely_shared
-from sph_reg_ros.ros.parameter_tree import Spec, Value, build, specs, unknown_message
+from sph_reg_ros.service.parameter_files import merely_shared
+from sph_reg_ros.service.parameter_tree import Spec, Value, build, specs, unknown_message
 
 T = TypeVar('T')
 

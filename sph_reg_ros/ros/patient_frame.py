@@ -10,7 +10,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
-from sph_reg_ros.ros.conversions import NANOSECONDS, nanoseconds, time_message
+from sph_reg_ros.messages.conversions import NANOSECONDS, nanoseconds, time_message
 from sph_reg_ros.ros.transforms import TransformPublisher
 
 MAX_STEP_BACK_NS = NANOSECONDS

@@ -17,17 +17,17 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
 from sph_reg_ros.errors import CancelledError, ErrorCode, RuntimeUnavailableError
+from sph_reg_ros.messages.conversions import nanoseconds, time_message
+from sph_reg_ros.messages.message_types import Message
+from sph_reg_ros.messages.missing_input import compressed_topic
+from sph_reg_ros.messages.tf_buffer import plain
 from sph_reg_ros.msg import RegistrationResult, RegistrationStatus
 from sph_reg_ros.replay.bag_messages import bag_types
 from sph_reg_ros.replay.bag_reader import Event
 from sph_reg_ros.replay.bag_topics import TRANSFORMS
-from sph_reg_ros.ros.conversions import nanoseconds, time_message
-from sph_reg_ros.ros.message_types import Message
-from sph_reg_ros.ros.missing_input import compressed_topic
-from sph_reg_ros.ros.parameters import NodeParameters
-from sph_reg_ros.ros.stop import stop_on_signals
-from sph_reg_ros.ros.tf_buffer import plain
 from sph_reg_ros.ros.transforms import TF_QOS, TF_STATIC_QOS
+from sph_reg_ros.service.parameters import NodeParameters
+from sph_reg_ros.service.stop_signals import stop_on_signals
 
 READY_S, HEARD_S, RENDERING_S, ACKNOWLEDGED_S, LISTENER_S = 300.0, 60.0, 2.0, 2.0, 2.0
 # What explains an image has to be there first; topics do not keep the order of each other.

@@ -25,18 +25,18 @@ from sph_reg_ros.errors import (
     RegistrationError,
     RuntimeUnavailableError,
 )
+from sph_reg_ros.messages.image_age import require_present
+from sph_reg_ros.messages.received_image import ReceivedImage
+from sph_reg_ros.messages.view_messages import initial_pose_from_message, view_from_messages
+from sph_reg_ros.messages.xray_view import InitialPose, XRayView
 from sph_reg_ros.msg import RegistrationResult
-from sph_reg_ros.ros.frames import Frames
-from sph_reg_ros.ros.image_age import require_present
-from sph_reg_ros.ros.job import Job
-from sph_reg_ros.ros.mailbox import Mailbox
-from sph_reg_ros.ros.messages import refusal_message, view_header
-from sph_reg_ros.ros.parameters import NodeParameters
-from sph_reg_ros.ros.protocol import ProgressReport
-from sph_reg_ros.ros.received_image import ReceivedImage
 from sph_reg_ros.ros.registrar import Registrar
-from sph_reg_ros.ros.view_messages import initial_pose_from_message, view_from_messages
-from sph_reg_ros.ros.views import InitialPose, XRayView
+from sph_reg_ros.service.frames import Frames
+from sph_reg_ros.service.mailbox import Mailbox
+from sph_reg_ros.service.parameters import NodeParameters
+from sph_reg_ros.service.pending_registration import Job
+from sph_reg_ros.service.protocol import ProgressReport
+from sph_reg_ros.service.result_messages import refusal_message, view_header
 
 POLL_S = 0.02
 RESULT_TIMEOUT_S = 10

@@ -15,20 +15,20 @@ from sph_reg_ros.errors import (
     RuntimeUnavailableError,
     registration_error,
 )
+from sph_reg_ros.messages.conversions import NANOSECONDS, nanoseconds
+from sph_reg_ros.messages.image_age import MAX_FUTURE_S
+from sph_reg_ros.messages.xray_view import InitialPose, XRayView
 from sph_reg_ros.msg import RegistrationResult, RegistrationStatus
-from sph_reg_ros.ros.conversions import NANOSECONDS, nanoseconds
-from sph_reg_ros.ros.image_age import MAX_FUTURE_S
-from sph_reg_ros.ros.job import Job
-from sph_reg_ros.ros.mailbox import Mailbox
-from sph_reg_ros.ros.messages import refusal_message, result_message, view_header
 from sph_reg_ros.ros.outputs import Outputs
-from sph_reg_ros.ros.parameters import NodeParameters
 from sph_reg_ros.ros.patient_frame import PatientFrame
-from sph_reg_ros.ros.protocol import Registered
-from sph_reg_ros.ros.requests import no_ct, register_request
 from sph_reg_ros.ros.status import StatusBoard
-from sph_reg_ros.ros.views import InitialPose, XRayView
-from sph_reg_ros.ros.worker_client import WorkerClient
+from sph_reg_ros.service.mailbox import Mailbox
+from sph_reg_ros.service.parameters import NodeParameters
+from sph_reg_ros.service.pending_registration import Job
+from sph_reg_ros.service.protocol import Registered
+from sph_reg_ros.service.requests import no_ct, register_request
+from sph_reg_ros.service.result_messages import refusal_message, result_message, view_header
+from sph_reg_ros.service.worker_client import WorkerClient
 
 IDLE_CHECK_S = 0.25
 MAX_FUTURE_NS = round(MAX_FUTURE_S * NANOSECONDS)

@@ -22,15 +22,15 @@ from std_srvs.srv import Trigger
 
 from sph_reg_ros.errors import RegistrationError
 from sph_reg_ros.evaluation.carm import CArm, Exposure
+from sph_reg_ros.evaluation.exposure_queue import ExposureQueue
 from sph_reg_ros.geometry.carm import angles_from_camera_from_ct, format_angles
 from sph_reg_ros.imaging.isolated import load_ct
 from sph_reg_ros.imaging.sample import sample_ct_path
-from sph_reg_ros.ros.exposure_messages import exposure_messages, planned_pose_message
-from sph_reg_ros.ros.exposures import ExposureQueue
+from sph_reg_ros.messages.exposure_messages import exposure_messages, planned_pose_message
 from sph_reg_ros.ros.parameter_server import ParameterServer
-from sph_reg_ros.ros.simulator_parameters import SimulatorParameters
-from sph_reg_ros.ros.stop import stop_on_signals
 from sph_reg_ros.ros.transforms import TransformPublisher
+from sph_reg_ros.service.simulator_parameters import SimulatorParameters
+from sph_reg_ros.service.stop_signals import stop_on_signals
 
 _TICK_S = 0.02
 # Who listens to the images has its other topics matched a moment later: a first image that came

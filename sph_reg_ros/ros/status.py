@@ -8,11 +8,11 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from sph_reg_ros.errors import ErrorCode, RegistrationError
+from sph_reg_ros.messages.conversions import NANOSECONDS, nanoseconds, time_message
 from sph_reg_ros.msg import ErrorCode as ErrorCodeMessage
 from sph_reg_ros.msg import RegistrationResult, RegistrationStatus
-from sph_reg_ros.ros.conversions import NANOSECONDS, nanoseconds, time_message
-from sph_reg_ros.ros.image_counts import ImageCounts
-from sph_reg_ros.ros.messages import count_result, note_result
+from sph_reg_ros.service.image_counts import ImageCounts
+from sph_reg_ros.service.result_messages import count_result, note_result
 
 LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL

@@ -13,7 +13,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from tf2_msgs.msg import TFMessage
 
-from sph_reg_ros.ros.tf_buffer import TFBuffer
+from sph_reg_ros.messages.tf_buffer import TFBuffer
 
 try:
     import tf2_ros

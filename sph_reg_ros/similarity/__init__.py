@@ -1,7 +1,7 @@
 """Similarities of X-ray and rendering, as residual vectors that one solver serves."""
 
 from sph_reg_ros.similarity.normal_equations import NormalEquations, of_blocks, sum_of
-from sph_reg_ros.similarity.prepare import (
+from sph_reg_ros.similarity.registry import (
     IMAGE_SIMILARITIES,
     ImageSimilarity,
     prepare_similarity,

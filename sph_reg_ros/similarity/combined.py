@@ -13,7 +13,7 @@ from sph_reg_ros.similarity.residual import ResidualBlock
 from sph_reg_ros.similarity.robust import Robust
 
 if TYPE_CHECKING:
-    from sph_reg_ros.similarity.prepare import ImageSimilarity
+    from sph_reg_ros.similarity.registry import ImageSimilarity
 
 
 class CombinedSimilarity:

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from sph_reg_ros.errors import SolverError
-from sph_reg_ros.similarity.products import inner
+from sph_reg_ros.similarity.gram import inner
 from sph_reg_ros.similarity.residual import ResidualBlock
 from sph_reg_ros.similarity.robust import (
     Robust,

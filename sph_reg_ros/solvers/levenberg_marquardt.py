@@ -9,8 +9,8 @@ from torch import Tensor
 
 from sph_reg_ros.errors import SolverError
 from sph_reg_ros.similarity.residual import ResidualBlock
+from sph_reg_ros.solvers.linearisation import Linearise, Point, Pose, cost_of
 from sph_reg_ros.solvers.normal_equations import damped_step, promise
-from sph_reg_ros.solvers.point import Linearise, Point, Pose, cost_of
 from sph_reg_ros.solvers.settings import LMConfig, StoppingRule, TerminationReason
 from sph_reg_ros.solvers.stopping import StepSpread
 

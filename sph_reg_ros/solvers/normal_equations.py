@@ -7,7 +7,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from sph_reg_ros.errors import ErrorCode, SolverError
-from sph_reg_ros.similarity.products import inner
+from sph_reg_ros.similarity.gram import inner
 from sph_reg_ros.similarity.residual import ResidualBlock
 
 

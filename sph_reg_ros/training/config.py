@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass, field, fields
 
+from sph_reg_ros.augmentation.randomise import Randomisation
 from sph_reg_ros.errors import require_setting
-from sph_reg_ros.imaging.randomise import Randomisation
 from sph_reg_ros.networks.agnostic import AgnosticConfig
 from sph_reg_ros.networks.encoder_config import EncoderConfig
 from sph_reg_ros.networks.regressor import RegressorConfig
 from sph_reg_ros.training.poses import Displacements, PoseRanges
+from sph_reg_ros.training.run_config import Anatomy, Imager, Run
 from sph_reg_ros.training.schedule import Schedule
-from sph_reg_ros.training.surroundings import Anatomy, Imager, Run
 
 GEODESICS = ('double', 'centre')
 _TEACHING = ('value', 'all_pairs', 'direction', 'pose', 'vector', 'secant')

@@ -7,13 +7,13 @@ import torch
 from jaxtyping import Bool, Float32, Float64
 from torch import Tensor
 
+from sph_reg_ros.augmentation.randomise import Randomisation, randomise
 from sph_reg_ros.geometry import Camera, se3, so4
-from sph_reg_ros.imaging.randomise import Randomisation, randomise
 from sph_reg_ros.networks.normalise import normalise
 from sph_reg_ros.rendering.render import render, render_with_jacobian
-from sph_reg_ros.training.chance import generator_of, seed_of
 from sph_reg_ros.training.losses import true_gradient
 from sph_reg_ros.training.poses import Displacements, PoseRanges
+from sph_reg_ros.training.seeding import generator_of, seed_of
 from sph_reg_ros.training.stopwatch import Stopwatch
 from sph_reg_ros.training.subjects import Subject
 

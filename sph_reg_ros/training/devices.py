@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from sph_reg_ros.errors import ConfigError, ErrorCode
-from sph_reg_ros.training.surroundings import Run
+from sph_reg_ros.training.run_config import Run
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
 from sph_reg_ros.imaging.volume import CT
-from sph_reg_ros.training.chance import generator_of
-from sph_reg_ros.training.surroundings import Anatomy
+from sph_reg_ros.training.run_config import Anatomy
+from sph_reg_ros.training.seeding import generator_of
 
 _SMALLEST_PART = 0.6
 

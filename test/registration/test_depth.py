@@ -8,7 +8,7 @@ from registration_scenes import CAMERA, CONFIG, assert_close, moved, xray
 from reliability import record, repetitions
 
 from sph_reg_ros.geometry import se3
-from sph_reg_ros.registration.pipeline import register
+from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest, View
 from sph_reg_ros.registration.result import RegistrationResult
 

@@ -10,7 +10,7 @@ from reliability import record, repetitions
 
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
-from sph_reg_ros.registration.pipeline import register
+from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest, View
 from sph_reg_ros.registration.result import Verdict
 

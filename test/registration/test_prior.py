@@ -8,8 +8,8 @@ from phantoms import pose_in_front, smooth_phantom
 from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
 from sph_reg_ros.registration.config import RegistrationConfig
-from sph_reg_ros.registration.pipeline import register
 from sph_reg_ros.registration.prior import PosePrior
+from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest, View
 from sph_reg_ros.rendering.render import render
 

@@ -12,7 +12,7 @@ from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.registration import level
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.part import PartSearch, register_part
-from sph_reg_ros.registration.pipeline import register
+from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest, View
 from sph_reg_ros.registration.result import Progress
 

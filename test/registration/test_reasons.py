@@ -10,8 +10,7 @@ from phantoms import pose_in_front, smooth_phantom
 from registration_scenes import CAMERA, CONFIG, moved, xray
 
 from sph_reg_ros.errors import ErrorCode
-from sph_reg_ros.registration import verification
-from sph_reg_ros.registration.pipeline import register
+from sph_reg_ros.registration import gate
 from sph_reg_ros.registration.reasons import (
     OF_CHECKS,
     OF_DOUBTS,
@@ -19,10 +18,11 @@ from sph_reg_ros.registration.reasons import (
     failures,
     finding_of,
 )
+from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest, View
 from sph_reg_ros.registration.result import Check, Verdict
 
-SOURCES = sorted(Path(verification.__file__).parent.glob('*.py'))
+SOURCES = sorted(Path(gate.__file__).parent.glob('*.py'))
 EXPLANATIONS = [*OF_CHECKS.values(), *(explanation for _, explanation in OF_DOUBTS.values())]
 
 

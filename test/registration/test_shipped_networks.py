@@ -16,7 +16,7 @@ from sph_reg_ros.imaging.xray import prepare_xray
 from sph_reg_ros.networks.shipped import weights_folders
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.networks import Networks, find_networks
-from sph_reg_ros.registration.pipeline import register
+from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest, View
 from sph_reg_ros.registration.result import Verdict
 

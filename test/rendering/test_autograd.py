@@ -5,7 +5,8 @@ import torch
 from render_scenes import BACKENDS, SCENES, Scene, on_device_of, relative_rms
 
 from sph_reg_ros.geometry import se3
-from sph_reg_ros.rendering import numba_backend, torch_backend
+from sph_reg_ros.rendering.cpu import backend
+from sph_reg_ros.rendering.reference import torch_backend
 from sph_reg_ros.rendering.render import render
 
 NAMES = ('anisotropic with a mirrored axis', 'oblique directions', 'source inside the volume')
@@ -61,7 +62,7 @@ def test_gradients_reach_a_float32_pose_in_float32(backend):
 
 @pytest.mark.parametrize('grad_mode', ['no graph wanted', 'no gradient required'])
 def test_no_jacobian_is_made_where_no_gradient_is_needed(monkeypatch, grad_mode):
-    monkeypatch.setattr(numba_backend, 'render_with_jacobian', None)
+    monkeypatch.setattr(backend, 'render_with_jacobian', None)
     view = SCENES[NAMES[0]]
     pose = view.camera_from_ct.clone().requires_grad_(grad_mode == 'no graph wanted')
     with torch.set_grad_enabled(grad_mode == 'no gradient required'):

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sph_reg_ros.errors import ErrorCode, SolverError
+from sph_reg_ros.messages import conversions, image_conversions
+from sph_reg_ros.messages.message_types import ros_message
 from sph_reg_ros.replay.bag_messages import bag_message, bag_types
-from sph_reg_ros.ros import conversions, image_conversions
-from sph_reg_ros.ros.message_types import ros_message
-from sph_reg_ros.ros.messages import refusal_message
+from sph_reg_ros.service.result_messages import refusal_message
 
 KINDS = (
     *('geometry_msgs/PoseWithCovarianceStamped', 'geometry_msgs/TransformStamped'),

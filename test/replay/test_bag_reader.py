@@ -7,10 +7,10 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 pytest.importorskip('diffdrr.renderers')
 
 from sph_reg_ros.errors import BagError, ConfigError, ErrorCode
+from sph_reg_ros.messages.conversions import nanoseconds
 from sph_reg_ros.replay.bag_messages import bag_types
 from sph_reg_ros.replay.bag_reader import opened
 from sph_reg_ros.replay.bag_topics import named_topics
-from sph_reg_ros.ros.conversions import nanoseconds
 
 
 def refused(path, names=None) -> BagError:

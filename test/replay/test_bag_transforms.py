@@ -20,12 +20,12 @@ from bags import (
 
 pytest.importorskip('diffdrr.renderers')
 
+from sph_reg_ros.messages.conversions import matrix_from_pose, nanoseconds, pose_from_matrix
+from sph_reg_ros.messages.conversions import transform_message as transform
 from sph_reg_ros.replay.bag_messages import bag_message
 from sph_reg_ros.replay.bag_reader import opened
 from sph_reg_ros.replay.bag_writer import new_bag
-from sph_reg_ros.ros.conversions import matrix_from_pose, nanoseconds, pose_from_matrix
-from sph_reg_ros.ros.conversions import transform_message as transform
-from sph_reg_ros.ros.parameters import ImagerPoseParameters, NodeParameters
+from sph_reg_ros.service.parameters import ImagerPoseParameters, NodeParameters
 
 BY_TF = ('--param', 'imager_pose.source:=tf', '--param', f'imager_pose.fixed_frame:={FIXED}')
 

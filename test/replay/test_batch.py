@@ -9,9 +9,9 @@ from bags import SETTINGS, changed, run
 
 pytest.importorskip('diffdrr.renderers')
 
+from sph_reg_ros.replay.bag_replay import ReplayJob
 from sph_reg_ros.replay.batch import replay_all
 from sph_reg_ros.replay.cluster import replay_on_cluster
-from sph_reg_ros.replay.job import ReplayJob
 from sph_reg_ros.replay.params_file import read_parameters
 
 pytestmark = pytest.mark.slow

@@ -10,12 +10,12 @@ from PIL import Image
 pytest.importorskip('diffdrr.renderers')
 
 from sph_reg_ros.errors import BagError, ErrorCode
+from sph_reg_ros.messages.image_conversions import array_from_image
 from sph_reg_ros.replay.bag_messages import bag_message
 from sph_reg_ros.replay.bag_reader import opened
-from sph_reg_ros.replay.job import ReplayJob, replay
+from sph_reg_ros.replay.bag_replay import ReplayJob, replay
 from sph_reg_ros.replay.params_file import read_parameters
-from sph_reg_ros.ros.image_conversions import array_from_image
-from sph_reg_ros.ros.parameters import ImageParameters, NodeParameters
+from sph_reg_ros.service.parameters import ImageParameters, NodeParameters
 
 PACKED = '/image/compressed'
 COMPRESSED = NodeParameters(image=ImageParameters(transport='compressed'))

@@ -6,9 +6,9 @@ from bags import IMAGES, SETTINGS, changed, looped, messages_of
 
 pytest.importorskip('diffdrr.renderers')
 
-from sph_reg_ros.replay.job import ReplayJob, replay
+from sph_reg_ros.replay.bag_replay import ReplayJob, replay
 from sph_reg_ros.replay.params_file import read_parameters
-from sph_reg_ros.ros.workbench import Workbench
+from sph_reg_ros.service.session import Workbench
 
 
 @pytest.fixture

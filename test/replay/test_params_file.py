@@ -6,7 +6,7 @@ import pytest
 
 from sph_reg_ros.errors import ConfigError
 from sph_reg_ros.replay.params_file import parameters_text, read_parameters
-from sph_reg_ros.ros.parameters import NodeParameters
+from sph_reg_ros.service.parameters import NodeParameters
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -10,7 +10,7 @@ pytest.importorskip('skimage')
 pytest.importorskip('diffdrr.renderers')
 
 from sph_reg_ros.imaging.volume import CT
-from sph_reg_ros.replay.job import ReplayJob
+from sph_reg_ros.replay.bag_replay import ReplayJob
 from sph_reg_ros.replay.params_file import read_parameters
 from sph_reg_ros.replay.record import record_from_json
 from sph_reg_ros.replay.recording import surface, write_recording

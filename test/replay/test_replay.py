@@ -17,12 +17,12 @@ pytest.importorskip('diffdrr.renderers')
 import yaml
 
 from sph_reg_ros.errors import ErrorCode, RuntimeUnavailableError
+from sph_reg_ros.messages.conversions import nanoseconds
 from sph_reg_ros.replay import recording
-from sph_reg_ros.replay.job import ReplayJob, replay
+from sph_reg_ros.replay.bag_replay import ReplayJob, replay
 from sph_reg_ros.replay.params_file import read_parameters
 from sph_reg_ros.replay.pose_files import tum_text
 from sph_reg_ros.replay.record import record_from_json
-from sph_reg_ros.ros.conversions import nanoseconds
 
 LARGEST_IN_PLANE_MM = 3.0  # a third of a pixel of the small detector, and the phantom is round
 

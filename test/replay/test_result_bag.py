@@ -6,16 +6,16 @@ import numpy as np
 from bags import messages_of, read
 
 from sph_reg_ros.errors import ErrorCode, ImageError
+from sph_reg_ros.messages.conversions import matrix_from_transform, nanoseconds
+from sph_reg_ros.messages.xray_view import FramedPose, XRayView
 from sph_reg_ros.registration.result import TerminationReason, Verdict
 from sph_reg_ros.replay.bag_messages import bag_message
 from sph_reg_ros.replay.bag_writer import new_bag
 from sph_reg_ros.replay.offline_node import Outcome
 from sph_reg_ros.replay.result_bag import RESULT, STATUS, ResultBag
-from sph_reg_ros.ros.conversions import matrix_from_transform, nanoseconds
-from sph_reg_ros.ros.messages import refusal_message, result_message, view_header
-from sph_reg_ros.ros.parameters import NodeParameters
-from sph_reg_ros.ros.protocol import Registered
-from sph_reg_ros.ros.views import FramedPose, XRayView
+from sph_reg_ros.service.parameters import NodeParameters
+from sph_reg_ros.service.protocol import Registered
+from sph_reg_ros.service.result_messages import refusal_message, result_message, view_header
 
 CAMERA_FROM_CT = np.array([[0.0, -1, 0, 10], [1, 0, 0, -20], [0, 0, 1, 700], [0, 0, 0, 1]])
 IMAGER = FramedPose('carm_base', np.diag([-1.0, -1, 1, 1]))

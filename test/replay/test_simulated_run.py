@@ -7,9 +7,9 @@ from bags import messages_of, read, run, simulated
 pytest.importorskip('diffdrr.renderers')
 
 from sph_reg_ros.evaluation.carm import Orbit
+from sph_reg_ros.messages.conversions import matrix_from_pose, nanoseconds
+from sph_reg_ros.messages.image_conversions import array_from_image
 from sph_reg_ros.replay.simulated_run import Rehearsal, Tour
-from sph_reg_ros.ros.conversions import matrix_from_pose, nanoseconds
-from sph_reg_ros.ros.image_conversions import array_from_image
 
 
 def stamps(messages) -> list[int]:

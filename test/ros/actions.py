@@ -11,7 +11,7 @@ from ros.harness import FIXED, Client, Scene, moved, xray_messages
 from sph_reg_ros.action import Register
 from sph_reg_ros.msg import RegistrationResult
 
-from sph_reg_ros.ros.conversions import pose_from_matrix
+from sph_reg_ros.messages.conversions import pose_from_matrix
 
 OFFSET = (0.03, -0.02, 0.04, 4.0, -3.0, 6.0)
 

@@ -33,10 +33,10 @@ from std_msgs.msg import Header
 from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
 from sph_reg_ros.imaging.ct import load_ct
+from sph_reg_ros.messages.conversions import nanoseconds, pose_from_matrix, time_message
+from sph_reg_ros.messages.image_conversions import image_from_array
+from sph_reg_ros.messages.tf_buffer import LookupFailedError, TFBuffer
 from sph_reg_ros.rendering.render import render
-from sph_reg_ros.ros.conversions import nanoseconds, pose_from_matrix, time_message
-from sph_reg_ros.ros.image_conversions import image_from_array
-from sph_reg_ros.ros.tf_buffer import LookupFailedError, TFBuffer
 from sph_reg_ros.ros.transforms import TransformListener
 
 REPOSITORY = Path(__file__).parents[2]

@@ -6,8 +6,8 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from ros.harness import Client
 from std_msgs.msg import Header
 
+from sph_reg_ros.messages.sequence_gaps import SequenceGaps
 from sph_reg_ros.ros.auto_subscription import AutoSubscription
-from sph_reg_ros.ros.sequence_gaps import SequenceGaps
 
 pytestmark = pytest.mark.ros
 TOPIC = 'numbered'

@@ -17,7 +17,7 @@ from cli_files import body
 from ct_files import write_volume
 from ros.harness import DOMAIN, REPOSITORY, NodeProcess
 
-from sph_reg_ros.replay.job import ReplayJob, replay
+from sph_reg_ros.replay.bag_replay import ReplayJob, replay
 from sph_reg_ros.replay.params_file import parameters_text, read_parameters
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]

@@ -34,8 +34,8 @@ from sph_reg_ros.srv import LoadCT
 from std_srvs.srv import Trigger
 
 from sph_reg_ros.errors import ErrorCode
-from sph_reg_ros.ros.conversions import PATIENT_FROM_RAS, matrix_from_pose
-from sph_reg_ros.ros.image_conversions import array_from_image, image_from_array
+from sph_reg_ros.messages.conversions import PATIENT_FROM_RAS, matrix_from_pose
+from sph_reg_ros.messages.image_conversions import array_from_image, image_from_array
 
 pytestmark = pytest.mark.ros
 

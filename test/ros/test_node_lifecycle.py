@@ -33,7 +33,7 @@ from tiny_networks import write_networks
 
 from sph_reg_ros.errors import ErrorCode
 from sph_reg_ros.imaging.ct import load_ct
-from sph_reg_ros.ros.conversions import transform_message
+from sph_reg_ros.messages.conversions import transform_message
 from sph_reg_ros.ros.transforms import TF_QOS
 
 pytestmark = pytest.mark.ros

@@ -18,7 +18,7 @@ from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
 from sph_reg_ros.errors import ErrorCode
-from sph_reg_ros.ros.conversions import pose_from_matrix, transform_message
+from sph_reg_ros.messages.conversions import pose_from_matrix, transform_message
 from sph_reg_ros.ros.transforms import TF_QOS, TF_STATIC_QOS
 
 pytestmark = pytest.mark.ros

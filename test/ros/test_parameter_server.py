@@ -13,7 +13,7 @@ from rclpy.parameter import Parameter
 
 from sph_reg_ros.errors import ConfigError
 from sph_reg_ros.ros.parameter_server import ParameterServer
-from sph_reg_ros.ros.parameters import NodeParameters, parameter
+from sph_reg_ros.service.parameters import NodeParameters, parameter
 
 pytestmark = pytest.mark.ros
 

@@ -7,7 +7,7 @@ pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 from geometry_msgs.msg import TransformStamped
 from ros.harness import FIXED, Client
 
-from sph_reg_ros.ros.conversions import NANOSECONDS, time_message
+from sph_reg_ros.messages.conversions import NANOSECONDS, time_message
 from sph_reg_ros.ros.patient_frame import PatientFrame
 
 pytestmark = pytest.mark.ros

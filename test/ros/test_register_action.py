@@ -20,7 +20,7 @@ from ros.harness import (
 from sph_reg_ros.msg import RegistrationResult, RegistrationStatus
 
 from sph_reg_ros.errors import ErrorCode
-from sph_reg_ros.ros.conversions import matrix_from_pose
+from sph_reg_ros.messages.conversions import matrix_from_pose
 
 pytestmark = pytest.mark.ros
 

@@ -22,17 +22,17 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from sph_reg_ros.errors import CameraError, ErrorCode, ImageError, PoseError, RegistrationError
-from sph_reg_ros.ros.conversions import matrix_from_pose, pose_from_matrix, time_message
-from sph_reg_ros.ros.frames import Frames
-from sph_reg_ros.ros.image_age import require_present
-from sph_reg_ros.ros.image_conversions import intrinsics_from_camera_info
+from sph_reg_ros.messages.conversions import matrix_from_pose, pose_from_matrix, time_message
+from sph_reg_ros.messages.image_age import require_present
+from sph_reg_ros.messages.image_conversions import intrinsics_from_camera_info
+from sph_reg_ros.messages.view_messages import initial_pose_from_message
 from sph_reg_ros.ros.parameter_server import ParameterServer
-from sph_reg_ros.ros.parameter_tree import specs
-from sph_reg_ros.ros.parameters import ImageParameters, NodeParameters
-from sph_reg_ros.ros.protocol import RegisterView
-from sph_reg_ros.ros.view_messages import initial_pose_from_message
-from sph_reg_ros.ros.workbench import prepare_view
-from sph_reg_ros.ros.xray_stream import XRayStream
+from sph_reg_ros.service.frames import Frames
+from sph_reg_ros.service.parameter_tree import specs
+from sph_reg_ros.service.parameters import ImageParameters, NodeParameters
+from sph_reg_ros.service.protocol import RegisterView
+from sph_reg_ros.service.session import prepare_view
+from sph_reg_ros.service.xray_stream import XRayStream
 
 pytestmark = pytest.mark.ros
 NOW_NS = 1_700_000_000_000_000_000

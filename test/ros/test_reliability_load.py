@@ -28,8 +28,8 @@ from ros.harness import (
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from sph_reg_ros.ros.conversions import nanoseconds, time_message
-from sph_reg_ros.ros.image_conversions import array_from_image, image_from_array
+from sph_reg_ros.messages.conversions import nanoseconds, time_message
+from sph_reg_ros.messages.image_conversions import array_from_image, image_from_array
 
 pytestmark = pytest.mark.ros
 SIZE, PERIOD_S = 1024, 1 / 15

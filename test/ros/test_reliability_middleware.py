@@ -43,7 +43,7 @@ from sph_reg_ros.msg import RegistrationResult, RegistrationStatus
 from tf2_msgs.msg import TFMessage
 
 from sph_reg_ros.errors import ErrorCode
-from sph_reg_ros.ros.conversions import nanoseconds, time_message
+from sph_reg_ros.messages.conversions import nanoseconds, time_message
 
 pytestmark = pytest.mark.ros
 LOST_PERCENT = 30

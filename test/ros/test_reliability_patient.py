@@ -32,8 +32,8 @@ from sph_reg_ros.srv import LoadCT
 from std_srvs.srv import Trigger
 
 from sph_reg_ros.errors import ErrorCode
-from sph_reg_ros.ros.conversions import nanoseconds, time_message
-from sph_reg_ros.ros.tf_buffer import LookupFailedError
+from sph_reg_ros.messages.conversions import nanoseconds, time_message
+from sph_reg_ros.messages.tf_buffer import LookupFailedError
 
 pytestmark = pytest.mark.ros
 SECOND = 1_000_000_000

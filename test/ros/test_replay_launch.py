@@ -19,9 +19,9 @@ from bags import changed, replayed, simulated
 from ros.domains import own_domain
 from ros.harness import write_phantom_ct
 
+from sph_reg_ros.messages.conversions import nanoseconds, time_message
 from sph_reg_ros.replay.params_file import parameters_text, read_parameters
 from sph_reg_ros.replay.record import BagRecord, record_from_json
-from sph_reg_ros.ros.conversions import nanoseconds, time_message
 
 pytestmark = [pytest.mark.ros_full, pytest.mark.slow]
 # Not the domain of the other tests' nodes, which run in processes of their own.

@@ -33,7 +33,7 @@ from std_srvs.srv import Trigger
 from sph_reg_ros.evaluation.carm import CArmGeometry
 from sph_reg_ros.evaluation.metrics import pose_error
 from sph_reg_ros.geometry.box import landmark_grid
-from sph_reg_ros.ros.conversions import matrix_from_pose, nanoseconds
+from sph_reg_ros.messages.conversions import matrix_from_pose, nanoseconds
 
 pytestmark = pytest.mark.ros
 GEOMETRY = {'height': 96, 'width': 96, 'pixel_pitch_mm': 3.5}

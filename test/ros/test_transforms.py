@@ -12,8 +12,8 @@ from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from ros.harness import Client, moved
 from tf2_msgs.msg import TFMessage
 
-from sph_reg_ros.ros.conversions import transform_message
-from sph_reg_ros.ros.tf_buffer import CACHE_NS, LookupFailedError, TFBuffer
+from sph_reg_ros.messages.conversions import transform_message
+from sph_reg_ros.messages.tf_buffer import CACHE_NS, LookupFailedError, TFBuffer
 from sph_reg_ros.ros.transforms import TransformPublisher, tf2_ros
 
 pytestmark = pytest.mark.ros
@@ -147,7 +147,7 @@ def test_transforms_go_out_with_the_qos_of_tf2_and_are_heard(use_tf2_ros):
 def test_a_real_tf2_buffer_hears_us_and_agrees_with_ours(use_tf2_ros):
     from rclpy.time import Time
 
-    from sph_reg_ros.ros.conversions import matrix_from_transform
+    from sph_reg_ros.messages.conversions import matrix_from_transform
 
     with Client('sender') as sender, Client('listener') as listener:
         tf2 = tf2_ros.Buffer(node=listener.node)
@@ -174,7 +174,7 @@ def test_our_buffer_answers_what_tf2_answers():
     """
     from rclpy.time import Time
 
-    from sph_reg_ros.ros.conversions import matrix_from_transform
+    from sph_reg_ros.messages.conversions import matrix_from_transform
 
     rng, known, unknown = np.random.default_rng(0), 0, 0
     for _ in range(20):

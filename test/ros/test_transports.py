@@ -16,8 +16,8 @@ from sensor_msgs.msg import CompressedImage
 from sph_reg_ros.msg import RegistrationResult, RegistrationStatus
 
 from sph_reg_ros.errors import ErrorCode
-from sph_reg_ros.ros.conversions import matrix_from_pose
-from sph_reg_ros.ros.image_conversions import array_from_image
+from sph_reg_ros.messages.conversions import matrix_from_pose
+from sph_reg_ros.messages.image_conversions import array_from_image
 
 pytestmark = pytest.mark.ros
 

@@ -2,9 +2,9 @@ import pytest
 import torch
 from training_jobs import ci_config, small_studio
 
+from sph_reg_ros.augmentation.randomise import Randomisation
 from sph_reg_ros.geometry import se3, so4
 from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
-from sph_reg_ros.imaging.randomise import Randomisation
 from sph_reg_ros.networks.normalise import normalise
 from sph_reg_ros.rendering.render import render
 from sph_reg_ros.training.data import step_words, validation_words
@@ -115,7 +115,7 @@ def test_jacobians_of_pairs_are_derivatives_by_xi():
 
 
 def _moving_poses(studio, count: int) -> list[torch.Tensor]:
-    from sph_reg_ros.training.chance import generator_of
+    from sph_reg_ros.training.seeding import generator_of
 
     twists = NEAR.draw(count, generator_of('cpu', 'displacements', *WORDS))
     fixed = studio.xrays(count, WORDS).camera_from_ct

@@ -24,7 +24,7 @@ from sph_reg_ros.training.held_out import HeldOut
 from sph_reg_ros.training.job import Job
 from sph_reg_ros.training.loop import WEIGHTS_FOLDER, Training
 from sph_reg_ros.training.optimiser import MOST_BAD_STEPS
-from sph_reg_ros.training.surroundings import Run
+from sph_reg_ros.training.run_config import Run
 from sph_reg_ros.training.task import LOSS
 
 CPU = Run(accelerator='cpu', network_threads=1)

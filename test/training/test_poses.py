@@ -10,9 +10,9 @@ from sph_reg_ros.evaluation.carm import CArmGeometry, Orbit
 from sph_reg_ros.evaluation.viewpoints import BENCH_GEOMETRY, Viewpoints
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.geometry.carm import angles_from_camera_from_ct, camera_from_ct_for_angles
-from sph_reg_ros.training.chance import generator_of
 from sph_reg_ros.training.config_file import read_config
 from sph_reg_ros.training.poses import Displacement, Displacements, PoseRanges
+from sph_reg_ros.training.seeding import generator_of
 
 CENTRE = torch.tensor([10.0, -20.0, 300.0], dtype=torch.float64)
 PRIOR = PoseRanges((-100.0, 20.0), (-5.0, 30.0), (-10.0, 10.0), (650.0, 750.0), (5.0, 10.0, 20.0))

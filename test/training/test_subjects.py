@@ -7,8 +7,8 @@ from training_jobs import small_ct
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.attenuation import attenuation_from_hounsfield
 from sph_reg_ros.rendering.render import render
+from sph_reg_ros.training.run_config import Anatomy
 from sph_reg_ros.training.subjects import subjects_from
-from sph_reg_ros.training.surroundings import Anatomy
 
 ONE_ENERGY = Anatomy(energies_kev=(60.0,))
 CAMERA = Camera.from_geometry(1000.0, (8.0, 8.0), (24, 24))

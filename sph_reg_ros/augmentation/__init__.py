@@ -1,0 +1,1 @@
+"""Random disturbances of X-rays that networks are trained with."""

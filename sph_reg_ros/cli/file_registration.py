@@ -1,0 +1,112 @@
+"""One registration from files: read, start, register."""
+
+import math
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from sph_reg_ros.cli.ct_file import read_ct
+from sph_reg_ros.cli.outcome import Outcome
+from sph_reg_ros.cli.progress import Report
+from sph_reg_ros.cli.settings import Settings
+from sph_reg_ros.cli.start import ADVICE, StartOptions
+from sph_reg_ros.cli.xray_views import BeamOptions, XRayFile, read_xrays
+from sph_reg_ros.errors import CancelledError, ErrorCode, ImageError
+from sph_reg_ros.imaging.attenuation import attenuation_from_hounsfield
+from sph_reg_ros.imaging.ct import CT
+from sph_reg_ros.imaging.xray import other_reader
+from sph_reg_ros.networks.shipped import weights_folders
+from sph_reg_ros.registration.networks import find_networks
+from sph_reg_ros.registration.register import register, require_start
+from sph_reg_ros.registration.request import RegistrationRequest
+from sph_reg_ros.registration.result import Progress as State
+
+
+@dataclass(frozen=True)
+class Job:
+    """What `sph-reg register` was asked."""
+
+    ct_path: Path
+    xray_paths: tuple[Path, ...]
+    series_uid: str | None = None
+    assume_lps: bool = False
+    energy_kev: float = 60.0
+    frame: int = 0
+    intensity: str | None = None
+    inverted: bool | None = None
+    flip: str | None = None
+    beam: BeamOptions = field(default_factory=BeamOptions)
+    start: StartOptions = field(default_factory=StartOptions)
+    weights: Path | None = None
+    accept_other_patient: bool = False
+    settings: Settings = field(default_factory=Settings)
+
+
+def run_job(job: Job, report: Report = lambda state: None) -> Outcome:
+    """Read CT and X-rays, and register them; raises RegistrationError."""
+    folders = weights_folders(job.weights)
+    # The X-rays first: they are small, and most mistakes are made there.
+    report('reading the X-rays')
+    read = read_xrays(job.xray_paths, job.beam, job.frame, job.start.angles_deg, job.start.sod_mm)
+    xrays = tuple(xray.mirrored(job.flip) for xray in read)
+    views = tuple(xray.view(job.intensity, job.inverted) for xray in xrays)
+    report('reading the CT')
+    ct = read_ct(job.ct_path, job.series_uid, assume_lps=job.assume_lps)
+    if not job.accept_other_patient:
+        for xray in xrays:
+            require_same_patient(ct, xray)
+    volume = attenuation_from_hounsfield(ct, job.energy_kev)
+    start = job.start.start(xrays, volume)
+    report('preparing')
+    networks = (
+        None if job.settings.config.method == 'image' else find_networks(ct.content_hash, folders)
+    )
+    request = RegistrationRequest(
+        volume, views, start.camera_from_ct, job.settings.config, networks=networks
+    )
+    require_start(request, ADVICE)
+    result = register(request, _limited(report, job.settings.timeout_s))
+    warnings = tuple(text for xray in xrays for text in xray.warnings(job.intensity))
+    start = replace(start, assumptions=(*_assumed(job), *start.assumptions))
+    return Outcome(request, result, ct, job.energy_kev, warnings, start)
+
+
+def _assumed(job: Job) -> tuple[str, ...]:
+    """Return what is taken for granted of images that say nothing of themselves."""
+    if all(other_reader(path) is None for path in job.xray_paths):
+        return ()
+    assumed = []
+    if not job.beam.camera_paths and job.beam.principal_point is None:
+        assumed.append(
+            'the central ray meets the middle of the image; --principal-point says otherwise'
+        )
+    if job.intensity is None:
+        assumed.append('pixels are detector counts (beer_lambert); --intensity says otherwise')
+    return tuple(assumed)
+
+
+def _limited(report: Report, timeout_s: float | None) -> Report:
+    """Return an observer that ends the registration when its time is over."""
+    end_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
+
+    def observe(state: State | str) -> None:
+        if time.monotonic() > end_s:
+            raise CancelledError(
+                ErrorCode.TIMEOUT,
+                f'no result within {timeout_s:g} s: give more time (--timeout), a nearer start or '
+                'fewer --starts',
+            )
+        report(state)
+
+    return observe
+
+
+def require_same_patient(ct: CT, xray: XRayFile) -> None:
+    """Raise ImageError if CT and X-ray carry different patient IDs."""
+    theirs = xray.xray.patient_hash
+    if ct.patient_hash and theirs and ct.patient_hash != theirs:
+        raise ImageError(
+            ErrorCode.IMAGE_CONTENT,
+            f'CT and {xray.path.name} carry different patient IDs: check both files, or give '
+            '--other-patient',
+        )

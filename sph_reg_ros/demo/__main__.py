@@ -1,0 +1,152 @@
+"""The demo: a simulated C-arm and the registration node, in processes of their own, over DDS.
+
+Ten X-rays are registered from encoder poses that are wrong by up to 10 mm and 5 degrees. The
+patient is looked up on tf2 at the stamp of each image, as any other node would, and compared with
+the truth.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sph_reg_ros.demo.commands import commands, local_environment
+from sph_reg_ros.demo.contact_sheet import Tile, save_contact_sheet
+from sph_reg_ros.demo.processes import Runner
+from sph_reg_ros.demo.table import Row, header, passed, summary
+from sph_reg_ros.evaluation.carm import CArmGeometry, isocentre_of
+from sph_reg_ros.evaluation.metrics import PoseError, pose_error
+from sph_reg_ros.geometry.box import landmark_grid
+from sph_reg_ros.geometry.carm import angles_from_camera_from_ct, format_angles
+from sph_reg_ros.imaging.attenuation import attenuation_from_hounsfield
+from sph_reg_ros.imaging.ct import load_ct
+from sph_reg_ros.imaging.sample import sample_ct_path
+from sph_reg_ros.imaging.volume import CT
+from sph_reg_ros.rendering.render import render
+from sph_reg_ros.ros.demo_client import DemoClient, DemoError, Outcome
+
+IMAGES = 10
+TIMEOUT_S = 300.0
+LANDMARK_HALF_SIZE_MM = (60.0, 60.0, 60.0)
+# Coarser than the registration's own: these renderings are only looked at.
+_PICTURE_STEP_MM = 2.0
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the demo; return 0 only if every image was registered well enough."""
+    options = _parser().parse_args(args)
+    environment = local_environment()
+    # This process takes part in the graph too.
+    os.environ.update(environment)
+    start_s = time.monotonic()
+    with Runner(options.output / 'log', environment) as runner:
+        for name, command in commands(use_launch=not options.no_launch).items():
+            runner.start(name, command)
+        try:
+            ct = load_ct(sample_ct_path())
+            outcomes, rows = _take_images(runner, ct, start_s + TIMEOUT_S)
+        except DemoError as error:
+            print(f'demo: failed: {error}\n{runner.log_tail()}', file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            return 130
+    sheet = options.output / 'contact_sheet.png'
+    save_contact_sheet(_tiles(ct, outcomes, rows), sheet)
+    print(f'pictures: {sheet}    logs: {options.output / "log"}')
+    print(f'the demo took {time.monotonic() - start_s:.0f} s')
+    settings = Path(sys.prefix) / 'ros_env.sh'
+    if settings.is_file():
+        print(f'sph-reg and ROS 2 in this shell: source {os.path.relpath(settings)}')
+    print(f'method: {", ".join(sorted({o.result.method or "none" for o in outcomes}))}')
+    print('median error: mm perpendicular to the beam (in plane), degrees of rotation')
+    print(summary(rows))
+    return 0 if passed(rows, IMAGES) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description='Register ten simulated X-rays over ROS 2 and compare with the truth.'
+    )
+    parser.add_argument(
+        '--output', type=Path, default=Path('demo'), help='folder for pictures and logs'
+    )
+    parser.add_argument(
+        '--no-launch', action='store_true', help='start the nodes directly, not by ros2 launch'
+    )
+    return parser
+
+
+def _take_images(runner: Runner, ct: CT, deadline_s: float) -> tuple[list[Outcome], list[Row]]:
+    def still_running() -> None:
+        if runner.ended():
+            raise DemoError(f'ended too early: {", ".join(runner.ended())}')
+
+    client = DemoClient(still_running, deadline_s)
+    outcomes: list[Outcome] = []
+    rows: list[Row] = []
+    try:
+        client.wait_until_ready()
+        print(f'transforms are looked up by {client.transforms.description}')
+        print(header(), flush=True)
+        for index in range(IMAGES):
+            outcomes.append(client.expose())
+            rows.append(_row(index, outcomes[-1], ct))
+            print(rows[-1], flush=True)
+    finally:
+        client.close()
+    return outcomes, rows
+
+
+def _row(index: int, outcome: Outcome, ct: CT) -> Row:
+    geometry = CArmGeometry()
+    landmarks_mm = landmark_grid(isocentre_of(ct), LANDMARK_HALF_SIZE_MM)
+    truth = torch.from_numpy(outcome.truth)
+
+    def error(estimate: np.ndarray) -> PoseError:
+        pose = torch.from_numpy(estimate)
+        return pose_error(pose, truth, landmarks_mm, geometry.camera, geometry.pixel_pitch_mm)
+
+    verified = outcome.result.verdict == outcome.result.VERIFIED
+    reason = outcome.result.error_message or 'not verified'
+    return Row(
+        index=index,
+        angle=format_angles(*angles_from_camera_from_ct(truth)),
+        start=error(outcome.start),
+        final=None if outcome.looked_up is None else error(outcome.looked_up),
+        similarity=outcome.result.similarity_after,
+        time_s=outcome.time_s,
+        verdict='verified' if verified else reason,
+    )
+
+
+def _tiles(ct: CT, outcomes: list[Outcome], rows: list[Row]) -> list[Tile]:
+    volume, camera = attenuation_from_hounsfield(ct), CArmGeometry().camera
+
+    def picture(pose: np.ndarray) -> np.ndarray:
+        matrix = torch.from_numpy(pose)
+        return render(volume, matrix, camera.K, camera.size, step_mm=_PICTURE_STEP_MM).numpy()
+
+    return [
+        Tile(
+            title=f'{row.index + 1}   {row.angle}',
+            counts=outcome.counts,
+            before=picture(outcome.start),
+            after=None if outcome.looked_up is None else picture(outcome.looked_up),
+            before_caption=_caption(row.start),
+            after_caption=row.verdict if row.final is None else _caption(row.final),
+        )
+        for outcome, row in zip(outcomes, rows, strict=True)
+    ]
+
+
+def _caption(error: PoseError) -> str:
+    return f'{error.in_plane_mm:.2f} mm in plane   {error.rotation_deg:.2f}°'
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

@@ -1,0 +1,53 @@
+"""What the demo starts, and in which surroundings."""
+
+import importlib.util
+import os
+import random
+import shutil
+import sys
+from pathlib import Path
+
+from sph_reg_ros.imaging.sample import sample_ct_path
+from sph_reg_ros.ros.share_folder import share_folder
+
+# To the images: the node and the demo's own client.
+LISTENERS = 2
+PROFILE = 'fastdds_large_images.xml'
+
+
+def local_environment() -> dict[str, str]:
+    """Return settings for a graph that nobody else meets, with room for large images."""
+    profile = str(share_folder() / 'config' / PROFILE)
+    return {
+        'ROS_DOMAIN_ID': str(random.SystemRandom().randint(1, 100)),
+        'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+        'FASTRTPS_DEFAULT_PROFILES_FILE': os.environ.get('FASTRTPS_DEFAULT_PROFILES_FILE', profile),
+        'PYTHONUNBUFFERED': '1',
+    }
+
+
+def launch_is_installed() -> bool:
+    """Return whether `ros2 launch` can find this package."""
+    if shutil.which('ros2') is None or importlib.util.find_spec('launch_ros') is None:
+        return False
+    prefixes = os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)
+    return any((Path(p) / 'share/sph_reg_ros/launch').is_dir() for p in prefixes if p)
+
+
+def commands(*, use_launch: bool) -> dict[str, list[str]]:
+    """Return the processes by name: one `ros2 launch`, or both nodes where that is not there."""
+    listeners = f'wait_for_subscribers:={LISTENERS}'
+    if use_launch and launch_is_installed():
+        return {'launch': ['ros2', 'launch', 'sph_reg_ros', 'demo.launch.py', listeners]}
+    ct = f'ct.path:={sample_ct_path()}'
+    return {
+        'carm_simulator': _node('simulator', 'simulator.yaml', ct, listeners),
+        'registration': _node('node', 'registration.yaml', ct, 'autostart:=true'),
+    }
+
+
+def _node(module: str, parameter_file: str, *parameters: str) -> list[str]:
+    file = share_folder() / 'config' / parameter_file
+    command = [sys.executable, '-m', f'sph_reg_ros.ros.{module}', '--ros-args']
+    command += ['--params-file', str(file)]
+    return command + [word for parameter in parameters for word in ('-p', parameter)]

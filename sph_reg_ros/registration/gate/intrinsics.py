@@ -1,0 +1,145 @@
+"""Would the X-ray look more like the CT through another camera?
+
+A wrong focal length or pixel pitch is nearly made good by a wrong depth, a wrong principal point by
+a turn about the source, and no similarity tells. What gives them away is the perspective: near
+parts are enlarged more than far ones, one side of the image more than the other.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from sph_reg_ros.errors import ErrorCode
+from sph_reg_ros.geometry import Camera, se3
+from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
+from sph_reg_ros.registration.covariance import cluster_robust
+from sph_reg_ros.registration.gate.evidence import Evidence
+from sph_reg_ros.registration.gate_limits import (
+    MAX_FOCAL_MISFIT,
+    MAX_PRINCIPAL_POINT_MISFIT,
+)
+from sph_reg_ros.registration.level import Level
+from sph_reg_ros.registration.result import Check, Verdict
+from sph_reg_ros.rendering.sampling import unit_directions
+from sph_reg_ros.solvers import normal_equations
+
+CERTAIN = 2.0
+"""Standard deviations of a change of the focal length below which it is taken for chance."""
+PROBABLE = 1.0
+"""The same of a way of the principal point, which two similarities have to want."""
+_FOCAL_LENGTH = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
+_PRINCIPAL_POINT = 1.0 - _FOCAL_LENGTH
+_AGAINST = (Verdict.REJECTED, ErrorCode.CAMERA_INCONSISTENT)
+
+
+def check_intrinsics(evidence: Evidence) -> tuple[Check, Check]:
+    """Reject if the X-ray certainly wants another focal length or principal point.
+
+    A Gauss-Newton step from the pose is taken with pose and both of them free. The figures are the
+    relative change of the focal length and the way of the principal point in focal lengths, less
+    what may be chance, 0 at least; the largest of the views. Instruments and the cut ends of a CT
+    seem to move the principal point, too, but not alike for all similarities: the one that was
+    optimised and the one that was not have to agree.
+    """
+    focal, principal = [], []
+    for number in range(len(evidence.finest.views)):
+        optimised = wanted_change(evidence, evidence.finest, number)
+        other = wanted_change(evidence, evidence.finest_held_out, number)
+        focal.append(optimised.along(_FOCAL_LENGTH, CERTAIN))
+        principal.append(_agreed_way(optimised, other))
+    return (
+        Check.at_most('focal_misfit', _largest(focal), MAX_FOCAL_MISFIT, _AGAINST),
+        Check.at_most(
+            'principal_point_misfit', _largest(principal), MAX_PRINCIPAL_POINT_MISFIT, _AGAINST
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class WantedChange:
+    """By how much a view wants its intrinsics changed (`by_intrinsics`).
+
+    Attributes:
+        step: the change.
+        covariance: of it.
+    """
+
+    step: Float64[Tensor, '3']
+    covariance: Float64[Tensor, '3 3']
+
+    def along(self, direction: Float64[Tensor, '3'], deviations: float) -> float:
+        """Return the size along a unit vector, either way, less some standard deviations."""
+        variance = (direction @ self.covariance @ direction).clamp(min=0)
+        return abs(float(direction @ self.step)) - deviations * float(variance.sqrt())
+
+
+def _agreed_way(first: WantedChange, second: WantedChange) -> float:
+    """Return the way of the principal point that both want, in the direction of their mean."""
+    mean = (first.step + second.step) / 2 * _PRINCIPAL_POINT
+    size = float(mean.norm())
+    if size == 0 or not math.isfinite(size):
+        return size
+    direction = mean / size
+    # One that wants the opposite does not agree.
+    if float(direction @ first.step) < 0 or float(direction @ second.step) < 0:
+        return 0.0
+    return min(one.along(direction, PROBABLE) for one in (first, second))
+
+
+def wanted_change(evidence: Evidence, level: Level, number: int) -> WantedChange:
+    """Return what a view wants.
+
+    Args:
+        evidence: the pose.
+        level: the last one, by some similarity.
+        number: of the view.
+    """
+    image, jacobian = level.renderings(evidence.pose)[number]
+    camera = level.views[number].camera
+    pose = level.camera_from_first[number] @ evidence.pose
+    centre = se3.transform_points(pose, level.volume.centre[None].cpu())[0]
+    columns = by_intrinsics(jacobian, camera, centre)
+    block = level.residuals(number, image, torch.cat([jacobian, columns], -1))
+    A, g = normal_equations([block])
+    step = torch.linalg.lstsq(A, -g[:, None], driver='gelsd').solution[:, 0]
+    return WantedChange(step[-3:], cluster_robust([block], A)[-3:, -3:])
+
+
+def by_intrinsics(
+    jacobian: Float[Tensor, 'H W 6'], camera: Camera, centre: Float64[Tensor, '3']
+) -> Float[Tensor, 'H W 3']:
+    """Return the derivative of a rendering by the intrinsics.
+
+    They are the logarithm of the focal length and the way of the principal point along the camera's
+    x and y, in focal lengths. Each bends every ray, and that is a turn about the source, another
+    one in each pixel; what a turn does is known from the derivative by the pose.
+
+    Args:
+        jacobian: of the rendering by a twist about `centre` (`render_with_jacobian`).
+        camera: intrinsics.
+        centre: what twists turn about, camera coordinates (mm).
+    """
+    ray = unit_directions(camera.K, camera.size).double()
+    x, y, z = ray.unbind(-1)
+    nothing = torch.zeros_like(z)
+    # x / z and y / z of a pixel's ray shrink by as much as the focal length grows, and fall as far
+    # as the principal point moves on.
+    bent = torch.stack(
+        [
+            torch.stack([-x, -y, nothing], -1),
+            torch.stack([-z, nothing, nothing], -1),
+            torch.stack([nothing, -z, nothing], -1),
+        ]
+    )
+    # Turning the rays one way is turning the anatomy the other way.
+    turn = -torch.linalg.cross(ray.expand_as(bent), bent)
+    shift = torch.linalg.cross(turn, centre.expand_as(turn)) / TWIST_LENGTH_MM
+    return (jacobian * torch.cat([turn, shift], -1).to(jacobian)).sum(-1).movedim(0, -1)
+
+
+def _largest(misfits: list[float]) -> float:
+    # NaN must not hide behind the first view's figure.
+    return max(0.0, *misfits) if all(map(math.isfinite, misfits)) else math.nan

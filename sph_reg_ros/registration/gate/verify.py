@@ -1,0 +1,73 @@
+"""May this pose be used? All checks, one verdict, one bound on the error.
+
+The checks look at different things, so that a wrong pose has to deceive all of them to pass.
+"""
+
+import math
+from collections.abc import Sequence
+
+from sph_reg_ros.registration.gate.bound import bound_mm, check_bound, estimated_error_mm
+from sph_reg_ros.registration.gate.each_view import check_views, own_steps
+from sph_reg_ros.registration.gate.evidence import Evidence
+from sph_reg_ros.registration.gate.intrinsics import check_intrinsics
+from sph_reg_ros.registration.gate.patches import (
+    check_displacement,
+    check_share,
+    compare_patches,
+)
+from sph_reg_ros.registration.gate.plausibility import (
+    check_camera,
+    check_overlap,
+    check_prior,
+)
+from sph_reg_ros.registration.gate.reproducibility import (
+    check_held_out,
+    check_remaining_step,
+    check_starts,
+    seek_again,
+)
+from sph_reg_ros.registration.gate.rival_poses import best_rival, check_rival
+from sph_reg_ros.registration.gate.solver import (
+    check_convergence,
+    check_covariance,
+    check_uncertainty,
+)
+from sph_reg_ros.registration.result import Check, Verdict, Verification
+
+NOT_VERIFIED = Verification(Verdict.UNVERIFIED, (), math.nan, math.nan)
+"""Of a pose that nobody has looked at yet."""
+
+
+def verify(evidence: Evidence) -> Verification:
+    """Judge a pose by every check."""
+    agreement, again = compare_patches(evidence), seek_again(evidence)
+    steps = own_steps(evidence)
+    error = estimated_error_mm(evidence, again, steps)
+    prior, views = check_prior(evidence), check_views(steps)
+    checks = [
+        check_convergence(evidence),
+        check_covariance(evidence),
+        *check_uncertainty(evidence),
+        check_remaining_step(evidence),
+        *([] if views is None else [views]),
+        *([] if prior is None else [prior]),
+        check_camera(evidence),
+        check_overlap(evidence),
+        check_displacement(agreement),
+        check_share(agreement),
+        *check_intrinsics(evidence),
+        check_held_out(again),
+        check_starts(again),
+        check_rival(best_rival(evidence)),
+        check_bound(evidence, bound_mm(error)),
+    ]
+    return Verification(verdict_of(checks), tuple(checks), error, bound_mm(error))
+
+
+def verdict_of(checks: Sequence[Check]) -> Verdict:
+    """Return REJECTED if a check rejects, else UNVERIFIED if one doubts or there is none."""
+    verdicts = {check.verdict for check in checks}
+    for verdict in (Verdict.REJECTED, Verdict.UNVERIFIED):
+        if verdict in verdicts:
+            return verdict
+    return Verdict.VERIFIED if verdicts else Verdict.UNVERIFIED

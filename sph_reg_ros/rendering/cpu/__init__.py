@@ -1,0 +1,1 @@
+"""The renderer of CPUs, compiled by numba."""

@@ -1,0 +1,85 @@
+"""CPU renderer: compiled, parallel, cached on disk."""
+
+import os
+from threading import Lock
+
+import numba
+import numpy as np
+import torch
+from jaxtyping import Float32, Float64
+from torch import Tensor
+
+from sph_reg_ros.geometry import se3
+from sph_reg_ros.imaging.attenuation import AttenuationVolume
+from sph_reg_ros.rendering.cpu import kernel
+from sph_reg_ros.rendering.cpu.volume import packed
+from sph_reg_ros.rendering.sampling import checked_step_mm, padded_index_from_camera
+
+# Two OpenMP pools, torch's and numba's, would spin for work against each other whenever the solver
+# goes from one to the other (70 times slower algebra on 2 cores). Numba's own pool sleeps instead,
+# but must not be entered by two threads at once.
+if 'NUMBA_THREADING_LAYER' not in os.environ:
+    numba.config.THREADING_LAYER = 'workqueue'
+_ONE_CALL_AT_A_TIME = Lock()
+
+
+def render(
+    volume: AttenuationVolume,
+    camera_from_ct: Float64[Tensor, 'B 4 4'],
+    K: Float64[Tensor, '3 3'],
+    size: tuple[int, int],
+    step_mm: float | None,
+) -> Float32[Tensor, 'B H W']:
+    """Render line integrals of a batch of poses."""
+    image = np.empty((len(camera_from_ct), *size), np.float32)
+    _run(volume, camera_from_ct, K, step_mm, image, np.empty((0, 0, 0, 6), np.float32))
+    return torch.from_numpy(image)
+
+
+def render_with_jacobian(
+    volume: AttenuationVolume,
+    camera_from_ct: Float64[Tensor, 'B 4 4'],
+    K: Float64[Tensor, '3 3'],
+    size: tuple[int, int],
+    step_mm: float | None,
+) -> tuple[Float32[Tensor, 'B H W'], Float32[Tensor, 'B H W 6']]:
+    """Render line integrals and their derivative by (omega rad, v mm)."""
+    image = np.empty((len(camera_from_ct), *size), np.float32)
+    jacobian = np.empty((len(camera_from_ct), *size, 6), np.float32)
+    _run(volume, camera_from_ct, K, step_mm, image, jacobian)
+    return torch.from_numpy(image), torch.from_numpy(jacobian)
+
+
+def _run(
+    volume: AttenuationVolume,
+    camera_from_ct: Float64[Tensor, 'B 4 4'],
+    K: Float64[Tensor, '3 3'],
+    step_mm: float | None,
+    image: np.ndarray,
+    jacobian: np.ndarray,
+) -> None:
+    poses = camera_from_ct.detach().double().cpu()
+    with _ONE_CALL_AT_A_TIME:
+        stored = packed(volume)
+        kernel.render(
+            stored.values.reshape(-1),
+            stored.scale,
+            stored.occupied,
+            np.array(stored.values.shape),
+            padded_index_from_camera(volume, poses).contiguous().numpy(),
+            se3.transform_points(poses, volume.centre.expand(len(poses), 1, 3))[:, 0].numpy(),
+            torch.linalg.inv(K.detach().double().cpu()).contiguous().numpy(),
+            checked_step_mm(volume, step_mm),
+            _tile(image.shape),
+            image,
+            jacobian,
+        )
+
+
+def _tile(shape: tuple[int, ...]) -> int:
+    """Return the largest tile, best for the caches, that still keeps every core busy."""
+    batch, height, width = shape
+    for tile in (32, 16, 8):
+        if batch * -(-height // tile) * -(-width // tile) >= 4 * numba.get_num_threads():
+            return tile
+    return 4

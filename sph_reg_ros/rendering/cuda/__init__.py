@@ -1,0 +1,1 @@
+"""The renderer of CUDA devices, compiled by Triton."""

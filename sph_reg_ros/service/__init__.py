@@ -1,0 +1,1 @@
+"""Runs registrations for others: session, worker process, protocol, parameters; no ROS."""

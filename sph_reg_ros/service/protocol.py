@@ -1,0 +1,191 @@
+"""What the node and its worker process say to each other: plain data, no tensors, no ROS.
+
+Every request is answered by any number of Progress, then one reply or Failure.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float32, Float64, Shaped, UInt8
+
+from sph_reg_ros.errors import ErrorCode
+from sph_reg_ros.imaging.lens import Lens
+from sph_reg_ros.registration.config import RegistrationConfig
+from sph_reg_ros.registration.reasons import InputDoubt
+from sph_reg_ros.service.parameters import ImageParameters
+
+
+@dataclass(frozen=True)
+class LoadCT:
+    """Load a CT in place of the present one, with its networks; answered by CTLoaded.
+
+    The present one stays if that fails; for a moment both are in memory.
+
+    Attributes:
+        path: see parameters.CTParameters, also for the next two.
+        series_uid: which one of a folder.
+        energy_kev: of the X-rays.
+        weights: see parameters.WeightsParameters; None: look for no networks.
+        backend: renderer to compile what is compiled on first use for; None: leave that to then.
+        assume_lps: see parameters.CTParameters.
+    """
+
+    path: str
+    series_uid: str
+    energy_kev: float
+    weights: str | None = ''
+    backend: str | None = None
+    assume_lps: bool = False
+
+
+@dataclass(frozen=True)
+class ListSeries:
+    """List the DICOM series of a folder; answered by SeriesListed."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Say whether everything that computing needs is installed; answered by Done."""
+
+
+@dataclass(frozen=True)
+class RegisterView:
+    """One X-ray; see views.XRayView."""
+
+    pixels: Shaped[np.ndarray, 'H W']
+    K: Float64[np.ndarray, '3 3']
+    fixed_from_camera: Float64[np.ndarray, '4 4'] | None = None
+    lens: Lens | None = None
+
+
+@dataclass(frozen=True)
+class Register:
+    """Register the loaded CT, without initial pose by networks only; answered by Registered.
+
+    The covariance is that of views.InitialPose, in the axes of the first view.
+    """
+
+    views: tuple[RegisterView, ...]
+    initial_camera_from_ct: Float64[np.ndarray, '4 4'] | None
+    initial_covariance: Float64[np.ndarray, '6 6'] | None = None
+    config: RegistrationConfig = field(default_factory=RegistrationConfig)
+    image: ImageParameters = field(default_factory=ImageParameters)
+    drr: bool = False
+    overlay: bool = False
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Stop the running request as soon as possible.
+
+    Attributes:
+        code: CANCELLED, or TIMEOUT if a result that is already there is welcome.
+    """
+
+    code: ErrorCode
+
+
+@dataclass(frozen=True)
+class Ping:
+    """Say that you are there; answered at once by Pong, also while a request is carried out."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Pong:
+    """I am here."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Done:
+    """The request is carried out."""
+
+
+@dataclass(frozen=True)
+class CTLoaded:
+    """What was loaded.
+
+    Nothing in here tells whose CT it is, unless the folder of the networks, '' if there are none,
+    bears a telling name. Doubts say why a registration may fail or mislead.
+    """
+
+    series_uid_hash: str
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    networks: str = ''
+    doubts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SeriesListed:
+    """One line of text a series."""
+
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ProgressReport:
+    """See registration.Progress."""
+
+    stage: str
+    iteration: int
+    loss: float
+    best_loss: float
+    elapsed_s: float
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """See registration.Check; enums are numbers."""
+
+    name: str
+    value: float
+    limit: float
+    passed: bool
+    verdict: int
+    reason: int
+
+
+@dataclass(frozen=True)
+class Registered:
+    """See registration.RegistrationResult; enums are numbers, images are of the first view."""
+
+    ct_series_uid_hash: str
+    camera_from_ct: tuple[Float64[np.ndarray, '4 4'], ...]
+    covariance: Float64[np.ndarray, '6 6']
+    centre_lps_mm: Float64[np.ndarray, '3']
+    termination: int
+    verdict: int
+    similarity_before: float
+    similarity_after: float
+    iterations: int
+    compute_s: float
+    checks: tuple[CheckReport, ...]
+    warnings: tuple[str, ...]
+    method: str
+    backend: str
+    runner_up_mm: float = math.nan
+    tre_rms_mm: float = math.nan
+    tre_p95_mm: float = math.nan
+    doubts: tuple[InputDoubt, ...] = ()
+    drr: Float32[np.ndarray, 'H W'] | None = None
+    overlay: UInt8[np.ndarray, 'H W 3'] | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The request failed; `kind` is the name of a class in errors.py."""
+
+    kind: str
+    code: ErrorCode
+    message: str
+
+
+Request = Ready | LoadCT | ListSeries | Register
+Reply = Done | CTLoaded | SeriesListed | Registered

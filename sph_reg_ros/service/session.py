@@ -1,0 +1,181 @@
+"""What the worker does with its requests; here the node's torch begins."""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sph_reg_ros.errors import CTError, ErrorCode
+from sph_reg_ros.evaluation.overlay import overlay
+from sph_reg_ros.geometry import Camera
+from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
+from sph_reg_ros.imaging.intensity import IntensityModel, offset_warning
+from sph_reg_ros.imaging.isolated import list_series, load_ct
+from sph_reg_ros.messages.conversions import covariance_of_centre
+from sph_reg_ros.networks.shipped import weights_folders
+from sph_reg_ros.registration.networks import Networks, find_networks
+from sph_reg_ros.registration.prepared_view import ViewMaker
+from sph_reg_ros.registration.register import register, require_start
+from sph_reg_ros.registration.request import RegistrationRequest, View
+from sph_reg_ros.registration.result import Check
+from sph_reg_ros.registration.search_widths import with_widths_of
+from sph_reg_ros.rendering.render import render
+from sph_reg_ros.service import protocol
+from sph_reg_ros.service.parameters import ImageParameters
+from sph_reg_ros.service.protocol import ProgressReport, Reply, Request
+from sph_reg_ros.service.warm_up import warm_up
+
+Report = Callable[[ProgressReport], None]
+ADVICE = (
+    'no initial pose: publish the rough pose of the patient on initial_pose; networks '
+    '(weights.path) would need none'
+)
+NOT_LOOKED_FOR = 'method was image when the CT was loaded: load it again to look for networks'
+
+
+class Workbench:
+    """Keeps the CT and its networks between requests."""
+
+    def __init__(self) -> None:
+        """Start without a CT."""
+        # The renderer uses all cores by itself. Torch's many small steps gain 15 % from a second
+        # one, but take three times as long when another process needs that core.
+        torch.set_num_threads(1)
+        self._volume: AttenuationVolume | None = None
+        self._networks: Networks | None = None
+        self._looked_for_networks = False
+        self._series_uid_hash = ''
+
+    def handle(self, request: Request, report: Report) -> Reply:
+        """Carry out one request; raises RegistrationError."""
+        match request:
+            case protocol.Ready():
+                return protocol.Done()
+            case protocol.LoadCT():
+                return self._load_ct(request)
+            case protocol.ListSeries():
+                series = list_series(Path(request.path))
+                return protocol.SeriesListed(tuple(str(entry) for entry in series))
+            case protocol.Register():
+                return self._register(request, report)
+
+    @property
+    def volume(self) -> AttenuationVolume:
+        """Return the loaded CT; raises CTError CT_NOT_LOADED."""
+        if self._volume is None:
+            raise CTError(ErrorCode.CT_NOT_LOADED, 'no CT is loaded: set ct.path or call ~/load_ct')
+        return self._volume
+
+    def _load_ct(self, request: protocol.LoadCT) -> protocol.CTLoaded:
+        ct = load_ct(
+            Path(request.path),
+            series_uid=request.series_uid or None,
+            assume_lps=request.assume_lps,
+        )
+        networks = None
+        if request.weights is not None:
+            own = Path(request.weights) if request.weights else None
+            networks = find_networks(ct.content_hash, weights_folders(own))
+        volume = attenuation_from_hounsfield(ct, request.energy_kev)
+        if request.backend is not None:
+            warm_up(volume, networks, request.backend)
+        # All at once and last: what fails before leaves the present CT as it is.
+        self._volume, self._networks = volume, networks
+        self._looked_for_networks = request.weights is not None
+        self._series_uid_hash = ct.series_uid_hash
+        name = networks.name if networks else ''
+        return protocol.CTLoaded(
+            ct.series_uid_hash, volume.shape, volume.spacing_mm, name, volume.doubts
+        )
+
+    def _register(self, request: protocol.Register, report: Report) -> protocol.Registered:
+        begun_s = time.perf_counter()
+        asked, clipped = self._asked(request)
+        result = register(asked, lambda progress: report(ProgressReport(**vars(progress))))
+        compute_s = time.perf_counter() - begun_s
+        view, drr = asked.views[0], None
+        if request.drr or request.overlay:
+            camera, pose = view.camera, result.camera_from_ct[0]
+            drr = render(asked.volume, pose, camera.K, camera.size, backend=result.backend)
+        return protocol.Registered(
+            ct_series_uid_hash=self._series_uid_hash,
+            camera_from_ct=tuple(pose.numpy() for pose in result.camera_from_ct),
+            covariance=result.covariance.numpy(),
+            centre_lps_mm=result.centre_lps_mm.numpy(),
+            termination=int(result.termination),
+            verdict=int(result.verdict),
+            similarity_before=result.similarity_before,
+            similarity_after=result.similarity_after,
+            iterations=result.iterations,
+            compute_s=compute_s,
+            checks=tuple(map(_reported, result.checks)),
+            warnings=(*result.warnings, *clipped, *self._warnings(request)),
+            method=result.method,
+            backend=result.backend,
+            runner_up_mm=result.runner_up.distance_mm if result.runner_up else math.nan,
+            tre_rms_mm=result.verification.tre_rms_mm,
+            tre_p95_mm=result.verification.tre_p95_mm,
+            doubts=result.doubts,
+            drr=drr.float().numpy() if drr is not None and request.drr else None,
+            overlay=_overlay(view, drr) if drr is not None and request.overlay else None,
+        )
+
+    def _asked(self, request: protocol.Register) -> tuple[RegistrationRequest, tuple[str, ...]]:
+        """Return what is to be registered, and warnings."""
+        volume, start, config = self.volume, request.initial_camera_from_ct, request.config
+        warnings: tuple[str, ...] = ()
+        if start is not None and request.initial_covariance is not None:
+            carried = covariance_of_centre(start, request.initial_covariance, volume.centre.numpy())
+            config, warnings = with_widths_of(config, torch.from_numpy(carried))
+        asked = RegistrationRequest(
+            volume,
+            tuple(prepare_view(view, request.image) for view in request.views),
+            None if start is None else torch.from_numpy(start),
+            config,
+            networks=self._networks,
+        )
+        require_start(asked, ADVICE)
+        return asked, warnings
+
+    def _warnings(self, request: protocol.Register) -> tuple[str, ...]:
+        late = request.config.method != 'image' and not self._looked_for_networks
+        model = IntensityModel(request.image.intensity, request.image.i0 or None)  # type: ignore[arg-type]
+        return tuple([NOT_LOOKED_FOR] if late else []) + tuple(
+            text
+            for view in request.views
+            for text in offset_warning(torch.from_numpy(view.pixels.astype(np.float32)), model)
+        )
+
+
+def prepare_view(view: protocol.RegisterView, image: ImageParameters) -> View:
+    """Turn raw pixels into line integrals and mask what measures nothing.
+
+    Raises:
+        ImageError: NaN or infinite pixels, or too little left to compare.
+        CameraError: the distortion makes no sense.
+    """
+    make_view = ViewMaker(
+        IntensityModel(image.intensity, image.i0 or None, image.bright_air != 'false'),  # type: ignore[arg-type]
+        polarity_given=image.bright_air != 'auto',
+        mask_saturation=image.mask_saturation,
+        mask_collimator=image.mask_collimator,
+    )
+    pixels, pose = torch.from_numpy(view.pixels.astype(np.float32)), view.fixed_from_camera
+    return make_view(
+        pixels,
+        Camera(torch.from_numpy(view.K), *pixels.shape),
+        lens=view.lens,
+        fixed_from_camera=None if pose is None else torch.from_numpy(pose),
+    )
+
+
+def _overlay(view: View, drr: torch.Tensor) -> np.ndarray:
+    return overlay(view.line_integrals.numpy(), drr.float().numpy())
+
+
+def _reported(check: Check) -> protocol.CheckReport:
+    figures = (check.name, check.value, check.limit, check.passed)
+    return protocol.CheckReport(*figures, int(check.verdict), int(check.reason))

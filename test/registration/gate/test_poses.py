@@ -1,0 +1,215 @@
+"""The gate on a phantom: right poses pass, wrong ones do not, each for the reason that it has."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from phantoms import pose_in_front, smooth_phantom
+from registration_scenes import CAMERA, CONFIG, xray
+
+from sph_reg_ros.errors import ErrorCode
+from sph_reg_ros.geometry import Camera, se3
+from sph_reg_ros.imaging.attenuation import AttenuationVolume
+from sph_reg_ros.registration.gate.evidence import Evidence
+from sph_reg_ros.registration.gate.rival_poses import best_rival, check_rival
+from sph_reg_ros.registration.gate.verify import verify
+from sph_reg_ros.registration.pyramid import build_level
+from sph_reg_ros.registration.register import register
+from sph_reg_ros.registration.request import RegistrationRequest, View
+from sph_reg_ros.registration.result import Verdict, Verification
+from sph_reg_ros.solvers import TerminationReason
+
+FINE = replace(CONFIG, max_tre_mm=6.0)
+"""A small smooth phantom tells depth to a few millimetres only."""
+
+
+def judged(
+    twist=(0.0,) * 6, *, volume=None, camera=CAMERA, config=FINE, initial=None, noise=0.01
+) -> Verification:
+    """Judge the pose that lies beside the truth by a twist (rad, mm)."""
+    phantom = smooth_phantom()
+    truth = pose_in_front(phantom)
+    view = View(xray(phantom, truth, noise=noise), camera)
+    volume = volume or phantom
+    request = RegistrationRequest(volume, (view,), truth, config)
+    levels = [build_level(request, height, 'numba') for height in config.levels]
+    pose = se3.apply_twist(torch.tensor(twist, dtype=torch.float64), truth, phantom.centre)
+    return verify(Evidence.of_pose(levels, pose, initial, config))
+
+
+def failed(verification: Verification) -> dict[str, ErrorCode]:
+    return {check.name: check.reason for check in verification.checks if not check.passed}
+
+
+def test_the_true_pose_is_verified_and_its_bound_covers_no_error():
+    verification = judged()
+    assert verification.verdict == Verdict.VERIFIED and verification.reasons == ()
+    assert 0 < verification.tre_rms_mm < verification.tre_p95_mm < 6.0
+
+
+@pytest.mark.parametrize(
+    'twist',
+    [
+        (0.0, 0.0, 0.0, 4.0, 0.0, 0.0),
+        (0.0, 0.0, 0.0, 0.0, -8.0, 3.0),
+        (0.0, 0.0, 0.06, 0.0, 0.0, 0.0),
+        (0.05, -0.04, 0.0, 2.0, 0.0, 0.0),
+        (0.0, 0.0, 0.0, 0.0, 0.0, 15.0),
+        (0.0, 0.0, 0.0, 0.0, 0.0, -15.0),
+    ],
+)
+def test_a_pose_beside_the_true_one_is_rejected_by_several_checks(twist):
+    verification = judged(twist)
+    assert verification.verdict == Verdict.REJECTED
+    assert {'remaining_step_mm', 'tre_p95_mm'} <= set(failed(verification))
+    assert ErrorCode.POSE_UNCERTAIN in verification.reasons
+
+
+@pytest.mark.parametrize('axis', range(3))
+def test_a_half_turn_is_rejected_because_turning_back_looks_better(axis):
+    turn = [0.0] * 6
+    axes = pose_in_front(smooth_phantom())[:3, :3]
+    turn[:3] = (math.pi * axes[:, axis]).tolist()
+    assert failed(judged(tuple(turn)))['rival'] == ErrorCode.RIVAL_POSE
+
+
+def test_a_mirrored_ct_is_rejected():
+    phantom = smooth_phantom()
+    mirrored = AttenuationVolume(phantom.mu.flip(2).contiguous(), phantom.ct_from_index)
+    assert judged(volume=mirrored).verdict == Verdict.REJECTED
+
+
+def test_a_pose_that_the_initial_one_does_not_explain_is_rejected():
+    away = pose_in_front(smooth_phantom()).clone()
+    away[0, 3] += 8 * FINE.search_in_plane_mm
+    assert failed(judged(initial=away)) == {'prior_distance': ErrorCode.FAR_FROM_PRIOR}
+
+
+def test_a_pose_near_the_initial_one_is_not_blamed_for_it():
+    near = pose_in_front(smooth_phantom()).clone()
+    near[2, 3] += 2 * FINE.search_depth_mm
+    checks = {check.name: check for check in judged(initial=near).checks}
+    assert checks['prior_distance'].value == pytest.approx(4.0, rel=1e-6)
+    assert checks['prior_distance'].passed
+
+
+def test_where_every_other_pose_is_out_of_view_there_is_no_rival():
+    # A field of 7 mm on one corner of a CT of 30 mm, which holds nothing else.
+    mu = torch.zeros(30, 30, 30)
+    mu[25:29, 10:20, 25:29] = 0.02
+    volume = AttenuationVolume(mu, torch.eye(4, dtype=torch.float64))
+    camera = Camera.from_geometry(1000.0, (0.1, 0.1), (96, 96))
+    upright = torch.tensor([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]], dtype=torch.float64)
+    to_corner = torch.tensor([-13.5, -13.5, 700.0], dtype=torch.float64)
+    pose = se3.from_parts(upright, to_corner - upright @ volume.centre)
+    view = View(xray(volume, pose, camera), camera)
+    levels = [build_level(RegistrationRequest(volume, (view,), pose, FINE), 96, 'numba')]
+    evidence = Evidence.of_pose(levels, pose, None, FINE)
+    assert best_rival(evidence) is None
+    check = check_rival(None)
+    assert check.passed and check.name == 'rival'
+
+
+def test_a_distance_that_no_imager_has_is_rejected():
+    phantom = smooth_phantom()
+    far = pose_in_front(phantom)
+    away = 5000 / float(se3.transform_points(far, phantom.centre[None])[0, 2])
+    far[2, 3] += 5000 * (1 - 1 / away)
+    K = CAMERA.K.clone()
+    K[:2, :2] *= away
+    camera = Camera(K, *CAMERA.size)
+    view = View(xray(phantom, far, camera), camera)
+    levels = [build_level(RegistrationRequest(phantom, (view,), far, FINE), 64, 'numba')]
+    reasons = failed(verify(Evidence.of_pose(levels, far, None, FINE)))
+    assert reasons['camera_misfit'] == ErrorCode.CAMERA_INVALID
+
+
+@pytest.mark.parametrize('ratio', [1.5, 1 / 1.5, 2.2])
+def test_oblong_pixels_are_verified(ratio):
+    phantom = smooth_phantom()
+    truth = pose_in_front(phantom)
+    K = CAMERA.K.clone()
+    K[0] *= ratio
+    camera = Camera(K, CAMERA.height, round(CAMERA.width * ratio))
+    view = View(xray(phantom, truth, camera, noise=0.01), camera)
+    request = RegistrationRequest(phantom, (view,), truth, FINE)
+    levels = [build_level(request, height, 'numba') for height in FINE.levels]
+    assert verify(Evidence.of_pose(levels, truth, None, FINE)).verdict == Verdict.VERIFIED
+
+
+def test_a_wrong_aspect_of_the_pixels_is_rejected():
+    K = CAMERA.K.clone()
+    K[0, 0] *= 1.2
+    assert judged(camera=Camera(K, *CAMERA.size)).verdict == Verdict.REJECTED
+
+
+def test_a_wrong_focal_length_is_rejected_at_the_depth_that_hides_it():
+    phantom = smooth_phantom()
+    truth = pose_in_front(phantom)
+    K = CAMERA.K.clone()
+    K[:2, :2] *= 1.4
+    deeper = truth.clone()
+    deeper[2, 3] += 0.4 * float(se3.transform_points(truth, phantom.centre[None])[0, 2])
+    view = View(xray(phantom, truth, noise=0.001), Camera(K, *CAMERA.size))
+    result = register(RegistrationRequest(phantom, (view,), deeper, replace(FINE, starts=0)))
+    assert failed(result.verification)['focal_misfit'] == ErrorCode.CAMERA_INCONSISTENT
+    assert result.verdict == Verdict.REJECTED
+
+
+def test_a_wrong_principal_point_is_rejected_at_the_turn_that_hides_it():
+    phantom, angle = smooth_phantom(), 0.08
+    truth = pose_in_front(phantom, distance_mm=300.0)  # where perspective is strong
+    camera = Camera.from_geometry(1000.0, (4.0, 4.0), (96, 96))
+    K = camera.K.clone()
+    K[0, 2] += angle * K[0, 0]
+    about_source = torch.tensor([0.0, -angle, 0, 0, 0, 0], dtype=torch.float64)
+    view = View(xray(phantom, truth, camera, noise=0.001), Camera(K, *camera.size))
+    start = se3.exp(about_source) @ truth
+    result = register(RegistrationRequest(phantom, (view,), start, replace(FINE, starts=0)))
+    reasons = failed(result.verification)
+    assert reasons['principal_point_misfit'] == ErrorCode.CAMERA_INCONSISTENT
+    assert result.verdict == Verdict.REJECTED
+
+
+def test_noise_alone_leaves_doubt_about_the_pose_but_is_not_verified():
+    verification = judged(noise=1.0)
+    assert verification.verdict != Verdict.VERIFIED
+
+
+def test_the_bound_is_compared_with_what_the_caller_can_bear():
+    strict = judged(config=replace(FINE, max_tre_mm=0.2))
+    assert strict.verdict == Verdict.UNVERIFIED
+    assert failed(strict) == {'tre_p95_mm': ErrorCode.POSE_UNCERTAIN}
+
+
+def test_a_solver_that_was_cut_short_leaves_doubt():
+    phantom = smooth_phantom()
+    truth = pose_in_front(phantom)
+    request = RegistrationRequest(phantom, (View(xray(phantom, truth), CAMERA),), truth, FINE)
+    levels = [build_level(request, height, 'numba') for height in FINE.levels]
+    ended = replace(
+        Evidence.of_pose(levels, truth, None, FINE), termination=TerminationReason.MAX_ITERATIONS
+    )
+    verification = verify(ended)
+    assert verification.verdict == Verdict.UNVERIFIED
+    assert failed(verification) == {'convergence': ErrorCode.NOT_CONVERGED}
+
+
+def test_a_field_that_the_ct_hardly_reaches_leaves_doubt():
+    phantom = smooth_phantom()
+    truth = pose_in_front(phantom)
+    wide = Camera.from_geometry(1000.0, (4.0, 4.0), (96, 96), principal_point=(45.0, 52.0))
+    view = View(xray(phantom, truth, camera=wide), wide)
+    request = RegistrationRequest(phantom, (view,), truth, FINE)
+    levels = [build_level(request, height, 'numba') for height in FINE.levels]
+    verification = verify(Evidence.of_pose(levels, truth, None, FINE))
+    assert failed(verification)['overlap'] == ErrorCode.LITTLE_OVERLAP
+
+
+def test_an_unverified_registration_can_be_asked_for():
+    phantom = smooth_phantom()
+    truth = pose_in_front(phantom)
+    request = RegistrationRequest(phantom, (View(xray(phantom, truth), CAMERA),), truth, FINE)
+    result = register(request, verified=False)
+    assert result.verdict == Verdict.UNVERIFIED and result.checks == ()
