@@ -16,9 +16,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.attenuation import attenuation_from_hounsfield
 from sph_reg_ros.registration.config import RegistrationConfig
-from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest, View
 
+try:
+    from sph_reg_ros.registration.register import register
+except ImportError:
+    from sph_reg_ros.registration.pipeline import register
 try:
     from sph_reg_ros.imaging.load import load_ct
 except ImportError:
