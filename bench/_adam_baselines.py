@@ -11,7 +11,7 @@ from sph_reg_ros.evaluation.trials import Outcome
 from sph_reg_ros.evaluation.viewpoints import BENCH_GEOMETRY
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
-from sph_reg_ros.registration.request import View
+from sph_reg_ros.registration.view import View
 
 Method = Callable[[View, torch.Tensor, float], Outcome]
 """X-ray, initial camera_from_ct and time limit in seconds to outcome."""

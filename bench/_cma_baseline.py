@@ -10,7 +10,7 @@ from _levels import Level, level_of, masked_ncc
 from sph_reg_ros.evaluation.protocols import Protocol, perturbed
 from sph_reg_ros.evaluation.trials import Outcome
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
-from sph_reg_ros.registration.request import View
+from sph_reg_ros.registration.view import View
 from sph_reg_ros.rendering.render import render
 
 # Height, population, first step as a share of the protocol's widths, most generations.

@@ -10,8 +10,9 @@ from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.pyramid import build_level
-from sph_reg_ros.registration.request import RegistrationRequest, View
+from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.solve import Solver
+from sph_reg_ros.registration.view import View
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from sph_reg_ros.geometry import Camera
-from sph_reg_ros.registration.pyramid import shrink
-from sph_reg_ros.registration.request import View
+from sph_reg_ros.registration.view import View, shrink
 
 
 @dataclass(frozen=True)

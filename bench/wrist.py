@@ -31,7 +31,8 @@ from sph_reg_ros.imaging.xray import load_xray, prepare_xray
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.part import PartSearch, register_part
 from sph_reg_ros.registration.region import around_projection
-from sph_reg_ros.registration.request import RegistrationRequest, View
+from sph_reg_ros.registration.request import RegistrationRequest
+from sph_reg_ros.registration.view import View
 from sph_reg_ros.rendering.render import render
 
 DATA = Path(__file__).resolve().parents[2] / 'shared' / 'data' / 'wrist'

@@ -1,7 +1,10 @@
 """Reads the package's source for imports that go up, for ROS, and for data that is executed."""
 
 import ast
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from graphlib import CycleError, TopologicalSorter
+from os.path import commonprefix
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
@@ -45,6 +48,7 @@ def module_name(path: Path, root: Path) -> str:
 
 
 def imported_modules(path: Path, root: Path) -> Iterator[tuple[int, str]]:
+    """Return line and full name of everything imported: modules, or names within them."""
     package = path.relative_to(root).parent.parts
     for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
         if isinstance(node, ast.Import):
@@ -52,10 +56,7 @@ def imported_modules(path: Path, root: Path) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.ImportFrom):
             above = package[: len(package) - node.level + 1] if node.level else ()
             base = '.'.join([*above, *([node.module] if node.module else [])])
-            if base == 'sph_reg_ros':
-                yield from ((node.lineno, f'{base}.{alias.name}') for alias in node.names)
-            else:
-                yield node.lineno, base
+            yield from ((node.lineno, f'{base}.{alias.name}') for alias in node.names)
 
 
 def floor_of(module: str) -> int:
@@ -66,7 +67,7 @@ def floor_of(module: str) -> int:
 
 
 def broken_rules(path: Path, root: Path = REPOSITORY) -> list[str]:
-    """Return imports that go up, and imports of ROS outside sph_reg_ros.ros."""
+    """Return imports that go up, of ROS outside sph_reg_ros.ros, and of the node by replay."""
     importer = module_name(path, root)
     broken = []
     for line, imported in imported_modules(path, root):
@@ -74,9 +75,39 @@ def broken_rules(path: Path, root: Path = REPOSITORY) -> list[str]:
         if is_ros(imported):
             if not importer.startswith('sph_reg_ros.ros'):
                 broken.append(f'{where}: ROS')
+        elif importer.startswith('sph_reg_ros.replay') and imported.startswith('sph_reg_ros.ros'):
+            broken.append(f'{where}: bags are replayed without the node')
         elif imported.startswith('sph_reg_ros.') and floor_of(imported) > floor_of(importer):
             broken.append(f'{where}: up')
     return broken
+
+
+def circles(paths: Iterable[Path], root: Path = REPOSITORY) -> list[list[str]]:
+    """Return files and folders that import each other; a folder counts as one of its neighbours."""
+    modules = {'.'.join(path.relative_to(root).with_suffix('').parts): path for path in paths}
+    neighbours: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for importer, path in modules.items():
+        for _, name in imported_modules(path, root):
+            outer = name.rpartition('.')[0]
+            candidates = (name, f'{name}.__init__', outer, f'{outer}.__init__')
+            imported = next((module for module in candidates if module in modules), importer)
+            folder, mine, theirs = parting(importer, imported)
+            if mine != theirs:
+                neighbours[folder][mine].add(theirs)
+    found = []
+    for folder, graph in neighbours.items():
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            found.append([f'{folder}.{name}' for name in error.args[1]])
+    return found
+
+
+def parting(one: str, other: str) -> tuple[str, str, str]:
+    """Return the innermost folder that holds both modules, and what holds each within it."""
+    parts, others = one.split('.'), other.split('.')
+    shared = len(commonprefix([parts[:-1], others[:-1]]))
+    return '.'.join(parts[:shared]), parts[shared], others[shared]
 
 
 def executed_data(path: Path, root: Path = REPOSITORY) -> list[str]:

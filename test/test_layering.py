@@ -10,7 +10,10 @@ from import_rules import (
     ROS_ENDINGS,
     ROS_WORDS,
     broken_rules,
+    circles,
     executed_data,
+    imported_modules,
+    is_ros,
     module_name,
 )
 
@@ -73,11 +76,46 @@ def test_the_check_of_floors_finds_what_it_looks_for(bad_module, tmp_path, text)
     assert len(broken_rules(bad_module(text), tmp_path)) == 1
 
 
+def test_the_check_of_floors_keeps_replay_from_the_node(tmp_path):
+    path = tmp_path / 'sph_reg_ros' / 'replay' / 'bad.py'
+    path.parent.mkdir(parents=True)
+    path.write_text('from sph_reg_ros.ros.node import main')
+    assert len(broken_rules(path, tmp_path)) == 1
+
+
 def test_the_check_of_floors_lets_imports_go_down_and_sideways(bad_module, tmp_path):
     text = (
         'import numpy\nfrom ..errors import CTError\nfrom . import ct\nimport sph_reg_ros.geometry'
     )
     assert broken_rules(bad_module(text), tmp_path) == []
+
+
+@pytest.mark.parametrize('folders', [('imaging', 'imaging'), ('imaging', 'imaging/ct')])
+def test_the_check_of_circles_finds_files_and_folders(tmp_path, folders):
+    places = [tmp_path / 'sph_reg_ros' / folder for folder in folders]
+    texts = {
+        places[0] / 'a.py': f'from sph_reg_ros.{folders[1].replace("/", ".")} import b',
+        places[1] / 'b.py': 'from sph_reg_ros.imaging.a import name',
+        places[0] / 'c.py': 'from sph_reg_ros.imaging import a',
+    }
+    for path, text in texts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    [found] = circles(texts, tmp_path)
+    assert 'sph_reg_ros.imaging.a' in found and 'sph_reg_ros.imaging.c' not in found
+
+
+def test_no_two_files_or_folders_import_each_other():
+    assert circles(all_modules()) == []
+
+
+def test_every_file_of_the_ros_folder_needs_ros():
+    without = [
+        path.name
+        for path in sorted((PACKAGE / 'ros').glob('[a-z]*.py'))
+        if not any(is_ros(module) for _, module in imported_modules(path, REPOSITORY))
+    ]
+    assert without == []
 
 
 def test_imports_never_go_up_and_only_the_ros_floor_imports_ros():

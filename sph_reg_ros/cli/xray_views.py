@@ -25,7 +25,7 @@ from sph_reg_ros.imaging.rectify import rectified_points
 from sph_reg_ros.imaging.xray import XRay
 from sph_reg_ros.plausible import require_possible
 from sph_reg_ros.registration.prepared_view import ViewMaker
-from sph_reg_ros.registration.request import View
+from sph_reg_ros.registration.view import View
 
 FLIPS = {'horizontal': (1,), 'vertical': (0,), 'both': (0, 1)}
 """Axes of an image that a display mirrors."""

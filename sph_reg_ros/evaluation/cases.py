@@ -25,7 +25,7 @@ from sph_reg_ros.imaging.ct import load_ct
 from sph_reg_ros.imaging.intensity import IntensityModel
 from sph_reg_ros.imaging.volume import CT
 from sph_reg_ros.imaging.xray import prepare_xray
-from sph_reg_ros.registration.request import View
+from sph_reg_ros.registration.view import View
 
 STARTS_PER_XRAY = 4
 CONDITIONS = ('clean', 'disturbed')

@@ -1,7 +1,7 @@
 """The encoder whose features are compared: convolutions, then a transformer, then a head."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -19,10 +19,9 @@ from sph_reg_ros.networks.layers import (
     Residual,
     TokenNorm,
 )
-from sph_reg_ros.networks.trunk import begin_with, readout_from, resnet
-
-if TYPE_CHECKING:
-    from sph_reg_ros.networks.regressor import PoseRegressor
+from sph_reg_ros.networks.regressor import PoseRegressor
+from sph_reg_ros.networks.trunk import resnet
+from sph_reg_ros.networks.warm_start import begin_with, readout_from
 
 _FLAT_WIDTH = 16
 
@@ -53,7 +52,7 @@ class SphericalEncoder(nn.Module):
         """Return the convolutions before the transformer."""
         return cast(Chain, self.body[0])
 
-    def begin_with(self, regressor: 'PoseRegressor') -> None:
+    def begin_with(self, regressor: PoseRegressor) -> None:
         """Take over the filters of a regressor, and with the head so4 the pose that it finds.
 
         Raises:

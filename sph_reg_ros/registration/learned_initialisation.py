@@ -12,9 +12,10 @@ from torch import Tensor
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.networks import Networks
-from sph_reg_ros.registration.pyramid import camera_from_first, coarsened, seen_by
+from sph_reg_ros.registration.pyramid import camera_from_first, coarsened
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.solve import ROUGH_PROMISE, Report, Solver
+from sph_reg_ros.registration.view import seen_by
 from sph_reg_ros.similarity.spherical import SphericalSimilarity
 
 MAX_ITERATIONS = 12

@@ -12,7 +12,7 @@ from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.registration.prior import PosePrior
-from sph_reg_ros.registration.request import View
+from sph_reg_ros.registration.view import View
 from sph_reg_ros.rendering.along_rays import without_motion_along_rays
 from sph_reg_ros.rendering.render import render, render_with_jacobian
 from sph_reg_ros.rendering.sampling import unit_directions

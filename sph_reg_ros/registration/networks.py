@@ -21,8 +21,7 @@ from sph_reg_ros.networks.fit import (
 )
 from sph_reg_ros.networks.normalise import normalise
 from sph_reg_ros.networks.regressor import PoseRegressor
-from sph_reg_ros.registration.pyramid import seen_by
-from sph_reg_ros.registration.request import View
+from sph_reg_ros.registration.view import View, seen_by
 
 REGRESSOR, SIMILARITY = 'regressor', 'similarity'
 FOR_ANY_CT = 'agnostic_regressor'

@@ -15,9 +15,10 @@ from torch import Tensor
 from sph_reg_ros.errors import ImageError, SolverError
 from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.pyramid import build_level
-from sph_reg_ros.registration.request import RegistrationRequest, View
+from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.search import propose
 from sph_reg_ros.registration.solve import Solver
+from sph_reg_ros.registration.view import View
 
 HEIGHT_PX, STARTS = 64, 2
 MIN_GAIN = 0.05

@@ -9,7 +9,7 @@ from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.intensity import IntensityModel, negative
 from sph_reg_ros.imaging.lens import Lens
 from sph_reg_ros.imaging.xray import prepare_xray
-from sph_reg_ros.registration.request import View
+from sph_reg_ros.registration.view import View
 
 
 @dataclass(frozen=True)

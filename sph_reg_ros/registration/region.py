@@ -11,7 +11,7 @@ from torch import Tensor
 from sph_reg_ros.errors import ErrorCode, SolverError
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
-from sph_reg_ros.registration.request import View
+from sph_reg_ros.registration.view import View
 from sph_reg_ros.rendering.render import render
 
 _SILHOUETTE_PX = 96

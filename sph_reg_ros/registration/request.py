@@ -1,67 +1,19 @@
 """What a registration is asked."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-import torch
-from jaxtyping import Bool, Float32, Float64
+from jaxtyping import Float64
 from torch import Tensor
 
 from sph_reg_ros.errors import ErrorCode, ImageError, PoseError
-from sph_reg_ros.geometry import Camera, se3
+from sph_reg_ros.geometry import se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
-from sph_reg_ros.plausible import SMALLEST_OFFSET_MM, require_possible
+from sph_reg_ros.plausible import require_possible
 from sph_reg_ros.registration.config import RegistrationConfig
+from sph_reg_ros.registration.networks import Networks
 from sph_reg_ros.registration.prior import PosePrior
 from sph_reg_ros.registration.reasons import InputDoubt
-
-if TYPE_CHECKING:
-    from sph_reg_ros.registration.networks import Networks
-
-
-@dataclass(frozen=True)
-class View:
-    """One X-ray, ready to be compared with a rendering.
-
-    Attributes:
-        line_integrals: image [H, W] of attenuation line integrals (dimensionless); scale and
-            offset do not matter.
-        camera: its intrinsics and size.
-        mask: pixels [H, W] that may be used; all if None.
-        fixed_from_camera: pose [4, 4] (mm) of this camera in a frame that all views share; needed
-            only for several views.
-        negative: makes the view of the same X-ray taken for a negative of what it is taken for
-            here; None if it is not known how.
-        polarity_given: the user has said how to take it: its negative is a doubt, not a choice.
-    """
-
-    line_integrals: Float32[Tensor, 'H W']
-    camera: Camera
-    mask: Bool[Tensor, 'H W'] | None = None
-    fixed_from_camera: Float64[Tensor, '4 4'] | None = None
-    negative: 'Callable[[], View] | None' = field(default=None, compare=False, repr=False)
-    polarity_given: bool = False
-
-    def __post_init__(self) -> None:
-        """Check shapes and values; raises ImageError or PoseError."""
-        shape = tuple(self.line_integrals.shape)
-        if shape != self.camera.size:
-            raise ImageError(
-                ErrorCode.CAMERA_IMAGE_MISMATCH, f'image is {shape}, its camera {self.camera.size}'
-            )
-        if self.mask is not None and tuple(self.mask.shape) != shape:
-            raise ImageError(
-                ErrorCode.IMAGE_LAYOUT, f'mask is {tuple(self.mask.shape)}, image {shape}'
-            )
-        usable = self.line_integrals if self.mask is None else self.line_integrals[self.mask]
-        if not torch.isfinite(self.line_integrals).all():
-            raise ImageError(ErrorCode.IMAGE_CONTENT, 'the image has NaN or infinite pixels')
-        if usable.numel() < 64 or float(usable.std()) <= 0:
-            raise ImageError(ErrorCode.IMAGE_CONTENT, 'the image shows nothing: it is constant')
-        if self.fixed_from_camera is not None:
-            se3.require_rigid(self.fixed_from_camera, 'fixed_from_camera')
-            _require_no_metres(self.fixed_from_camera)
+from sph_reg_ros.registration.view import View
 
 
 @dataclass(frozen=True)
@@ -84,7 +36,7 @@ class RegistrationRequest:
     initial_camera_from_ct: Float64[Tensor, '4 4'] | None
     config: RegistrationConfig = field(default_factory=RegistrationConfig)
     prior: PosePrior | None = None
-    networks: 'Networks | None' = None
+    networks: Networks | None = None
     doubts: tuple[InputDoubt, ...] = ()
 
     def __post_init__(self) -> None:
@@ -110,14 +62,3 @@ class RegistrationRequest:
                 'give one, or train networks (sph-reg train)',
             )
         return self.initial_camera_from_ct.double()
-
-
-def _require_no_metres(fixed_from_camera: Float64[Tensor, '4 4']) -> None:
-    offset_mm = float(fixed_from_camera[:3, 3].norm())
-    # Zero is the frame of this camera, but for rounding.
-    if 0.01 < offset_mm < SMALLEST_OFFSET_MM:
-        raise PoseError(
-            ErrorCode.POSE_INVALID,
-            f'fixed_from_camera puts the X-ray source {offset_mm:.3g} mm from the origin of the '
-            'fixed frame: are these metres? It must be in mm',
-        )

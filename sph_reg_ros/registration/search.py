@@ -16,8 +16,8 @@ from torch import Tensor
 from sph_reg_ros.geometry import se3, so3
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.level import Level
-from sph_reg_ros.registration.request import View
 from sph_reg_ros.registration.templates import Templates, fast_size
+from sph_reg_ros.registration.view import View
 
 TURN_STEP = math.radians(12)
 """Distance of neighbouring turns: the solver finds its way from half of it with ease."""

@@ -19,9 +19,10 @@ from sph_reg_ros.networks.shipped import weights_folders
 from sph_reg_ros.registration.networks import Networks, find_networks
 from sph_reg_ros.registration.prepared_view import ViewMaker
 from sph_reg_ros.registration.register import register, require_start
-from sph_reg_ros.registration.request import RegistrationRequest, View
+from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import Check
 from sph_reg_ros.registration.search_widths import with_widths_of
+from sph_reg_ros.registration.view import View
 from sph_reg_ros.rendering.render import render
 from sph_reg_ros.service import protocol
 from sph_reg_ros.service.parameters import ImageParameters

@@ -10,7 +10,8 @@ from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.networks import Networks
 from sph_reg_ros.registration.register import register
-from sph_reg_ros.registration.request import RegistrationRequest, View
+from sph_reg_ros.registration.request import RegistrationRequest
+from sph_reg_ros.registration.view import View
 from sph_reg_ros.rendering.render import render
 
 DISTANCE_MM = 700.0

@@ -1,7 +1,6 @@
 """Several similarities of the same image as one."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -9,18 +8,16 @@ from torch import Tensor
 
 from sph_reg_ros.similarity.normal_equations import NormalEquations, of_residuals
 from sph_reg_ros.similarity.patches import PATCHES
+from sph_reg_ros.similarity.protocol import ImageSimilarity
 from sph_reg_ros.similarity.residual import ResidualBlock
 from sph_reg_ros.similarity.robust import Robust
-
-if TYPE_CHECKING:
-    from sph_reg_ros.similarity.registry import ImageSimilarity
 
 
 class CombinedSimilarity:
     """The weighted mean of similarities: their residuals, stacked."""
 
     def __init__(
-        self, parts: Sequence['ImageSimilarity'], weights: Sequence[float] | None = None
+        self, parts: Sequence[ImageSimilarity], weights: Sequence[float] | None = None
     ) -> None:
         """Take parts of one X-ray; equal weights if none are given."""
         given = [1.0] * len(parts) if weights is None else list(weights)

@@ -9,8 +9,9 @@ from reliability import record, repetitions
 
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.registration.register import register
-from sph_reg_ros.registration.request import RegistrationRequest, View
+from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import RegistrationResult
+from sph_reg_ros.registration.view import View
 
 VOLUME = smooth_phantom()
 ANGLES_DEG = 60.0, 75.0, 90.0

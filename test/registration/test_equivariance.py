@@ -11,8 +11,9 @@ from reliability import record, repetitions
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.registration.register import register
-from sph_reg_ros.registration.request import RegistrationRequest, View
+from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import Verdict
+from sph_reg_ros.registration.view import View
 
 AXES = list(itertools.permutations(range(3)))
 FLIPS = list(itertools.product((False, True), repeat=3))

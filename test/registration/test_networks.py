@@ -28,8 +28,9 @@ from sph_reg_ros.registration.course import Course
 from sph_reg_ros.registration.networks import FOR_ANY_CT, Networks, find_networks
 from sph_reg_ros.registration.pyramid import build_level
 from sph_reg_ros.registration.register import NETWORKS_ASTRAY, register
-from sph_reg_ros.registration.request import RegistrationRequest, View
+from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import RegistrationResult, Verdict
+from sph_reg_ros.registration.view import View
 
 VOLUME = smooth_phantom()
 TRUTH = pose_in_front(VOLUME)

@@ -10,7 +10,8 @@ from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.prior import PosePrior
 from sph_reg_ros.registration.register import register
-from sph_reg_ros.registration.request import RegistrationRequest, View
+from sph_reg_ros.registration.request import RegistrationRequest
+from sph_reg_ros.registration.view import View
 from sph_reg_ros.rendering.render import render
 
 VOLUME = smooth_phantom()

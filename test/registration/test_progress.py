@@ -13,8 +13,9 @@ from sph_reg_ros.registration import level
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.part import PartSearch, register_part
 from sph_reg_ros.registration.register import register
-from sph_reg_ros.registration.request import RegistrationRequest, View
+from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import Progress
+from sph_reg_ros.registration.view import View
 
 VOLUME = smooth_phantom()
 TRUTH = pose_in_front(VOLUME)

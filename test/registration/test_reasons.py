@@ -19,8 +19,9 @@ from sph_reg_ros.registration.reasons import (
     finding_of,
 )
 from sph_reg_ros.registration.register import register
-from sph_reg_ros.registration.request import RegistrationRequest, View
+from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import Check, Verdict
+from sph_reg_ros.registration.view import View
 
 SOURCES = sorted(Path(gate.__file__).parent.glob('*.py'))
 EXPLANATIONS = [*OF_CHECKS.values(), *(explanation for _, explanation in OF_DOUBTS.values())]

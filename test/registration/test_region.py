@@ -11,7 +11,8 @@ from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.part import PartSearch, register_part
 from sph_reg_ros.registration.region import around_projection
-from sph_reg_ros.registration.request import RegistrationRequest, View
+from sph_reg_ros.registration.request import RegistrationRequest
+from sph_reg_ros.registration.view import View
 from sph_reg_ros.rendering.render import render
 
 CAMERA = Camera.from_geometry(1000.0, (0.8, 0.8), (320, 280))

@@ -22,8 +22,9 @@ from sph_reg_ros.geometry import se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.register import DEPTH_WARNING, register
-from sph_reg_ros.registration.request import RegistrationRequest, View
+from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import Verdict
+from sph_reg_ros.registration.view import View
 from sph_reg_ros.solvers import TerminationReason
 
 

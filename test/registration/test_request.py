@@ -9,7 +9,8 @@ from phantoms import pose_in_front, smooth_phantom
 from sph_reg_ros.errors import ErrorCode, PoseError, RegistrationError
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.registration.register import register
-from sph_reg_ros.registration.request import RegistrationRequest, View
+from sph_reg_ros.registration.request import RegistrationRequest
+from sph_reg_ros.registration.view import View
 
 CAMERA = Camera.from_geometry(1000.0, (1.5, 1.5), (16, 20))
 IN_METRES = Camera.from_geometry(1.0, (1.5, 1.5), (16, 20))

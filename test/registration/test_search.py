@@ -13,9 +13,10 @@ from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.registration.choices import ROBUST_KERNELS, SIMILARITIES
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.register import register
-from sph_reg_ros.registration.request import RegistrationRequest, View
+from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.search import Variants, distinct
 from sph_reg_ros.registration.templates import Templates, fast_size
+from sph_reg_ros.registration.view import View
 from sph_reg_ros.rendering.render import render
 from sph_reg_ros.similarity import IMAGE_SIMILARITIES
 from sph_reg_ros.solvers import RobustKernel

@@ -17,8 +17,9 @@ from sph_reg_ros.networks.shipped import weights_folders
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.networks import Networks, find_networks
 from sph_reg_ros.registration.register import register
-from sph_reg_ros.registration.request import RegistrationRequest, View
+from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import Verdict
+from sph_reg_ros.registration.view import View
 
 GEOMETRY = CArmGeometry(height=128, width=128, pixel_pitch_mm=2.8)
 ORBIT = Orbit(-35.0, 95.0, 12.0, 3)

@@ -16,8 +16,9 @@ from sph_reg_ros.registration.gate.rival_poses import best_rival, check_rival
 from sph_reg_ros.registration.gate.verify import verify
 from sph_reg_ros.registration.pyramid import build_level
 from sph_reg_ros.registration.register import register
-from sph_reg_ros.registration.request import RegistrationRequest, View
+from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import Verdict, Verification
+from sph_reg_ros.registration.view import View
 from sph_reg_ros.solvers import TerminationReason
 
 FINE = replace(CONFIG, max_tre_mm=6.0)

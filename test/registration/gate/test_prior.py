@@ -14,8 +14,9 @@ from sph_reg_ros.registration.gate.targets import target_points
 from sph_reg_ros.registration.part import PartSearch, register_part
 from sph_reg_ros.registration.prior import PosePrior
 from sph_reg_ros.registration.register import register
-from sph_reg_ros.registration.request import RegistrationRequest, View
+from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import RegistrationResult, Verdict
+from sph_reg_ros.registration.view import View
 
 VOLUME = smooth_phantom()
 TRUTH = pose_in_front(VOLUME)

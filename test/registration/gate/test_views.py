@@ -21,8 +21,9 @@ from sph_reg_ros.registration.gate.patches import compare_patches
 from sph_reg_ros.registration.gate.targets import target_points
 from sph_reg_ros.registration.pyramid import build_level
 from sph_reg_ros.registration.register import register
-from sph_reg_ros.registration.request import RegistrationRequest, View
+from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import RegistrationResult, Verdict
+from sph_reg_ros.registration.view import View
 
 VOLUME = smooth_phantom()
 TRUTH = pose_in_front(VOLUME)

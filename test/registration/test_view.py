@@ -4,8 +4,7 @@ import torch
 from phantoms import pose_in_front, smooth_phantom
 
 from sph_reg_ros.geometry import Camera
-from sph_reg_ros.registration.pyramid import seen_by
-from sph_reg_ros.registration.request import View
+from sph_reg_ros.registration.view import View, seen_by
 from sph_reg_ros.rendering.render import render
 
 VOLUME = smooth_phantom()
