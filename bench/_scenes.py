@@ -9,8 +9,8 @@ from torch import Tensor
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
 from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
-from sph_reg_ros.imaging.ct import load_ct
-from sph_reg_ros.imaging.sample import sample_ct_path
+from sph_reg_ros.imaging.ct.read import load_ct
+from sph_reg_ros.imaging.sample_ct import sample_ct_path
 
 CHEST = 'chest'
 SDD_MM, SOD_MM, FIELD_MM, PHANTOM_MM = 1020.0, 700.0, 300.0, 256.0

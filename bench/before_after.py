@@ -26,7 +26,7 @@ from sph_reg_ros.evaluation.cases import BenchCT, Case, CaseMaker
 from sph_reg_ros.evaluation.path_cache import PathCache, default_cache_folder
 from sph_reg_ros.evaluation.protocols import PROTOCOLS, Protocol
 from sph_reg_ros.evaluation.trials import SUCCESS_MM, Outcome, judge
-from sph_reg_ros.imaging.sample import sample_ct_path
+from sph_reg_ros.imaging.sample_ct import sample_ct_path
 
 HERE = Path(__file__).parents[1]
 CHILD = Path(__file__).with_name('_registration_child.py')

@@ -32,7 +32,7 @@ from sph_reg_ros.evaluation.cases import CONDITIONS, BenchCT, CaseMaker
 from sph_reg_ros.evaluation.path_cache import PathCache, default_cache_folder
 from sph_reg_ros.evaluation.protocols import NEAR
 from sph_reg_ros.files import write_together
-from sph_reg_ros.imaging.sample import sample_ct_path
+from sph_reg_ros.imaging.sample_ct import sample_ct_path
 from sph_reg_ros.networks.shipped import weights_folders
 from sph_reg_ros.registration.networks import find_networks
 

@@ -31,7 +31,7 @@ from sph_reg_ros.evaluation.cases import CONDITIONS, BenchCT
 from sph_reg_ros.evaluation.path_cache import PathCache, default_cache_folder
 from sph_reg_ros.evaluation.protocols import FAR
 from sph_reg_ros.evaluation.viewpoints import BENCH_GEOMETRY
-from sph_reg_ros.imaging.sample import sample_ct_path
+from sph_reg_ros.imaging.sample_ct import sample_ct_path
 from sph_reg_ros.registration.networks import Networks, find_networks
 
 CT = 'chest'

@@ -26,7 +26,7 @@ from sph_reg_ros.evaluation.disturbances import DISTURBANCES, Disturbances
 from sph_reg_ros.evaluation.path_cache import PathCache, default_cache_folder
 from sph_reg_ros.evaluation.protocols import PROTOCOLS
 from sph_reg_ros.evaluation.trials import judge
-from sph_reg_ros.imaging.sample import sample_ct_path
+from sph_reg_ros.imaging.sample_ct import sample_ct_path
 
 DATA = Path(__file__).parents[2] / 'shared' / 'data'
 # The two pelvis and lumbar CTs of clinical resolution; the third has voxels of 3 mm.

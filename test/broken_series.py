@@ -18,7 +18,7 @@ from pydicom.uid import (
 )
 
 from sph_reg_ros.errors import ErrorCode
-from sph_reg_ros.imaging.dicom_files import MAX_FILES
+from sph_reg_ros.imaging.dicom.files import MAX_FILES
 
 GEOMETRY, UNREADABLE = ErrorCode.CT_GEOMETRY, ErrorCode.CT_UNREADABLE
 SLICES = 6

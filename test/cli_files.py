@@ -16,7 +16,7 @@ from sph_reg_ros.cli import app
 from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
 from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
-from sph_reg_ros.imaging.volume import CT
+from sph_reg_ros.imaging.ct.volume import CT
 from sph_reg_ros.rendering.render import render
 
 SDD_MM, SOD_MM = 1000.0, 700.0

@@ -9,7 +9,7 @@ from network_sizes import TINY_ENCODER, TINY_REGRESSOR
 
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.attenuation import attenuation_from_hounsfield
-from sph_reg_ros.imaging.volume import CT
+from sph_reg_ros.imaging.ct.volume import CT
 from sph_reg_ros.networks import weights
 from sph_reg_ros.networks.encoder import SphericalEncoder
 from sph_reg_ros.networks.regressor import PoseRegressor

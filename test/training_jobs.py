@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from cli_files import body
 
-from sph_reg_ros.imaging.volume import CT
+from sph_reg_ros.imaging.ct.volume import CT
 from sph_reg_ros.training.config import TrainingConfig
 from sph_reg_ros.training.config_file import config_from
 from sph_reg_ros.training.data import Studio

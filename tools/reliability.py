@@ -60,7 +60,7 @@ INPUTS = 'test/ros/test_reliability_inputs.py'
 GRAPH = 'test/ros/test_reliability_graph.py'
 MIDDLEWARE = 'test/ros/test_reliability_middleware.py'
 LIFECYCLE = 'test/ros/test_node_lifecycle.py'
-ISOLATED = 'test/imaging/test_isolated.py'
+ISOLATED = 'test/imaging/sandbox/test_isolated.py'
 PROMISES = (
     Promise('P1', 'no wrong pose of 3000 is VERIFIED', '', 'bench/gate.py'),
     Promise('P2', 'on real data at most 1 % of wrong poses VERIFIED, 90 % of right ones accepted'),

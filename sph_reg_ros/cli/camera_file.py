@@ -11,7 +11,7 @@ from torch import Tensor
 from sph_reg_ros.cli.matrix_file import matrix, number_of, numbers_of, read_mapping
 from sph_reg_ros.errors import CameraError, ErrorCode
 from sph_reg_ros.geometry import Camera, se3
-from sph_reg_ros.imaging.lens import Lens, lens_of
+from sph_reg_ros.imaging.xray.lens import Lens, lens_of
 
 T = TypeVar('T')
 

@@ -13,8 +13,8 @@ from sph_reg_ros.cli.ct_info import hounsfield_text
 from sph_reg_ros.cli.ros_check import ros_lines
 from sph_reg_ros.cli.status_line import StatusLine, broken, fine, note
 from sph_reg_ros.errors import CTError
-from sph_reg_ros.imaging.isolated import load_ct
-from sph_reg_ros.imaging.sample import sample_ct_path
+from sph_reg_ros.imaging.load import load_ct
+from sph_reg_ros.imaging.sample_ct import sample_ct_path
 
 REQUIRED = ('torch', 'numba', 'numpy', 'SimpleITK', 'pydicom', 'transforms3d', 'jaxtyping')
 

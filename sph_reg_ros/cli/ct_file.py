@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from sph_reg_ros.errors import CTError
-from sph_reg_ros.imaging.isolated import load_ct
-from sph_reg_ros.imaging.volume import CT
+from sph_reg_ros.imaging.ct.volume import CT
+from sph_reg_ros.imaging.load import load_ct
 
 
 def read_ct(path: Path, series_uid: str | None = None, *, assume_lps: bool = False) -> CT:
@@ -14,7 +14,7 @@ def read_ct(path: Path, series_uid: str | None = None, *, assume_lps: bool = Fal
     writes messages to its log; whoever typed the path may see it.
 
     Raises:
-        CTError: as `isolated.load_ct` raises it, with the path.
+        CTError: as `load_ct` raises it, with the path.
     """
     try:
         return load_ct(path, series_uid=series_uid, assume_lps=assume_lps)

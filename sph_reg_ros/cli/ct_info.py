@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from sph_reg_ros.cli.ct_file import read_ct
-from sph_reg_ros.imaging.ct import CT
-from sph_reg_ros.imaging.hounsfield import range_text
-from sph_reg_ros.imaging.isolated import list_series
+from sph_reg_ros.imaging.ct.hounsfield import range_text
+from sph_reg_ros.imaging.ct.volume import CT
+from sph_reg_ros.imaging.load import list_series
 
 
 def ct_info_lines(path: Path, series_uid: str | None, *, assume_lps: bool = False) -> list[str]:

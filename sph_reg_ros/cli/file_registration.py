@@ -13,8 +13,8 @@ from sph_reg_ros.cli.start import ADVICE, StartOptions
 from sph_reg_ros.cli.xray_views import BeamOptions, XRayFile, read_xrays
 from sph_reg_ros.errors import CancelledError, ErrorCode, ImageError
 from sph_reg_ros.imaging.attenuation import attenuation_from_hounsfield
-from sph_reg_ros.imaging.ct import CT
-from sph_reg_ros.imaging.xray import other_reader
+from sph_reg_ros.imaging.ct.volume import CT
+from sph_reg_ros.imaging.xray.read import other_reader
 from sph_reg_ros.networks.shipped import weights_folders
 from sph_reg_ros.registration.networks import find_networks
 from sph_reg_ros.registration.register import register, require_start

@@ -17,7 +17,7 @@ from sph_reg_ros.evaluation.versions import versions
 from sph_reg_ros.files import without_nan, write_together
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.geometry.itk_transform import itk_transform_text
-from sph_reg_ros.imaging.ct import CT
+from sph_reg_ros.imaging.ct.volume import CT
 from sph_reg_ros.registration.reasons import Finding
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import Check, RegistrationResult, Verdict

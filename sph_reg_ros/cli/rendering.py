@@ -22,8 +22,8 @@ from sph_reg_ros.files import write_together
 from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.geometry.carm import angles_from_camera_from_ct, format_angles
 from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
-from sph_reg_ros.imaging.dicom_export import dicom_xray, has_carm_angles
-from sph_reg_ros.imaging.intensity import IntensityModel, pixels_from_line_integrals
+from sph_reg_ros.imaging.xray.dicom_export import dicom_xray, has_carm_angles
+from sph_reg_ros.imaging.xray.intensity import IntensityModel, pixels_from_line_integrals
 from sph_reg_ros.registration.visibility import require_in_view
 from sph_reg_ros.rendering.render import render
 

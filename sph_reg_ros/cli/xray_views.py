@@ -12,17 +12,17 @@ from torch import Tensor
 
 from sph_reg_ros.cli.camera_file import read_camera
 from sph_reg_ros.errors import CameraError, ErrorCode, RegistrationError, require_setting
-from sph_reg_ros.imaging.given_geometry import GivenGeometry
-from sph_reg_ros.imaging.intensity import (
+from sph_reg_ros.imaging.sandbox.isolated_xray import load_xray
+from sph_reg_ros.imaging.xray.given_geometry import GivenGeometry
+from sph_reg_ros.imaging.xray.intensity import (
     IntensityKind,
     IntensityModel,
     negative,
     offset_warning,
 )
-from sph_reg_ros.imaging.isolated_xray import load_xray
-from sph_reg_ros.imaging.lens import Lens
-from sph_reg_ros.imaging.rectify import rectified_points
-from sph_reg_ros.imaging.xray import XRay
+from sph_reg_ros.imaging.xray.lens import Lens
+from sph_reg_ros.imaging.xray.rectify import rectified_points
+from sph_reg_ros.imaging.xray.xray_image import XRay
 from sph_reg_ros.plausible import require_possible
 from sph_reg_ros.registration.prepared_view import ViewMaker
 from sph_reg_ros.registration.view import View

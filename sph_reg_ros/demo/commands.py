@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from sph_reg_ros.imaging.sample import sample_ct_path
+from sph_reg_ros.imaging.sample_ct import sample_ct_path
 from sph_reg_ros.ros.share_folder import share_folder
 
 # To the images: the node and the demo's own client.

@@ -23,7 +23,7 @@ from sph_reg_ros.evaluation.simulation import (
 )
 from sph_reg_ros.geometry import Camera, se3, so3
 from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
-from sph_reg_ros.imaging.volume import CT
+from sph_reg_ros.imaging.ct.volume import CT
 
 
 @dataclass(frozen=True)

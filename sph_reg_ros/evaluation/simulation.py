@@ -18,7 +18,7 @@ from sph_reg_ros.evaluation.blur import gaussian_blur
 from sph_reg_ros.evaluation.ranges import ranged, require_ranges
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.attenuation import CT_EFFECTIVE_KEV, bone_attenuation, water_attenuation
-from sph_reg_ros.imaging.volume import CT
+from sph_reg_ros.imaging.ct.volume import CT
 from sph_reg_ros.rendering.reference.siddon import signed_path_integrals
 
 

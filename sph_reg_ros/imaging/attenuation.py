@@ -14,8 +14,8 @@ from jaxtyping import Float32, Float64
 from torch import Tensor
 
 from sph_reg_ros.errors import ConfigError, CTError, ErrorCode
-from sph_reg_ros.imaging.hounsfield import AIR_HU
-from sph_reg_ros.imaging.volume import CT
+from sph_reg_ros.imaging.ct.hounsfield import AIR_HU
+from sph_reg_ros.imaging.ct.volume import CT
 
 TABLE_KEV = (30.0, 40.0, 50.0, 60.0, 80.0, 100.0, 150.0)
 WATER_CM2_PER_G = (0.3756, 0.2683, 0.2269, 0.2059, 0.1837, 0.1707, 0.1505)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float64, Shaped
 
 from sph_reg_ros.errors import CameraError, ErrorCode, ImageError
-from sph_reg_ros.imaging.lens import Lens, lens_of
+from sph_reg_ros.imaging.xray.lens import Lens, lens_of
 from sph_reg_ros.messages.message_types import Message, NewMessage, ros_message
 from sph_reg_ros.plausible import require_possible
 

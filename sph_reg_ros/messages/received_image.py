@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from sph_reg_ros.errors import ErrorCode, ImageError
-from sph_reg_ros.imaging.compressed_image import decode_image
+from sph_reg_ros.imaging.xray.compressed_image import decode_image
 from sph_reg_ros.messages.conversions import NANOSECONDS, nanoseconds
 from sph_reg_ros.messages.image_conversions import array_from_image
 from sph_reg_ros.messages.message_types import Message

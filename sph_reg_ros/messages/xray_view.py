@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float64, Shaped
 
-from sph_reg_ros.imaging.lens import Lens
+from sph_reg_ros.imaging.xray.lens import Lens
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,15 @@ from jaxtyping import Bool, Float32, Float64
 from torch import Tensor
 
 from sph_reg_ros.geometry import Camera
-from sph_reg_ros.imaging.intensity import IntensityModel, negative
-from sph_reg_ros.imaging.lens import Lens
-from sph_reg_ros.imaging.xray import prepare_xray
+from sph_reg_ros.imaging.xray.intensity import IntensityModel, negative
+from sph_reg_ros.imaging.xray.lens import Lens
+from sph_reg_ros.imaging.xray.prepare import prepare_xray
 from sph_reg_ros.registration.view import View
 
 
 @dataclass(frozen=True)
 class ViewMaker:
-    """What makes views of X-rays; see `imaging.xray.prepare_xray`.
+    """What makes views of X-rays; see `imaging.xray.prepare.prepare_xray`.
 
     Attributes:
         model: what the pixels are.

@@ -8,7 +8,7 @@ from sph_reg_ros.errors import BagError, ErrorCode, RegistrationError
 from sph_reg_ros.evaluation.versions import versions
 from sph_reg_ros.files import write_together
 from sph_reg_ros.imaging.attenuation import attenuation_from_hounsfield
-from sph_reg_ros.imaging.isolated import load_ct
+from sph_reg_ros.imaging.load import load_ct
 from sph_reg_ros.messages.conversions import nanoseconds
 from sph_reg_ros.messages.image_conversions import array_from_image
 from sph_reg_ros.messages.message_types import Message

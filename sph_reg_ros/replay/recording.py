@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int32
 
 from sph_reg_ros.errors import ErrorCode, RuntimeUnavailableError
-from sph_reg_ros.imaging.isolated import load_ct
-from sph_reg_ros.imaging.volume import CT
+from sph_reg_ros.imaging.ct.volume import CT
+from sph_reg_ros.imaging.load import load_ct
 from sph_reg_ros.messages.conversions import MM_PER_M
 from sph_reg_ros.messages.xray_view import InitialPose, XRayView
 from sph_reg_ros.replay.bag_reader import opened

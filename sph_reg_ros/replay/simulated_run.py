@@ -13,7 +13,7 @@ from sph_reg_ros.evaluation.carm import CArm, CArmGeometry, EncoderError, Orbit
 from sph_reg_ros.evaluation.ranges import ranged, require_ranges
 from sph_reg_ros.evaluation.simulation import XRaySimulation
 from sph_reg_ros.geometry import se3
-from sph_reg_ros.imaging.volume import CT
+from sph_reg_ros.imaging.ct.volume import CT
 from sph_reg_ros.messages.conversions import header_message, pose_from_matrix, transform_message
 from sph_reg_ros.messages.exposure_messages import exposure_messages, planned_pose_message
 from sph_reg_ros.replay.bag_messages import bag_message

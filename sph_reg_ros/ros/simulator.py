@@ -24,8 +24,8 @@ from sph_reg_ros.errors import RegistrationError
 from sph_reg_ros.evaluation.carm import CArm, Exposure
 from sph_reg_ros.evaluation.exposure_queue import ExposureQueue
 from sph_reg_ros.geometry.carm import angles_from_camera_from_ct, format_angles
-from sph_reg_ros.imaging.isolated import load_ct
-from sph_reg_ros.imaging.sample import sample_ct_path
+from sph_reg_ros.imaging.load import load_ct
+from sph_reg_ros.imaging.sample_ct import sample_ct_path
 from sph_reg_ros.messages.exposure_messages import exposure_messages, planned_pose_message
 from sph_reg_ros.ros.parameter_server import ParameterServer
 from sph_reg_ros.ros.transforms import TransformPublisher

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Shaped, UInt8
 
 from sph_reg_ros.errors import ErrorCode
-from sph_reg_ros.imaging.lens import Lens
+from sph_reg_ros.imaging.xray.lens import Lens
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.reasons import InputDoubt
 from sph_reg_ros.service.parameters import ImageParameters

@@ -12,8 +12,8 @@ from sph_reg_ros.errors import CTError, ErrorCode
 from sph_reg_ros.evaluation.overlay import overlay
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
-from sph_reg_ros.imaging.intensity import IntensityModel, offset_warning
-from sph_reg_ros.imaging.isolated import list_series, load_ct
+from sph_reg_ros.imaging.load import list_series, load_ct
+from sph_reg_ros.imaging.xray.intensity import IntensityModel, offset_warning
 from sph_reg_ros.messages.conversions import covariance_of_centre
 from sph_reg_ros.networks.shipped import weights_folders
 from sph_reg_ros.registration.networks import Networks, find_networks

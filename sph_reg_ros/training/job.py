@@ -14,8 +14,8 @@ import torch
 from sph_reg_ros import __version__
 from sph_reg_ros.errors import require_setting
 from sph_reg_ros.geometry import Camera
+from sph_reg_ros.imaging.ct.volume import CT
 from sph_reg_ros.imaging.cube import cube_of
-from sph_reg_ros.imaging.volume import CT
 from sph_reg_ros.networks import weights
 from sph_reg_ros.networks.card import Card
 from sph_reg_ros.networks.regressor import PoseRegressor

@@ -8,7 +8,7 @@ from jaxtyping import Float32, Float64
 from torch import Tensor
 
 from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
-from sph_reg_ros.imaging.volume import CT
+from sph_reg_ros.imaging.ct.volume import CT
 from sph_reg_ros.training.run_config import Anatomy
 from sph_reg_ros.training.seeding import generator_of
 

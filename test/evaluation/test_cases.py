@@ -14,7 +14,7 @@ from sph_reg_ros.evaluation.path_cache import PathCache, default_cache_folder
 from sph_reg_ros.evaluation.protocols import NEAR
 from sph_reg_ros.evaluation.trials import Outcome, judge, summarise
 from sph_reg_ros.geometry import se3
-from sph_reg_ros.imaging.volume import CT
+from sph_reg_ros.imaging.ct.volume import CT
 
 
 @pytest.fixture(scope='module')

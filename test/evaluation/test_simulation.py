@@ -18,7 +18,7 @@ from sph_reg_ros.evaluation.simulation import (
 )
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.attenuation import water_attenuation
-from sph_reg_ros.imaging.volume import CT
+from sph_reg_ros.imaging.ct.volume import CT
 
 CAMERA = Camera.from_geometry(1000.0, (1.0, 1.0), (48, 64))
 IDEAL = XRaySimulation(

@@ -16,7 +16,7 @@ from sph_reg_ros.imaging.attenuation import (
     bone_attenuation,
     water_attenuation,
 )
-from sph_reg_ros.imaging.volume import CT
+from sph_reg_ros.imaging.ct.volume import CT
 
 ENERGIES = st.floats(30, 150)
 

@@ -10,7 +10,7 @@ from registration_scenes import CAMERA, CONFIG, errors, moved, xray
 
 from sph_reg_ros.errors import CancelledError, ErrorCode, ImageError, SolverError
 from sph_reg_ros.geometry import se3
-from sph_reg_ros.imaging.intensity import IntensityModel
+from sph_reg_ros.imaging.xray.intensity import IntensityModel
 from sph_reg_ros.registration import register as module
 from sph_reg_ros.registration.polarity import NEGATIVE, inverted_views
 from sph_reg_ros.registration.prepared_view import ViewMaker

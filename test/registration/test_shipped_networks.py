@@ -9,10 +9,10 @@ from sph_reg_ros.evaluation.carm import CArm, CArmGeometry, EncoderError, Orbit
 from sph_reg_ros.evaluation.simulation import XRaySimulation
 from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.imaging.attenuation import attenuation_from_hounsfield
-from sph_reg_ros.imaging.ct import CT, load_ct
-from sph_reg_ros.imaging.intensity import IntensityModel
-from sph_reg_ros.imaging.sample import sample_ct_path
-from sph_reg_ros.imaging.xray import prepare_xray
+from sph_reg_ros.imaging.ct.read import CT, load_ct
+from sph_reg_ros.imaging.sample_ct import sample_ct_path
+from sph_reg_ros.imaging.xray.intensity import IntensityModel
+from sph_reg_ros.imaging.xray.prepare import prepare_xray
 from sph_reg_ros.networks.shipped import weights_folders
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.networks import Networks, find_networks

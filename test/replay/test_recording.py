@@ -9,7 +9,7 @@ pytest.importorskip('rerun')
 pytest.importorskip('skimage')
 pytest.importorskip('diffdrr.renderers')
 
-from sph_reg_ros.imaging.volume import CT
+from sph_reg_ros.imaging.ct.volume import CT
 from sph_reg_ros.replay.bag_replay import ReplayJob
 from sph_reg_ros.replay.params_file import read_parameters
 from sph_reg_ros.replay.record import record_from_json

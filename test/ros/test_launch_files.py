@@ -290,7 +290,7 @@ def test_whoever_brings_a_ct_needs_no_sample(monkeypatch):
     def missing(name):
         raise AssertionError('the sample was looked for')
 
-    monkeypatch.setattr('sph_reg_ros.imaging.sample.find_spec', missing)
+    monkeypatch.setattr('sph_reg_ros.imaging.sample_ct.find_spec', missing)
     context, nodes = started('demo.launch.py', ct='/my/ct')
     assert len(nodes) == 2
     with pytest.raises(AssertionError, match='looked for'):

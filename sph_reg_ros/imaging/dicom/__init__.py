@@ -1,0 +1,1 @@
+"""What reading DICOM takes for CTs and X-rays alike."""

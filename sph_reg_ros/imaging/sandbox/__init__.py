@@ -1,0 +1,1 @@
+"""Reads files in a child process with limits on memory and time."""

@@ -1,0 +1,117 @@
+"""The process that reads files: `python -m sph_reg_ros.imaging.sandbox.child REPORT_FD ARRAYS_FD`.
+
+See child_process for the other side. The imports are inside of the tasks: reading a CT needs no
+torch, which would take longer to import than most CTs take to read.
+"""
+
+import json
+import os
+import resource
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped
+
+from sph_reg_ros.errors import RegistrationError
+from sph_reg_ros.imaging.ct.volume import CT
+
+Found = tuple[dict[str, Any], list[Shaped[np.ndarray, '...']]]
+
+
+def load_ct(path: str, series_uid: str | None) -> Found:
+    """Read a CT series; see ct.read."""
+    from sph_reg_ros.imaging.ct import read
+
+    return _found_ct(read.load_ct(Path(path), series_uid=series_uid))
+
+
+def load_volume_file(path: str, assume_lps: bool) -> Found:
+    """Read a CT from one file; see ct.read."""
+    from sph_reg_ros.imaging.ct.volume_file import load_volume_file
+
+    return _found_ct(load_volume_file(Path(path), assume_lps=assume_lps))
+
+
+def _found_ct(found: CT) -> Found:
+    names = ('series_uid_hash', 'patient_hash', 'description', 'assumptions')
+    values = {name: getattr(found, name) for name in names}
+    return values, [found.ct_from_index, found.hounsfield]
+
+
+def list_series(path: str) -> Found:
+    """List the series of a folder; see ct.list_series."""
+    from sph_reg_ros.imaging.ct import read
+
+    return {'series': [asdict(info) for info in read.list_series(Path(path))]}, []
+
+
+def load_xray(path: str, frame: int, geometry: bool, given: dict[str, Any]) -> Found:
+    """Read a projection image; see dicom_xray.read_dicom_xray."""
+    from sph_reg_ros.imaging.xray.dicom_xray import read_dicom_xray
+    from sph_reg_ros.imaging.xray.given_geometry import GivenGeometry
+
+    stated = GivenGeometry(**given)
+    found = read_dicom_xray(Path(path), frame, geometry=geometry, given=stated)
+    values = {
+        'patient_hash': found.patient_hash,
+        'intensity': asdict(found.intensity),
+        'warnings': found.warnings,
+        'has_camera': found.camera is not None,
+        'has_pose': found.camera_from_ct is not None,
+    }
+    arrays = [found.pixels.numpy(), found.mask.numpy()]
+    # In this order: an array must begin where its type may.
+    matrices = (None if found.camera is None else found.camera.K, found.camera_from_ct)
+    return values, [m.numpy() for m in matrices if m is not None] + arrays
+
+
+TASKS: dict[str, Callable[..., Found]] = {
+    'load_ct': load_ct,
+    'load_volume_file': load_volume_file,
+    'list_series': list_series,
+    'load_xray': load_xray,
+}
+
+
+def main() -> None:
+    """Read the request, carry it out, leave the report in its place."""
+    report, arrays = (int(argument) for argument in sys.argv[1:])
+    request = json.loads(os.pread(report, os.fstat(report).st_size, 0))
+    set_limits(**request['limits'])
+    try:
+        values, found = TASKS[request['task']](**request['arguments'])
+        values['arrays'] = write_arrays(arrays, found)
+    except RegistrationError as error:
+        values = {'error': [type(error).__name__, int(error.code), str(error)]}
+    os.ftruncate(report, 0)
+    os.pwrite(report, json.dumps(values).encode(), 0)
+    # Closing libraries down takes time, and has nothing to do.
+    os._exit(0)
+
+
+def set_limits(memory_bytes: int, cpu_s: int, timeout_s: float) -> None:
+    """Limit this process for good; the clock is watched by the one that started it."""
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
+    # A core dump would hold the patient's data.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def write_arrays(descriptor: int, found: list[Shaped[np.ndarray, '...']]) -> list[list[Any]]:
+    """Write arrays one after the other; return type and shape of each."""
+    described = []
+    with open(descriptor, 'wb', closefd=False) as file:
+        for array in found:
+            little = np.ascontiguousarray(array.astype(array.dtype.newbyteorder('<'), copy=False))
+            file.write(little.data)
+            described.append([little.dtype.str, list(little.shape)])
+    return described
+
+
+if __name__ == '__main__':
+    main()
