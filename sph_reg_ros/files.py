@@ -1,8 +1,10 @@
-"""Files that belong together: all of them are written, or none; and what JSON can hold."""
+"""Files written together or not at all, files in memory, and what JSON can hold."""
 
 import math
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,20 @@ def write_together(contents: dict[Path, bytes], mode: int = 0o600) -> None:
     finally:
         for leftover in written.values():
             Path(leftover).unlink(missing_ok=True)
+
+
+@contextmanager
+def shared_file() -> Iterator[int]:
+    """Yield the descriptor of an empty file that is in memory, where the system has such files."""
+    if hasattr(os, 'memfd_create'):
+        descriptor = os.memfd_create('sph_reg_ros')
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+    else:
+        with tempfile.TemporaryFile() as file:
+            yield file.fileno()
 
 
 def without_nan(value: Any) -> Any:

@@ -12,7 +12,7 @@ from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels import pixel_array
 from pydicom.uid import UID, SecondaryCaptureImageStorage
 
-from sph_reg_ros.imaging.sandbox.child_process import shared_file
+from sph_reg_ros.files import shared_file
 
 _SIZE_TAGS = (
     'Rows', 'Columns', 'SamplesPerPixel', 'BitsAllocated', 'BitsStored', 'PixelRepresentation'

@@ -12,9 +12,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,6 +20,7 @@ from jaxtyping import Shaped
 
 from sph_reg_ros import errors
 from sph_reg_ros.errors import ErrorCode, RegistrationError
+from sph_reg_ros.files import shared_file
 
 MAX_REPORT_BYTES = 1 << 20
 ERROR_KINDS = ('CTError', 'ImageError', 'CameraError', 'PoseError')
@@ -80,20 +78,6 @@ def run_child(task: str, arguments: dict[str, Any], limits: Limits) -> Report:
         _run([report, arrays], limits)
         values = _read_report(report)
         return Report(values, _map_arrays(arrays, values.pop('arrays')))
-
-
-@contextmanager
-def shared_file() -> Iterator[int]:
-    """Yield the descriptor of an empty file that is in memory, where the system has such files."""
-    if hasattr(os, 'memfd_create'):
-        descriptor = os.memfd_create('sph_reg_ros')
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
-    else:
-        with tempfile.TemporaryFile() as file:
-            yield file.fileno()
 
 
 def _run(descriptors: list[int], limits: Limits) -> None:
