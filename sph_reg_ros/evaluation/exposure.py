@@ -28,7 +28,10 @@ PHOTONS_IN_THE_MIDDLE = 2000.0
 
 
 def take_xray(
-    integrals: PathIntegrals, disturbances: Disturbances, generator: np.random.Generator
+    integrals: PathIntegrals,
+    disturbances: Disturbances,
+    generator: np.random.Generator,
+    noise: np.random.Generator | None = None,
 ) -> UInt16[np.ndarray, 'H W']:
     """Return detector counts.
 
@@ -36,6 +39,8 @@ def take_xray(
         integrals: of the body.
         disturbances: which; how strong each is, is drawn here.
         generator: source of all chance; the same state gives the same image.
+        noise: of the photons' chance, where that of the disturbances shall be the same in many
+            images; `generator` if None.
     """
     beam = NOISE_ONLY
     if 'hardening' in disturbances:
@@ -44,7 +49,7 @@ def take_xray(
     body = transmitted_share(integrals.soft_mm, integrals.bone_mm, beam)
     photons = PHOTONS_IN_THE_MIDDLE / float(np.median(middle(body)))
     light = _light(body, disturbances, generator)
-    counts = read_out(light, replace(beam, photons_per_pixel=photons), generator)
+    counts = read_out(light, replace(beam, photons_per_pixel=photons), noise or generator)
     if 'gamma' not in disturbances:
         return counts
     scale = float(np.quantile(-np.log(body), 0.995))

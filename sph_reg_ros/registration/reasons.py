@@ -163,6 +163,11 @@ OF_CHECKS: dict[str | ErrorCode, Explanation] = {
         'The position across the beam is too uncertain: the X-ray shows too little of the bone.',
         'Check exposure and collimation, or take a view that shows more bone.',
     ),
+    'frames_since_full_checks': Explanation(
+        'The pose was followed from the X-ray before, and no X-ray of this sequence has passed all '
+        'checks yet, or none since a pause or a doubt.',
+        'Wait for the checks of one of the next X-rays; give a better initial pose if none passes.',
+    ),
     ErrorCode.POSE_UNCERTAIN: Explanation(
         'The pose may be wrong by more than max_tre_mm allows.',
         'Give a second view, or raise max_tre_mm if a larger error can be borne.',

@@ -149,6 +149,9 @@ class RegistrationResult:
         similarity: as in RegistrationConfig.
         runner_up: None if the search was off or led to one optimum only.
         doubts: as in RegistrationRequest.
+        frames_since_full_checks: 0 where this X-ray was checked in full. Else it was followed from
+            the X-ray before and checked lightly (`track`), and so many X-rays ago one was checked
+            in full; None if no chain of followed X-rays leads back to one.
     """
 
     camera_from_ct: tuple[Float64[Tensor, '4 4'], ...]
@@ -166,6 +169,7 @@ class RegistrationResult:
     similarity: str
     runner_up: RunnerUp | None
     doubts: tuple[InputDoubt, ...] = ()
+    frames_since_full_checks: int | None = 0
 
     @property
     def verdict(self) -> Verdict:

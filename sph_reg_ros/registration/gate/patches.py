@@ -41,17 +41,21 @@ class PatchAgreement:
 
 
 def compare_patches(evidence: Evidence) -> PatchAgreement:
-    """Find by how much the X-ray lies off the rendering in each patch, at the middle level.
+    """Find by how much the X-ray lies off the rendering in each patch, at the middle level."""
+    return patch_agreement(evidence.middle, evidence.pose)
+
+
+def patch_agreement(level: Level, pose: Float64[Tensor, '4 4']) -> PatchAgreement:
+    """Find by how much the X-ray lies off the rendering at a pose in each patch of a level.
 
     Views are not pooled: good ones must not outvote one that lies off.
     """
-    level = evidence.middle
     medians, shares = [], []
-    for number, (image, _) in enumerate(level.renderings(evidence.pose)):
+    for number, (image, _) in enumerate(level.renderings(pose)):
         px, sigma = displacements(
             level.views[number].line_integrals.cpu(), image, _mask(level, number)
         )
-        centre = level.camera_from_first[number] @ evidence.pose
+        centre = level.camera_from_first[number] @ pose
         depth_mm = float(se3.transform_points(centre, level.volume.centre[None].cpu())[0, 2])
         mm_per_px = depth_mm / level.views[number].camera.focal_length
         good = sigma < MAX_SIGMA_PX
