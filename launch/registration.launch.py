@@ -46,6 +46,7 @@ ARGUMENTS = {
     'transport': ('', 'raw or compressed: how the X-rays are sent' + AS_IN_FILE),
     'rectified': ('', 'true: the image is rectified, P of camera_info holds' + AS_IN_FILE),
     'max_age': ('', 'seconds; older images are refused' + AS_IN_FILE),
+    'track': ('', 'true: follow the patient from X-ray to X-ray' + AS_IN_FILE),
     'valid_for': ('', 'seconds that the patient is sent after its result' + AS_IN_FILE),
     'autostart': (
         'true',
@@ -70,6 +71,7 @@ OVERRIDES = {
     'transport': ('image.transport', str),
     'rectified': ('image.rectified', bool),
     'max_age': ('image.max_age', float),
+    'track': ('tracking.enabled', bool),
     'valid_for': ('validity.duration', float),
     'autostart': ('autostart', bool),
     'use_sim_time': ('use_sim_time', bool),

@@ -56,6 +56,7 @@ class OfflineNode:
         """
         self._workbench, self._ct_hash = workbench, ct_hash
         self._parameters, self._on_outcome = parameters, on_outcome
+        self._run = 0
         self._stream = BagStream(parameters, self._on_view, self._on_refused)
 
     def take(self, event: Event) -> None:
@@ -65,6 +66,7 @@ class OfflineNode:
     def finish(self) -> None:
         """Take in that the bag, or a run of it, is over."""
         self._stream.finish()
+        self._run += 1
 
     def _on_view(self, view: XRayView, initial: InitialPose | None) -> None:
         start, patient = None, self._parameters.frames.patient
@@ -82,7 +84,9 @@ class OfflineNode:
             self._on_outcome(Outcome(result, view, start, registered))
 
     def _register(self, view: XRayView, initial: InitialPose | None) -> Registered:
-        request = register_request(self._ct_hash, (view,), initial, self._parameters, drr=True)
+        request = register_request(
+            self._ct_hash, (view,), initial, self._parameters, drr=True, stream=self._run
+        )
         registered = self._workbench.handle(request, lambda progress: None)
         assert isinstance(registered, Registered)
         return registered

@@ -60,6 +60,10 @@ class Registrar:
         # Stamp of the newest X-ray that was registered or refused; see `_is_outrun`.
         self._judged_ns = 0
         self._outrun = 0
+        # Number of the stream of X-rays that are followed one from the other; see `reset`.
+        self._stream = 0
+        # The last X-ray that was followed, and its pose: still to be registered by itself.
+        self._followed: tuple[XRayView, InitialPose] | None = None
         self.ct_hash = ''
 
     @property
@@ -87,6 +91,7 @@ class Registrar:
         """Stop what runs and forget what waits; later views are registered."""
         self._forget()
         self._obsolete = threading.Event()
+        self._stream += 1
         self._views.clear()
 
     def say_ready(self) -> None:
@@ -164,6 +169,7 @@ class Registrar:
             parameters,
             drr=self._outputs.wants_drr,
             overlay=self._outputs.wants_overlay,
+            stream=None if job.single_shot else self._stream,
         )
         self._status.set_state(RegistrationStatus.REGISTERING)
         registered = self._worker.register(
@@ -203,7 +209,7 @@ class Registrar:
     def _forget(self) -> None:
         with self._publishing:
             self._obsolete.set()
-            self._judged_ns = 0
+            self._judged_ns, self._followed = 0, None
             self._patient.forget()
 
     def _give_up(self, turn_ns: int) -> None:
@@ -232,7 +238,12 @@ class Registrar:
         if not self._comes_in_turn(result, turn_ns):
             return
         parameters, now_ns = self._parameters(), self._node.get_clock().now().nanoseconds
-        until_ns = now_ns + round(parameters.validity.duration * NANOSECONDS)
+        checked = registered.frames_since_full_checks == 0
+        valid_s = parameters.validity.duration if checked else parameters.tracking.validity
+        until_ns = now_ns + round(valid_s * NANOSECONDS)
+        view = job.views[0]
+        pose = InitialPose(view.frame_id, registered.camera_from_ct[0])
+        self._followed = None if checked else (view, pose)
         self._outputs.publish(result, registered, job.views[0], parameters.frames, until_ns)
         verified = result.verdict == RegistrationResult.VERIFIED
         self._status.set_result(result, until_ns if verified else 0)
@@ -246,8 +257,11 @@ class Registrar:
     def _run(self) -> None:
         while self._active:
             item = self._views.take(IDLE_CHECK_S)
+            followed, self._followed = self._followed, None
             if item is not None and self._active:
                 self._take_turn(*item)
+            elif followed is not None and self._active:
+                self._check(*followed)
             else:
                 self._look_after_worker()
 
@@ -255,12 +269,19 @@ class Registrar:
         if self._is_outrun(view.stamp_ns):
             self._outrun += 1
             return
+        self._survive(Job((view,), initial))
+
+    def _check(self, view: XRayView, pose: InitialPose) -> None:
+        """Register an X-ray by itself that was only followed, unless a newer one comes."""
+        self._survive(Job((view,), pose, cancelled=lambda: self._views.full, single_shot=True))
+
+    def _survive(self, job: Job) -> None:
         try:
-            self.register(Job((view,), initial))
+            self.register(job)
         # A bug that one image meets must not end the registration of all others.
         except Exception as error:
             self._node.get_logger().error(f'a registration failed:\n{traceback.format_exc()}')
-            self.refuse(view_header(view), registration_error(error))
+            self.refuse(view_header(job.views[0]), registration_error(error))
 
     def _look_after_worker(self) -> None:
         try:

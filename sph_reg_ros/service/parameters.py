@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from sph_reg_ros.errors import ConfigError, ErrorCode, require_setting
 from sph_reg_ros.registration.config import RegistrationConfig
+from sph_reg_ros.registration.tracking_config import TrackingConfig
 
 FixedWhile = Literal['', 'active', 'configured', 'running']
 """When a parameter cannot be changed: never, while active, from configure to cleanup, or always."""
@@ -232,6 +233,47 @@ class WeightsParameters:
 
 
 @dataclass(frozen=True)
+class TrackingParameters:
+    """Following the patient from X-ray to X-ray."""
+
+    enabled: bool = parameter(
+        False,
+        'follow the patient from each X-ray to the next one, many times a second; false: register '
+        'each X-ray by itself',
+    )
+    full_checks_every: int = parameter(
+        60, 'X-rays from one that begins all checks to the next', low=1, high=10_000
+    )
+    max_frames: int = parameter(
+        240,
+        'no X-ray is VERIFIED if more before it passed light checks only',
+        low=1,
+        high=100_000,
+    )
+    max_gap: float = parameter(
+        0.5,
+        'seconds without an X-ray, after which all checks have to be passed anew',
+        low=0.01,
+        high=10.0,
+    )
+    validity: float = parameter(
+        1.0,
+        'seconds that the patient is sent after an X-ray that passed light checks only',
+        low=0.05,
+        high=86400.0,
+    )
+
+    @property
+    def config(self) -> TrackingConfig:
+        """Return what the tracker takes."""
+        return TrackingConfig(
+            full_checks_every=self.full_checks_every,
+            max_frames=self.max_frames,
+            max_gap_s=self.max_gap,
+        )
+
+
+@dataclass(frozen=True)
 class DiagnosticsParameters:
     """Reports of the node on itself."""
 
@@ -262,6 +304,7 @@ class NodeParameters:
     image: ImageParameters = field(default_factory=ImageParameters)
     matching: MatchingParameters = field(default_factory=MatchingParameters)
     registration: RegistrationParameters = field(default_factory=RegistrationParameters)
+    tracking: TrackingParameters = field(default_factory=TrackingParameters)
     validity: ValidityParameters = field(default_factory=ValidityParameters)
     worker: WorkerParameters = field(default_factory=WorkerParameters)
     paths: PathParameters = field(default_factory=PathParameters)

@@ -13,6 +13,7 @@ from sph_reg_ros.errors import ErrorCode
 from sph_reg_ros.imaging.xray.lens import Lens
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.reasons import InputDoubt
+from sph_reg_ros.registration.tracking_config import TrackingConfig
 from sph_reg_ros.service.parameters import ImageParameters
 
 
@@ -75,6 +76,22 @@ class Register:
     image: ImageParameters = field(default_factory=ImageParameters)
     drr: bool = False
     overlay: bool = False
+    frame: 'StreamFrame | None' = None
+
+
+@dataclass(frozen=True)
+class StreamFrame:
+    """Follow the one view from the frame before it (`registration.track`).
+
+    Attributes:
+        stream: number of the stream; another one than before forgets what was followed.
+        time_s: of the exposure.
+        tracking: how.
+    """
+
+    stream: int
+    time_s: float
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
 
 @dataclass(frozen=True)
@@ -174,6 +191,7 @@ class Registered:
     tre_rms_mm: float = math.nan
     tre_p95_mm: float = math.nan
     doubts: tuple[InputDoubt, ...] = ()
+    frames_since_full_checks: int | None = 0
     drr: Float32[np.ndarray, 'H W'] | None = None
     overlay: UInt8[np.ndarray, 'H W 3'] | None = None
 

@@ -1,9 +1,10 @@
 """What the worker is asked, from matched views."""
 
 from sph_reg_ros.errors import CTError, ErrorCode, PoseError
+from sph_reg_ros.messages.conversions import NANOSECONDS
 from sph_reg_ros.messages.xray_view import InitialPose, XRayView
 from sph_reg_ros.service.parameters import NodeParameters
-from sph_reg_ros.service.protocol import Register, RegisterView
+from sph_reg_ros.service.protocol import Register, RegisterView, StreamFrame
 
 
 def register_request(
@@ -14,6 +15,7 @@ def register_request(
     *,
     drr: bool = False,
     overlay: bool = False,
+    stream: int | None = 0,
 ) -> Register:
     """Return the request to register a CT to views.
 
@@ -24,6 +26,8 @@ def register_request(
         parameters: of the node.
         drr: ask for the rendering at the pose that is found.
         overlay: ask for its picture.
+        stream: number of the stream whose frame the view is; None: of none, so that it is
+            registered by itself whatever the parameters say of tracking.
 
     Raises:
         CTError: CT_NOT_LOADED.
@@ -46,7 +50,17 @@ def register_request(
         image=parameters.image,
         drr=drr,
         overlay=overlay,
+        frame=_frame(views, parameters, stream),
     )
+
+
+def _frame(
+    views: tuple[XRayView, ...], parameters: NodeParameters, stream: int | None
+) -> StreamFrame | None:
+    if stream is None or len(views) > 1 or not parameters.tracking.enabled:
+        return None
+    time_s = views[0].stamp_ns / NANOSECONDS
+    return StreamFrame(stream, time_s, parameters.tracking.config)
 
 
 def no_ct() -> CTError:

@@ -46,6 +46,8 @@ def result_message(
     message.termination = registered.termination
     message.iterations = registered.iterations
     message.compute_time = registered.compute_s
+    since = registered.frames_since_full_checks
+    message.frames_since_full_checks = -1 if since is None else since
     message.views = len(views)
     message.method = registered.method
     message.backend = registered.backend

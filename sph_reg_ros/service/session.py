@@ -16,12 +16,16 @@ from sph_reg_ros.imaging.load import list_series, load_ct
 from sph_reg_ros.imaging.xray.intensity import IntensityModel, offset_warning
 from sph_reg_ros.messages.conversions import covariance_of_centre
 from sph_reg_ros.networks.shipped import weights_folders
+from sph_reg_ros.registration.config import RegistrationConfig
+from sph_reg_ros.registration.course import Observer
+from sph_reg_ros.registration.frame_views import Frame
 from sph_reg_ros.registration.networks import Networks, find_networks
 from sph_reg_ros.registration.prepared_view import ViewMaker
 from sph_reg_ros.registration.register import register, require_start
 from sph_reg_ros.registration.request import RegistrationRequest
-from sph_reg_ros.registration.result import Check
+from sph_reg_ros.registration.result import Check, Progress, RegistrationResult
 from sph_reg_ros.registration.search_widths import with_widths_of
+from sph_reg_ros.registration.track import Tracker
 from sph_reg_ros.registration.view import View
 from sph_reg_ros.rendering.render import render
 from sph_reg_ros.service import protocol
@@ -40,8 +44,12 @@ NOT_LOOKED_FOR = 'method was image when the CT was loaded: load it again to look
 class Workbench:
     """Keeps the CT and its networks between requests."""
 
-    def __init__(self) -> None:
-        """Start without a CT."""
+    def __init__(self, *, checks_later: bool = False) -> None:
+        """Start without a CT.
+
+        Args:
+            checks_later: all checks of a followed X-ray are made by `check_frame`, else at once.
+        """
         # The renderer uses all cores by itself. Torch's many small steps gain 15 % from a second
         # one, but take three times as long when another process needs that core.
         torch.set_num_threads(1)
@@ -49,6 +57,9 @@ class Workbench:
         self._networks: Networks | None = None
         self._looked_for_networks = False
         self._series_uid_hash = ''
+        self._checks_later = checks_later
+        self._tracker: Tracker | None = None
+        self._tracks: tuple[object, ...] = ()
 
     def handle(self, request: Request, report: Report) -> Reply:
         """Carry out one request; raises RegistrationError."""
@@ -84,7 +95,7 @@ class Workbench:
         if request.backend is not None:
             warm_up(volume, networks, request.backend)
         # All at once and last: what fails before leaves the present CT as it is.
-        self._volume, self._networks = volume, networks
+        self._volume, self._networks, self._tracker = volume, networks, None
         self._looked_for_networks = request.weights is not None
         self._series_uid_hash = ct.series_uid_hash
         name = networks.name if networks else ''
@@ -94,13 +105,22 @@ class Workbench:
 
     def _register(self, request: protocol.Register, report: Report) -> protocol.Registered:
         begun_s = time.perf_counter()
-        asked, clipped = self._asked(request)
-        result = register(asked, lambda progress: report(ProgressReport(**vars(progress))))
+
+        def observe(progress: Progress) -> None:
+            report(ProgressReport(**vars(progress)))
+
+        config, clipped = self._config(request)
+        view: View | None
+        if request.frame is None:
+            asked = self._asked(request, config)
+            result, view = register(asked, observe), asked.views[0]
+        else:
+            result, view = self._followed(request, request.frame, config, observe)
         compute_s = time.perf_counter() - begun_s
-        view, drr = asked.views[0], None
-        if request.drr or request.overlay:
+        drr = None
+        if view is not None and (request.drr or request.overlay):
             camera, pose = view.camera, result.camera_from_ct[0]
-            drr = render(asked.volume, pose, camera.K, camera.size, backend=result.backend)
+            drr = render(self.volume, pose, camera.K, camera.size, backend=result.backend)
         return protocol.Registered(
             ct_series_uid_hash=self._series_uid_hash,
             camera_from_ct=tuple(pose.numpy() for pose in result.camera_from_ct),
@@ -120,26 +140,72 @@ class Workbench:
             tre_rms_mm=result.verification.tre_rms_mm,
             tre_p95_mm=result.verification.tre_p95_mm,
             doubts=result.doubts,
+            frames_since_full_checks=result.frames_since_full_checks,
             drr=drr.float().numpy() if drr is not None and request.drr else None,
-            overlay=_overlay(view, drr) if drr is not None and request.overlay else None,
+            overlay=_overlay(view, drr) if view and drr is not None and request.overlay else None,
         )
 
-    def _asked(self, request: protocol.Register) -> tuple[RegistrationRequest, tuple[str, ...]]:
-        """Return what is to be registered, and warnings."""
-        volume, start, config = self.volume, request.initial_camera_from_ct, request.config
-        warnings: tuple[str, ...] = ()
-        if start is not None and request.initial_covariance is not None:
-            carried = covariance_of_centre(start, request.initial_covariance, volume.centre.numpy())
-            config, warnings = with_widths_of(config, torch.from_numpy(carried))
+    def check_frame(self, answer: Callable[[], None]) -> None:
+        """Make all checks of the X-ray that was followed last, if they are due.
+
+        Args:
+            answer: called often; it may have newer X-rays followed meanwhile.
+        """
+        tracker = self._tracker
+        if tracker is not None and tracker.full_checks_due:
+            try:
+                tracker.check_latest(lambda progress: answer())
+            # Whatever broke the checks of one X-ray: the next one is registered.
+            except Exception:
+                if self._tracker is tracker:
+                    self._tracker = None
+
+    def _config(self, request: protocol.Register) -> tuple[RegistrationConfig, tuple[str, ...]]:
+        """Return the settings, as the initial pose's covariance wants them, and warnings."""
+        start, covariance = request.initial_camera_from_ct, request.initial_covariance
+        if start is None or covariance is None:
+            return request.config, ()
+        carried = covariance_of_centre(start, covariance, self.volume.centre.numpy())
+        return with_widths_of(request.config, torch.from_numpy(carried))
+
+    def _asked(self, request: protocol.Register, config: RegistrationConfig) -> RegistrationRequest:
+        """Return what is to be registered."""
         asked = RegistrationRequest(
-            volume,
+            self.volume,
             tuple(prepare_view(view, request.image) for view in request.views),
-            None if start is None else torch.from_numpy(start),
+            _tensor(request.initial_camera_from_ct),
             config,
             networks=self._networks,
         )
         require_start(asked, ADVICE)
-        return asked, warnings
+        return asked
+
+    def _followed(
+        self,
+        request: protocol.Register,
+        frame: protocol.StreamFrame,
+        config: RegistrationConfig,
+        observe: Observer,
+    ) -> tuple[RegistrationResult, View | None]:
+        """Return the pose of a frame, and a view for pictures if they are asked for."""
+        tracks = (frame.stream, request.image, frame.tracking)
+        if self._tracker is None or self._tracks != tracks:
+            maker = view_maker(request.image)
+            self._tracker = Tracker(self.volume, maker, config, frame.tracking, self._networks)
+            self._tracks = tracks
+        tracker, view = self._tracker, request.views[0]
+        tracker.config = config
+        seen = Frame(
+            torch.from_numpy(view.pixels.astype(np.float32)),
+            Camera(torch.from_numpy(view.K), *view.pixels.shape),
+            frame.time_s,
+            view.lens,
+            _tensor(view.fixed_from_camera),
+            _tensor(request.initial_camera_from_ct),
+        )
+        follow = tracker.follow if self._checks_later else tracker.track
+        result = follow(seen, observe)
+        return result, tracker.views.whole(seen) if request.overlay or request.drr else None
 
     def _warnings(self, request: protocol.Register) -> tuple[str, ...]:
         late = request.config.method != 'image' and not self._looked_for_networks
@@ -158,19 +224,27 @@ def prepare_view(view: protocol.RegisterView, image: ImageParameters) -> View:
         ImageError: NaN or infinite pixels, or too little left to compare.
         CameraError: the distortion makes no sense.
     """
-    make_view = ViewMaker(
+    pixels = torch.from_numpy(view.pixels.astype(np.float32))
+    return view_maker(image)(
+        pixels,
+        Camera(torch.from_numpy(view.K), *pixels.shape),
+        lens=view.lens,
+        fixed_from_camera=_tensor(view.fixed_from_camera),
+    )
+
+
+def view_maker(image: ImageParameters) -> ViewMaker:
+    """Return what makes views of raw pixels."""
+    return ViewMaker(
         IntensityModel(image.intensity, image.i0 or None, image.bright_air != 'false'),  # type: ignore[arg-type]
         polarity_given=image.bright_air != 'auto',
         mask_saturation=image.mask_saturation,
         mask_collimator=image.mask_collimator,
     )
-    pixels, pose = torch.from_numpy(view.pixels.astype(np.float32)), view.fixed_from_camera
-    return make_view(
-        pixels,
-        Camera(torch.from_numpy(view.K), *pixels.shape),
-        lens=view.lens,
-        fixed_from_camera=None if pose is None else torch.from_numpy(pose),
-    )
+
+
+def _tensor(matrix: np.ndarray | None) -> torch.Tensor | None:
+    return None if matrix is None else torch.from_numpy(matrix)
 
 
 def _overlay(view: View, drr: torch.Tensor) -> np.ndarray:

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 
@@ -24,6 +25,12 @@ from sph_reg_ros.service.protocol import Cancel, Failure, Ping, Pong, ProgressRe
 
 Report = Callable[[ProgressReport], None]
 Handler = Callable[[Request, Report], Reply]
+Spare = Callable[[Callable[[], None]], None]
+"""Work for when nobody asks for anything; calls its argument often, which answers what has come."""
+
+
+def _nothing(answer: Callable[[], None]) -> None:
+    """Have no work of one's own."""
 
 
 class Server:
@@ -51,14 +58,17 @@ class Server:
         except (EOFError, OSError):
             os._exit(0)
 
-    def serve(self, handler: Handler) -> None:
-        """Answer for ever."""
-        while True:
-            request = self._requests.get()
-            try:
-                self._send(self._answer(handler, request))
-            except OSError:
-                return
+    def serve(self, handler: Handler, spare: Spare = _nothing) -> None:
+        """Answer until the node closes its end, and do spare work in between."""
+        with suppress(OSError):
+            while True:
+                if self._requests.empty():
+                    spare(lambda: self._answer_waiting(handler))
+                self._send(self._answer(handler, self._requests.get()))
+
+    def _answer_waiting(self, handler: Handler) -> None:
+        while not self._requests.empty():
+            self._send(self._answer(handler, self._requests.get()))
 
     def _answer(self, handler: Handler, request: Request) -> Reply | Failure:
         try:
@@ -91,10 +101,10 @@ def main() -> None:
     server = Server(Connection(int(sys.argv[1])))
     threading.Thread(target=server.listen, daemon=True).start()
     # torch takes seconds to import: from here on the process already ends with its node.
-    server.serve(_handler())
+    server.serve(*_handler())
 
 
-def _handler() -> Handler:
+def _handler() -> tuple[Handler, Spare]:
     """Return what carries requests out; without the packages for that, every one says so."""
     try:
         from sph_reg_ros.service.session import Workbench
@@ -102,12 +112,13 @@ def _handler() -> Handler:
     except (ImportError, OSError) as error:
         missing = missing_package(error)
     else:
-        return Workbench().handle
+        workbench = Workbench(checks_later=True)
+        return workbench.handle, workbench.check_frame
 
     def refuse(request: Request, report: Report) -> Reply:
         raise missing
 
-    return refuse
+    return refuse, _nothing
 
 
 if __name__ == '__main__':

@@ -126,6 +126,7 @@ def test_the_arguments_become_parameters_of_their_type():
         'registration.launch.py',
         max_age='3',
         valid_for='20',
+        track='true',
         rectified='true',
         use_imager_pose='False',
         patient_frame='12',
@@ -136,6 +137,7 @@ def test_the_arguments_become_parameters_of_their_type():
     assert {name: repr(values[name]) for name in values} == {
         'image.max_age': '3.0',
         'validity.duration': '20.0',
+        'tracking.enabled': 'True',
         'image.rectified': 'True',
         'use_imager_pose': 'False',
         'frames.patient': "'12'",

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,9 @@ pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 from ros.harness import REPOSITORY, Scene, error_mm, moved
 
 from sph_reg_ros.errors import CancelledError, CTError, ErrorCode, RegistrationError
-from sph_reg_ros.service.protocol import LoadCT, Register, RegisterView
+from sph_reg_ros.registration.track import METHOD
+from sph_reg_ros.registration.tracking_config import TrackingConfig
+from sph_reg_ros.service.protocol import LoadCT, Register, Registered, RegisterView, StreamFrame
 from sph_reg_ros.service.worker_client import MAX_RESTARTS, WorkerClient
 
 pytestmark = pytest.mark.ros
@@ -101,6 +104,34 @@ def test_cancel_during_the_checks_stops_the_registration_and_not_the_worker(work
     assert worker.alive and worker.pid == pid
     assert worker.register(request(scene), 60).verdict == 1
     assert (worker.pid, worker.restarts) == (pid, restarts)
+
+
+def test_xrays_of_a_stream_are_followed_and_checked_in_between(worker, scene):
+    def followed(number: int) -> Registered:
+        pose = moved(scene.camera_from_ct, 0.004 * number, 0, 0, 0.5 * number, 0, 0)
+        seen = replace(scene, fixed_from_patient=scene.fixed_from_imager @ pose)
+        stream = StreamFrame(1, number / 15, TrackingConfig(full_checks_every=2))
+        views = (RegisterView(seen.xray(number), scene.camera.K.numpy()),)
+        found = worker.register(request(scene, views=views, frame=stream), 60)
+        assert error_mm(found.camera_from_ct[0], pose, scene) < 6.0
+        return found
+
+    found = [followed(number) for number in range(4)]
+    assert [one.method == METHOD for one in found] == [False, True, True, True]
+    number = 4
+    # The checks of one of them are made while nothing is asked.
+    while found[-1].frames_since_full_checks >= number - 1:
+        time.sleep(0.2)
+        found.append(followed(number))
+        number += 1
+        assert number < 60
+    assert all(one.verdict == 1 for one in found)
+
+
+def test_another_stream_begins_with_a_registration(worker, scene):
+    for stream in (2, 3):
+        found = worker.register(request(scene, frame=StreamFrame(stream, 0.0)), 60)
+        assert found.method != METHOD and found.frames_since_full_checks == 0
 
 
 def test_a_time_limit_stops_a_registration(worker, scene):
