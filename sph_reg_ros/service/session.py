@@ -149,9 +149,10 @@ class Workbench:
         """Make all checks of the X-ray that was followed last, if they are due.
 
         Args:
-            answer: called often; it may have newer X-rays followed meanwhile.
+            answer: called often; it may have newer X-rays followed meanwhile, which take no more
+                than half of the time.
         """
-        tracker = self._tracker
+        tracker, answer = self._tracker, with_pauses(answer)
         if tracker is not None and tracker.full_checks_due:
             try:
                 tracker.check_latest(lambda progress: answer())
@@ -215,6 +216,24 @@ class Workbench:
             for view in request.views
             for text in offset_warning(torch.from_numpy(view.pixels.astype(np.float32)), model)
         )
+
+
+def with_pauses(answer: Callable[[], None]) -> Callable[[], None]:
+    """Return a function that calls another one, but not again before as much time as it took.
+
+    X-rays that come faster than they are followed would leave no time for the checks.
+    """
+    free_s = 0.0
+
+    def call() -> None:
+        nonlocal free_s
+        begun_s = time.perf_counter()
+        if begun_s >= free_s:
+            answer()
+            ended_s = time.perf_counter()
+            free_s = ended_s + (ended_s - begun_s)
+
+    return call
 
 
 def prepare_view(view: protocol.RegisterView, image: ImageParameters) -> View:

@@ -1,12 +1,14 @@
 """How raw pixels become a view."""
 
+import time
+
 import numpy as np
 import pytest
 
 from sph_reg_ros.errors import ErrorCode, ImageError, RegistrationError
 from sph_reg_ros.service.parameters import ImageParameters
 from sph_reg_ros.service.protocol import Register, RegisterView
-from sph_reg_ros.service.session import Workbench, prepare_view
+from sph_reg_ros.service.session import Workbench, prepare_view, with_pauses
 
 K = np.array([[100.0, 0, 31.5], [0, 100.0, 31.5], [0, 0, 1]])
 LENGTHS = np.random.default_rng(0).uniform(0.5, 3.0, (64, 64))
@@ -50,6 +52,23 @@ def test_pixels_that_are_no_numbers_are_refused(value):
     with pytest.raises(ImageError) as caught:
         view(pixels)
     assert caught.value.code == ErrorCode.IMAGE_CONTENT
+
+
+def test_xrays_that_come_too_fast_leave_time_for_the_checks():
+    answered = []
+
+    def answer():
+        answered.append(time.perf_counter())
+        time.sleep(0.2)
+
+    call = with_pauses(answer)
+    call()
+    for _ in range(3):
+        call()
+    assert len(answered) == 1
+    time.sleep(0.25)
+    call()
+    assert len(answered) == 2
 
 
 def test_without_a_ct_nothing_is_done():
