@@ -279,6 +279,11 @@ class Tracker:
     def _light_checks(self, followed: _Followed) -> tuple[Check, ...]:
         found, limits = followed.fit, self._limits
         patches, expected = found.patches, limits.slack_mm + limits.max_speed_mm_s * followed.gap_s
+        displacement_mm = MAX_DISPLACEMENT_MM
+        if self._anchor is not None:
+            # Coarse patches of a right pose may lie farther off than those of finer levels.
+            usual_mm = self._anchor.fit.patches.displacement_mm
+            displacement_mm = max(displacement_mm, limits.max_misfit * usual_mm)
         checks = [
             Check.at_most(
                 'remaining_step_mm',
@@ -288,7 +293,7 @@ class Tracker:
             ),
             Check.at_most('jump_mm', followed.jump_mm, expected, _AGAINST),
             Check.at_most(
-                'patch_displacement_mm', patches.displacement_mm, MAX_DISPLACEMENT_MM, _AGAINST
+                'patch_displacement_mm', patches.displacement_mm, displacement_mm, _AGAINST
             ),
             Check.at_least('agreeing_patches', patches.share, MIN_SHARE_OF_PATCHES, _AGAINST),
         ]

@@ -14,8 +14,8 @@ class TrackingConfig:
         full_checks_every: frames from one that begins all checks to the next.
         max_frames: a frame is not VERIFIED if more before it passed light checks only.
         max_gap_s: after a longer pause, all checks have to be passed anew.
-        max_misfit: what a frame's similarity may lack to 1, as a multiple of what that of the last
-            fully checked frame lacked.
+        max_misfit: what a frame's similarity may lack to 1, and by how much its patches may lie off
+            the rendering's, as multiples of what it was in the last frame that passed all checks.
         max_speed_mm_s: how fast the anatomy may leave the way that was predicted.
         slack_mm: what it may be off without any time.
         max_correction_mm: how far the pose that passes all checks may be from the followed one.
