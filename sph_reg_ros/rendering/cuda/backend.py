@@ -1,19 +1,30 @@
 """CUDA renderer: one Triton kernel gives image and Jacobian of a batch of poses."""
 
+from functools import cache
+from typing import Any
+from weakref import WeakKeyDictionary
+
 import torch
-from jaxtyping import Float32, Float64
+import triton
+from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
-from sph_reg_ros.geometry import se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
-from sph_reg_ros.rendering.cuda import kernel
-from sph_reg_ros.rendering.cuda.kernel import SCENE_SIZE, TILE_COLUMNS, TILE_ROWS
-from sph_reg_ros.rendering.cuda.volume import stored
-from sph_reg_ros.rendering.sampling import checked_step_mm, padded_index_from_camera
+from sph_reg_ros.rendering.cuda import kernel as kernels
+from sph_reg_ros.rendering.sampling import checked_step_mm
+from sph_reg_ros.rendering.cuda.kernel import SCENE_SIZE
+from sph_reg_ros.rendering.cuda.volume import paired
 
+TILE = {'TILE_H': 16, 'TILE_W': 8}
+"""Where nothing can be tuned: without a GPU."""
+# (rows, columns, warps) of the tiles that are tried on a GPU.
+_TILES = ((16, 8, 4), (8, 8, 2), (8, 16, 4), (16, 16, 8), (8, 4, 1))
 # A small image has too few tiles to keep a GPU busy: its rays are cut into parts.
+_PIXELS_PER_PROGRAM = 128
 _PROGRAMS_PER_PROCESSOR = 8
 _MAX_PARTS = 16
+_MAX_VIEWS = 64
+_VIEWS: WeakKeyDictionary[AttenuationVolume, dict[tuple[float, ...], Tensor]] = WeakKeyDictionary()
 
 
 def render(
@@ -24,7 +35,7 @@ def render(
     step_mm: float | None,
 ) -> Float32[Tensor, 'B H W']:
     """Render line integrals of a batch of poses, on the volume's device."""
-    return _run(volume, _scene(volume, camera_from_ct, K, step_mm), size, False)[0]
+    return _run(volume, camera_from_ct, K, size, step_mm)[0]
 
 
 def render_with_jacobian(
@@ -35,69 +46,94 @@ def render_with_jacobian(
     step_mm: float | None,
 ) -> tuple[Float32[Tensor, 'B H W'], Float32[Tensor, 'B H W 6']]:
     """Render line integrals and their derivative by (omega rad, v mm)."""
-    return _run(volume, _scene(volume, camera_from_ct, K, step_mm), size, True)
-
-
-def _scene(
-    volume: AttenuationVolume,
-    camera_from_ct: Float64[Tensor, 'B 4 4'],
-    K: Float64[Tensor, '3 3'],
-    step_mm: float | None,
-) -> Float64[Tensor, 'B n']:
-    """Return what the kernel must know of every pose, in its order, on the volume's device."""
-    poses = camera_from_ct.detach().double().cpu()
-    step = torch.tensor([checked_step_mm(volume, step_mm)], dtype=torch.float64)
-    K_inv = torch.linalg.inv(K.detach().double().cpu())
-    index_from_camera = padded_index_from_camera(volume, poses)
-    centre = se3.transform_points(poses, volume.centre.expand(len(poses), 1, 3))[:, 0]
-    constants = torch.cat([K_inv.flatten(), step]).expand(len(poses), 10)
-    scene = torch.cat([index_from_camera[:, :3].flatten(1), centre, constants], 1)
-    assert scene.shape[1] == SCENE_SIZE
-    return scene.to(volume.mu.device)
+    return _run(volume, camera_from_ct, K, size, step_mm, JACOBIAN=True)
 
 
 def _run(
     volume: AttenuationVolume,
-    scene: Float64[Tensor, 'B n'],
+    camera_from_ct: Float[Tensor, 'B 4 4'],
+    K: Float64[Tensor, '3 3'],
     size: tuple[int, int],
-    with_jacobian: bool,
+    step_mm: float | None,
+    *,
+    JACOBIAN: bool = False,
+    PROJECT: bool = False,
+    length_mm: float = 1.0,
 ) -> tuple[Float32[Tensor, 'B H W'], Float32[Tensor, 'B H W 6']]:
-    known, poses = stored(volume), len(scene)
-    tiles = -(-size[0] // TILE_ROWS) * -(-size[1] // TILE_COLUMNS)
-    parts = _parts(poses * tiles, volume.mu.device)
-    image = scene.new_empty((parts, poses, *size), dtype=torch.float32)
-    jacobian = scene.new_empty(
-        (parts, poses, *size, 6) if with_jacobian else (0,), dtype=torch.float32
-    )
-    if poses > 0:
-        slices, rows, columns = known.values.shape
-        with torch.cuda.device_of(known.values):
-            kernel.render[(poses * tiles * parts,)](
-                known.values,
-                scene,
-                image,
-                jacobian,
-                known.scale,
-                *size,
-                columns,
-                rows,
-                slices,
-                parts,
-                poses,
-                JACOBIAN=with_jacobian,
-                TILE_H=TILE_ROWS,
-                TILE_W=TILE_COLUMNS,
-                num_warps=TILE_ROWS * TILE_COLUMNS // 32,
-                enable_fp_fusion=True,
-            )
-    return _sum_of_parts(image), _sum_of_parts(jacobian) if with_jacobian else jacobian
+    known, device = paired(volume), volume.mu.device
+    poses = camera_from_ct.detach().to(device, torch.float64, non_blocking=True).contiguous()
+    count, programs = len(poses), len(poses) * size[0] * size[1] / _PIXELS_PER_PROGRAM
+    parts = _parts(programs, device)
+    scenes = torch.empty(count, SCENE_SIZE, device=device)
+    image = torch.empty(parts, count, *size, device=device)
+    jacobian = torch.empty((parts, count, *size, 6) if JACOBIAN else (0,), device=device)
+    if count > 0:
+        slices, rows, columns = known.pairs.shape
+        view = _view(volume, K, step_mm)
+        with torch.cuda.device_of(known.pairs):
+            kernels.prepare[(count,)](view, poses, scenes, *size, num_warps=1)
+            kernel, tile = _kernel(device)
+            kernel[lambda tile: (count * parts * _tiles(size, tile),)](
+                known.pairs, known.levels, scenes, image, jacobian, length_mm, *size,
+                columns, rows, slices, parts, count, _effort(programs),
+                JACOBIAN=JACOBIAN, PROJECT=PROJECT, enable_fp_fusion=True, **tile,
+            )  # fmt: skip
+    return _sum_of_parts(image), _sum_of_parts(jacobian) if JACOBIAN else jacobian
 
 
-def _parts(programs: int, device: torch.device) -> int:
+def _view(
+    volume: AttenuationVolume, K: Float64[Tensor, '3 3'], step_mm: float | None
+) -> Float64[Tensor, 'n']:
+    """Return what the kernel must know beside the pose, on the volume's device; kept."""
+    step = checked_step_mm(volume, step_mm)
+    known, key = _VIEWS.setdefault(volume, {}), (*K.flatten().tolist(), step)
+    if key not in known:
+        if len(known) >= _MAX_VIEWS:
+            known.clear()
+        padded_from_ct = torch.linalg.inv(volume.ct_from_index.cpu())[:3].clone()
+        padded_from_ct[:, 3] += 1
+        inverse = torch.linalg.inv(K.detach().double().cpu())
+        last = torch.tensor([step], dtype=torch.float64)
+        numbers = [padded_from_ct.flatten(), volume.centre.cpu(), inverse.flatten(), last]
+        known[key] = torch.cat(numbers).to(volume.mu.device)
+    return known[key]
+
+
+def _kernel(device: torch.device) -> tuple[Any, dict[str, int]]:
+    """Return the kernel and its tile, or the kernel that finds the best one by trying."""
+    if device.type == 'cuda':
+        return _tuned(), {}
+    return kernels.render, TILE
+
+
+@cache
+def _tuned() -> Any:
+    configs = [
+        triton.Config({'TILE_H': rows, 'TILE_W': columns}, num_warps=warps)
+        for rows, columns, warps in _TILES
+    ]
+    key = ['JACOBIAN', 'PROJECT', 'effort']
+    return triton.autotune(configs, key=key, warmup=2, rep=10)(kernels.render)
+
+
+def _effort(programs: float) -> int:
+    """Return the class of the work: what is best for few pixels is not for many."""
+    return 0 if programs < 256 else 1 if programs < 2048 else 2
+
+
+def _tiles(size: tuple[int, int], tile: dict[str, int]) -> int:
+    return -(-size[0] // tile['TILE_H']) * -(-size[1] // tile['TILE_W'])
+
+
+def _parts(programs: float, device: torch.device) -> int:
     if device.type != 'cuda' or programs == 0:
         return 1
-    processors = torch.cuda.get_device_properties(device).multi_processor_count
-    return max(1, min(_MAX_PARTS, processors * _PROGRAMS_PER_PROCESSOR // programs))
+    return int(max(1, min(_MAX_PARTS, _processors(device) * _PROGRAMS_PER_PROCESSOR // programs)))
+
+
+@cache
+def _processors(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).multi_processor_count
 
 
 def _sum_of_parts(parts: Tensor) -> Tensor:

@@ -1,47 +1,146 @@
 """The ray loop on CUDA: image and Jacobian in one pass over the volume.
 
-One program marches the rays of one detector tile, neighbours in space and so in the caches. With
-TRITON_INTERPRET=1 in the environment before the first import of triton it runs on the CPU, slowly,
-for tests.
+`prepare` turns each pose into the float32 numbers of a scene, `render` marches the rays of one
+detector tile a program, neighbours in space and so in the caches. With TRITON_INTERPRET=1 in the
+environment before the first import of triton both run on the CPU, slowly, for tests.
+
+Float32 is enough in `render` because nothing is measured from the source: sample 0 of every ray
+lies beside the anatomy's centre, and a pixel's ray differs from the middle one by a small direction
+that is computed without subtracting large numbers. Positions are exact to 1e-4 of a voxel.
 """
 
 import triton
 import triton.language as tl
 
-TILE_ROWS = 16
-TILE_COLUMNS = 8
-SCENE_SIZE = 25
-"""float64 numbers a pose: index_from_camera 3 x 4, centre 3, inverse of K 3 x 3, step."""
+VIEW_SIZE = 25
+"""float64 numbers of a volume, camera and step: padded_from_ct 3 x 4, centre 3, inverse of K 3 x 3,
+step."""
+SCENE_SIZE = 27
+"""float32 numbers of a pose: index_from_camera 3 x 3, ray through the image's middle and its change
+by a column and by a row 3 x 3, index of sample 0 on that ray 3, centre from there 3, distance of
+sample 0 from the source, its number, step."""
 
 # Sizes change with every image and volume: none may be a reason to compile again.
-_SIZES = ('height', 'width', 'columns', 'rows', 'slices', 'parts', 'poses')
+_SIZES = ('height', 'width', 'columns', 'rows', 'slices', 'parts', 'poses', 'effort')
 
 
 @triton.jit
-def _entry_and_exit(origin, slope, size):  # type: ignore[no-untyped-def]
-    """Return where (mm along each ray) one coordinate enters and leaves the padded volume."""
-    parallel = tl.abs(slope) < 1e-12
-    safe = tl.where(parallel, 1.0, slope)
-    a = -origin / safe
-    b = (size - 1 - origin) / safe
-    outside = (origin < 0) | (origin > size - 1)
-    near = tl.where(parallel, tl.where(outside, 1e30, -1e30), tl.minimum(a, b))
-    far = tl.where(parallel, 1e30, tl.maximum(a, b))
-    return near, far
+def _dot3(ax, ay, az, bx, by, bz):  # type: ignore[no-untyped-def]
+    return ax * bx + ay * by + az * bz
 
 
 @triton.jit
-def _load(values, at, inside):  # type: ignore[no-untyped-def]
-    return tl.load(values + at, mask=inside, other=0.0).to(tl.float32)
+def prepare(view, poses, scenes, height, width):  # type: ignore[no-untyped-def]
+    """Write scenes [B, SCENE_SIZE] float32, one program a pose.
+
+    Args:
+        view: [VIEW_SIZE] float64.
+        poses: camera_from_ct [B, 4, 4] float64, contiguous.
+        scenes: output.
+        height: rows of the image.
+        width: columns of the image.
+    """
+    pose = poses + tl.program_id(0) * 16
+    out = scenes + tl.program_id(0) * 27
+    u = (width - 1) * 0.5
+    v = (height - 1) * 0.5
+    # K^-1 (u, v, 1), its length taken for 1; the other two columns are in the same unit.
+    wx = tl.load(view + 15) * u + tl.load(view + 16) * v + tl.load(view + 17)
+    wy = tl.load(view + 18) * u + tl.load(view + 19) * v + tl.load(view + 20)
+    wz = tl.load(view + 21) * u + tl.load(view + 22) * v + tl.load(view + 23)
+    norm = tl.sqrt(_dot3(wx, wy, wz, wx, wy, wz))
+    wx = wx / norm
+    wy = wy / norm
+    wz = wz / norm
+    tl.store(out + 9, wx)
+    tl.store(out + 10, wy)
+    tl.store(out + 11, wz)
+    for axis in tl.static_range(3):
+        tl.store(out + 12 + axis, tl.load(view + 15 + 3 * axis) / norm)
+        tl.store(out + 15 + axis, tl.load(view + 16 + 3 * axis) / norm)
+
+    x = tl.load(view + 12)
+    y = tl.load(view + 13)
+    z = tl.load(view + 14)
+    centre_x = _dot3(tl.load(pose + 0), tl.load(pose + 1), tl.load(pose + 2), x, y, z)
+    centre_y = _dot3(tl.load(pose + 4), tl.load(pose + 5), tl.load(pose + 6), x, y, z)
+    centre_z = _dot3(tl.load(pose + 8), tl.load(pose + 9), tl.load(pose + 10), x, y, z)
+    shift_x = tl.load(pose + 3)
+    shift_y = tl.load(pose + 7)
+    shift_z = tl.load(pose + 11)
+    centre_x += shift_x
+    centre_y += shift_y
+    centre_z += shift_z
+    step = tl.load(view + 24)
+    # Sample k lies at (k + 1/2) step from the source; here they count from `first`, the one beside
+    # the centre.
+    first = tl.maximum(tl.floor(_dot3(centre_x, centre_y, centre_z, wx, wy, wz) / step), 0.0)
+    distance = (first + 0.5) * step
+    tl.store(out + 21, centre_x - distance * wx)
+    tl.store(out + 22, centre_y - distance * wy)
+    tl.store(out + 23, centre_z - distance * wz)
+    tl.store(out + 24, distance)
+    tl.store(out + 25, first)
+    tl.store(out + 26, step)
+
+    from_x = distance * wx - shift_x
+    from_y = distance * wy - shift_y
+    from_z = distance * wz - shift_z
+    for axis in tl.static_range(3):
+        ax = tl.load(view + 4 * axis)
+        ay = tl.load(view + 4 * axis + 1)
+        az = tl.load(view + 4 * axis + 2)
+        index = tl.load(view + 4 * axis + 3)
+        # The inverse of a rotation is its transpose.
+        mx = _dot3(ax, ay, az, tl.load(pose + 0), tl.load(pose + 1), tl.load(pose + 2))
+        my = _dot3(ax, ay, az, tl.load(pose + 4), tl.load(pose + 5), tl.load(pose + 6))
+        mz = _dot3(ax, ay, az, tl.load(pose + 8), tl.load(pose + 9), tl.load(pose + 10))
+        tl.store(out + 3 * axis, mx)
+        tl.store(out + 3 * axis + 1, my)
+        tl.store(out + 3 * axis + 2, mz)
+        tl.store(out + 18 + axis, _dot3(mx, my, mz, from_x, from_y, from_z) + index)
+
+
+@triton.jit
+def _entry_and_exit(start, stride, low, high):  # type: ignore[no-untyped-def]
+    """Return the sample numbers at which one coordinate enters and leaves the box."""
+    parallel = tl.abs(stride) < 1e-9
+    safe = tl.where(parallel, 1.0, stride)
+    a = (low - start) / safe
+    b = (high - start) / safe
+    outside = (start < low) | (start > high)
+    enter = tl.where(parallel, tl.where(outside, 1e9, -1e9), tl.minimum(a, b))
+    leave = tl.where(parallel, 1e9, tl.maximum(a, b))
+    return enter, leave
+
+
+@triton.jit
+def _split(x):  # type: ignore[no-untyped-def]
+    """Return the fraction of coordinates from 0 to 2^22, in [0, 1], and the rest as an integer."""
+    # Added to 1.5 2^23 a float is rounded to a whole number, which its lowest bits then are.
+    moved = (x - 0.5) + 12582912.0
+    whole = moved.to(tl.int32, bitcast=True) - 0x4B400000
+    return x - (moved - 12582912.0), whole
+
+
+@triton.jit
+def _load_pair(pairs, at, inside, zero):  # type: ignore[no-untyped-def]
+    """Return two neighbours along i as float32, 0 where not inside, by one load."""
+    # A 16-bit number below the exponent of 2^23 is the float 2^23 + number: no slow conversion.
+    both = tl.load(pairs + at, mask=inside, other=0).to(tl.uint32, bitcast=True)
+    low = ((both & 0xFFFF) | 0x4B000000).to(tl.float32, bitcast=True)
+    high = ((both >> 16) | 0x4B000000).to(tl.float32, bitcast=True)
+    return low - zero, high - zero
 
 
 @triton.jit(do_not_specialize=_SIZES)
 def render(  # type: ignore[no-untyped-def]
-    values,
-    scene,
+    pairs,
+    levels,
+    scenes,
     image,
     jacobian,
-    scale,
+    length_mm,
     height,
     width,
     columns,
@@ -49,21 +148,26 @@ def render(  # type: ignore[no-untyped-def]
     slices,
     parts,
     poses,
+    effort,
     JACOBIAN: tl.constexpr,
+    PROJECT: tl.constexpr,
     TILE_H: tl.constexpr,
     TILE_W: tl.constexpr,
 ):
-    """Write image [parts, B, H, W] and jacobian [parts, B, H, W, 6] by (omega rad, v mm).
+    """Write image [parts, B, H, W] and jacobian [parts, B, H, W, 6] by (omega, v / length).
 
-    A part is a stretch of every ray; their sum is the result. Positions start in float64 and go on
-    in float32 from the sample where the ray enters, so that they keep 1e-4 of a voxel.
+    Part p takes every sample whose number is p modulo `parts`; their sum is the result.
 
     Args:
-        values: zero-padded volume [slices, rows, columns], below 2^31 voxels; any number type.
-        scene: [B, SCENE_SIZE] float64.
+        pairs: zero-padded volume [slices, rows, columns] int32, below 2^31 voxels, see
+            cuda.volume.
+        levels: [8] float32: attenuation of one unit, the number of attenuation 0, lowest and
+            highest index i, j, k between which the volume is not empty; more than rounding inside
+            the padded volume, so that no sample reads past it.
+        scenes: [B, SCENE_SIZE] float32, see `prepare`.
         image: output, float32.
         jacobian: output, float32; untouched unless JACOBIAN.
-        scale: factor of `values`.
+        length_mm: unit of translations.
         height: rows of the image.
         width: columns of the image.
         columns: size i of the padded volume.
@@ -71,7 +175,9 @@ def render(  # type: ignore[no-untyped-def]
         slices: size k.
         parts: number of parts.
         poses: B.
+        effort: class of the work to be done, by which tiles are tuned.
         JACOBIAN: whether to write `jacobian`.
+        PROJECT: whether to project out motion along the rays (`along_rays`).
         TILE_H: rows of a tile.
         TILE_W: columns of a tile.
     """
@@ -87,59 +193,63 @@ def render(  # type: ignore[no-untyped-def]
     column = (tile % tiles_across) * TILE_W + lane % TILE_W
     on_image = (row < height) & (column < width)
 
-    here = scene + pose * 25
+    here = scenes + pose * 27
     mxx = tl.load(here + 0)
     mxy = tl.load(here + 1)
     mxz = tl.load(here + 2)
-    origin_x = tl.load(here + 3)
-    myx = tl.load(here + 4)
-    myy = tl.load(here + 5)
-    myz = tl.load(here + 6)
-    origin_y = tl.load(here + 7)
-    mzx = tl.load(here + 8)
-    mzy = tl.load(here + 9)
-    mzz = tl.load(here + 10)
-    origin_z = tl.load(here + 11)
-    step = tl.load(here + 24)
+    myx = tl.load(here + 3)
+    myy = tl.load(here + 4)
+    myz = tl.load(here + 5)
+    mzx = tl.load(here + 6)
+    mzy = tl.load(here + 7)
+    mzz = tl.load(here + 8)
+    wx = tl.load(here + 9)
+    wy = tl.load(here + 10)
+    wz = tl.load(here + 11)
+    distance = tl.load(here + 24)
+    step = tl.load(here + 26)
 
-    u = column.to(tl.float64)
-    v = row.to(tl.float64)
-    cx = tl.load(here + 15) * u + tl.load(here + 16) * v + tl.load(here + 17)
-    cy = tl.load(here + 18) * u + tl.load(here + 19) * v + tl.load(here + 20)
-    cz = tl.load(here + 21) * u + tl.load(here + 22) * v + tl.load(here + 23)
-    norm = tl.sqrt(cx * cx + cy * cy + cz * cz)
-    cx = cx / norm
-    cy = cy / norm
-    cz = cz / norm
-    slope_x = mxx * cx + mxy * cy + mxz * cz
-    slope_y = myx * cx + myy * cy + myz * cz
-    slope_z = mzx * cx + mzy * cy + mzz * cz
+    # The pixel's direction w + (ex, ey, ez), unit length; e is small and exact to its own size.
+    du = column.to(tl.float32) - (width - 1) * 0.5
+    dv = row.to(tl.float32) - (height - 1) * 0.5
+    ex = tl.load(here + 12) * du + tl.load(here + 15) * dv
+    ey = tl.load(here + 13) * du + tl.load(here + 16) * dv
+    ez = tl.load(here + 14) * du + tl.load(here + 17) * dv
+    excess = 2.0 * _dot3(wx, wy, wz, ex, ey, ez) + _dot3(ex, ey, ez, ex, ey, ez)
+    norm = tl.sqrt(1.0 + excess)
+    longer = excess / (1.0 + norm)
+    ex = (ex - wx * longer) / norm
+    ey = (ey - wy * longer) / norm
+    ez = (ez - wz * longer) / norm
+    cx = wx + ex
+    cy = wy + ey
+    cz = wz + ez
+    x_start = tl.load(here + 18) + distance * _dot3(mxx, mxy, mxz, ex, ey, ez)
+    y_start = tl.load(here + 19) + distance * _dot3(myx, myy, myz, ex, ey, ez)
+    z_start = tl.load(here + 20) + distance * _dot3(mzx, mzy, mzz, ex, ey, ez)
+    dx = step * _dot3(mxx, mxy, mxz, cx, cy, cz)
+    dy = step * _dot3(myx, myy, myz, cx, cy, cz)
+    dz = step * _dot3(mzx, mzy, mzz, cx, cy, cz)
 
-    near_x, far_x = _entry_and_exit(origin_x, slope_x, columns)
-    near_y, far_y = _entry_and_exit(origin_y, slope_y, rows)
-    near_z, far_z = _entry_and_exit(origin_z, slope_z, slices)
-    near = tl.maximum(tl.maximum(near_x, near_y), tl.maximum(near_z, 0.0))
-    far = tl.minimum(tl.minimum(far_x, far_y), far_z)
-    hit = on_image & (near < far)
-    # Sample k lies at (k + 1/2) step from the source.
-    first = tl.where(hit, tl.ceil(near / step - 0.5), 0.0)
-    samples = tl.where(hit, tl.floor(far / step - 0.5) - first + 1.0, 0.0)
+    enter_x, leave_x = _entry_and_exit(x_start, dx, tl.load(levels + 2), tl.load(levels + 5))
+    enter_y, leave_y = _entry_and_exit(y_start, dy, tl.load(levels + 3), tl.load(levels + 6))
+    enter_z, leave_z = _entry_and_exit(z_start, dz, tl.load(levels + 4), tl.load(levels + 7))
+    behind_source = -tl.load(here + 25)
+    enter = tl.maximum(tl.maximum(enter_x, enter_y), tl.maximum(enter_z, behind_source))
+    leave = tl.minimum(tl.minimum(leave_x, leave_y), leave_z)
+    hit = on_image & (enter < leave)
+    first = tl.where(hit, tl.ceil(enter), 1e9)
+    last = tl.where(hit, tl.floor(leave), -1e9)
+    middle = tl.where(hit, (first + last) * 0.5, 0.0)
+    reach = tl.where(hit, (last - first) * 0.5, -1.0)
 
-    # This program's part of the rays: the same stretch of sample numbers for all of the tile.
-    longest = tl.max(samples, axis=0).to(tl.int32)
-    part_length = (longest + parts - 1) // parts
-    begin = part * part_length
-    end = tl.minimum(begin + part_length, longest)
-    left = (samples - begin).to(tl.float32)
-    t = (first + begin + 0.5) * step
-    x_start = (origin_x + t * slope_x).to(tl.float32)
-    y_start = (origin_y + t * slope_y).to(tl.float32)
-    z_start = (origin_z + t * slope_z).to(tl.float32)
-    dx = (step * slope_x).to(tl.float32)
-    dy = (step * slope_y).to(tl.float32)
-    dz = (step * slope_z).to(tl.float32)
+    # All rays of the tile advance together: neighbours read the same cache lines.
+    begin = tl.maximum(tl.min(first, axis=0), -1e8).to(tl.int32)
+    end = tl.minimum(tl.max(last, axis=0), 1e8).to(tl.int32) + 1
+    # The remainder of a negative number may be negative.
+    begin += ((part - begin) % parts + parts) % parts
 
-    n = tl.zeros([BLOCK], dtype=tl.float32)
+    zero = tl.load(levels + 1) + 8388608.0
     total = tl.zeros([BLOCK], dtype=tl.float32)
     gx = tl.zeros([BLOCK], dtype=tl.float32)
     gy = tl.zeros([BLOCK], dtype=tl.float32)
@@ -148,28 +258,20 @@ def render(  # type: ignore[no-untyped-def]
     hy = tl.zeros([BLOCK], dtype=tl.float32)
     hz = tl.zeros([BLOCK], dtype=tl.float32)
     plane = rows * columns
-    for _ in range(begin, end):
-        inside = n < left
+    n = begin.to(tl.float32)
+    for _ in range(begin, end, parts):
+        inside = tl.abs(n - middle) <= reach
         x = x_start + n * dx
         y = y_start + n * dy
         z = z_start + n * dz
-        # Cutting off the fraction is rounding down, but for rounding errors at the border: there
-        # the outermost cell is read, a hair outside itself.
-        i = tl.minimum(x.to(tl.int32), columns - 2)
-        j = tl.minimum(y.to(tl.int32), rows - 2)
-        k = tl.minimum(z.to(tl.int32), slices - 2)
-        fx = x - i.to(tl.float32)
-        fy = y - j.to(tl.float32)
-        fz = z - k.to(tl.float32)
+        fx, i = _split(x)
+        fy, j = _split(y)
+        fz, k = _split(z)
         at = k * plane + j * columns + i
-        v000 = _load(values, at, inside)
-        v001 = _load(values, at + 1, inside)
-        v010 = _load(values, at + columns, inside)
-        v011 = _load(values, at + columns + 1, inside)
-        v100 = _load(values, at + plane, inside)
-        v101 = _load(values, at + plane + 1, inside)
-        v110 = _load(values, at + plane + columns, inside)
-        v111 = _load(values, at + plane + columns + 1, inside)
+        v000, v001 = _load_pair(pairs, at, inside, zero)
+        v010, v011 = _load_pair(pairs, at + columns, inside, zero)
+        v100, v101 = _load_pair(pairs, at + plane, inside, zero)
+        v110, v111 = _load_pair(pairs, at + plane + columns, inside, zero)
         # Differences along x, then y, then z give the value and all three slopes.
         d00 = v001 - v000
         d01 = v011 - v010
@@ -195,32 +297,33 @@ def render(  # type: ignore[no-untyped-def]
             hx += n * slope_along_x
             hy += n * slope_along_y
             hz += n * slope_along_z
-        n += 1.0
+        n += parts.to(tl.float32)
 
-    weight = step.to(tl.float32) * scale
+    weight = step * tl.load(levels)
     pixel = ((part * poses + pose).to(tl.int64) * height + row) * width + column
     tl.store(image + pixel, weight * total, mask=on_image)
     if JACOBIAN:
         # To camera axes: a gradient by voxel indices goes through the transpose.
-        Gx = (mxx * gx + myx * gy + mzx * gz).to(tl.float32)
-        Gy = (mxy * gx + myy * gy + mzy * gz).to(tl.float32)
-        Gz = (mxz * gx + myz * gy + mzz * gz).to(tl.float32)
-        Hx = (step * (mxx * hx + myx * hy + mzx * hz)).to(tl.float32)
-        Hy = (step * (mxy * hx + myy * hy + mzy * hz)).to(tl.float32)
-        Hz = (step * (mxz * hx + myz * hy + mzz * hz)).to(tl.float32)
-        # See torch_backend.jacobian_from_sums. H counts from this part's first sample y = t c, so
-        # that sum t' g = H + t G, and centre x G - c x (H + t G) = (centre - t c) x G - c x H: no
-        # difference of two large numbers.
-        rx = (tl.load(here + 12) - t * cx).to(tl.float32)
-        ry = (tl.load(here + 13) - t * cy).to(tl.float32)
-        rz = (tl.load(here + 14) - t * cz).to(tl.float32)
-        bx = cx.to(tl.float32)
-        by = cy.to(tl.float32)
-        bz = cz.to(tl.float32)
+        Gx = _dot3(mxx, myx, mzx, gx, gy, gz)
+        Gy = _dot3(mxy, myy, mzy, gx, gy, gz)
+        Gz = _dot3(mxz, myz, mzz, gx, gy, gz)
+        Hx = step * _dot3(mxx, myx, mzx, hx, hy, hz)
+        Hy = step * _dot3(mxy, myy, mzy, hx, hy, hz)
+        Hz = step * _dot3(mxz, myz, mzz, hx, hy, hz)
+        if PROJECT:
+            along = _dot3(cx, cy, cz, Gx, Gy, Gz)
+            Gx -= along * cx
+            Gy -= along * cy
+            Gz -= along * cz
+        # See torch_backend.jacobian_from_sums. H counts from sample 0 at t c, so that sum t' g
+        # = H + t G, and centre x G - c x (H + t G) = (centre - t c) x G - c x H.
+        rx = tl.load(here + 21) - distance * ex
+        ry = tl.load(here + 22) - distance * ey
+        rz = tl.load(here + 23) - distance * ez
         out = jacobian + pixel * 6
-        tl.store(out, weight * (ry * Gz - rz * Gy - by * Hz + bz * Hy), mask=on_image)
-        tl.store(out + 1, weight * (rz * Gx - rx * Gz - bz * Hx + bx * Hz), mask=on_image)
-        tl.store(out + 2, weight * (rx * Gy - ry * Gx - bx * Hy + by * Hx), mask=on_image)
-        tl.store(out + 3, -weight * Gx, mask=on_image)
-        tl.store(out + 4, -weight * Gy, mask=on_image)
-        tl.store(out + 5, -weight * Gz, mask=on_image)
+        tl.store(out, weight * (ry * Gz - rz * Gy - cy * Hz + cz * Hy), mask=on_image)
+        tl.store(out + 1, weight * (rz * Gx - rx * Gz - cz * Hx + cx * Hz), mask=on_image)
+        tl.store(out + 2, weight * (rx * Gy - ry * Gx - cx * Hy + cy * Hx), mask=on_image)
+        tl.store(out + 3, -weight * length_mm * Gx, mask=on_image)
+        tl.store(out + 4, -weight * length_mm * Gy, mask=on_image)
+        tl.store(out + 5, -weight * length_mm * Gz, mask=on_image)
