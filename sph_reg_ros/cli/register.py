@@ -174,6 +174,7 @@ def register_command(
     similarity: Annotated[str | None, setting('similarity', 'NAME')] = None,
     robust_kernel: Annotated[str | None, setting('robust_kernel', 'NAME')] = None,
     backend: Annotated[str | None, setting('backend', 'NAME')] = None,
+    device: Annotated[str | None, setting('device', 'NAME')] = None,
     timeout: Annotated[float | None, setting('timeout', 'S')] = None,
 ) -> None:
     """Register one or several X-rays of one moment.
@@ -217,6 +218,7 @@ def register_command(
                     'similarity': similarity,
                     'robust_kernel': robust_kernel,
                     'backend': backend,
+                    'device': device,
                     'timeout': timeout,
                 },
             ),

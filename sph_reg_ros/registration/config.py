@@ -6,7 +6,7 @@ from typing import Any
 from sph_reg_ros.errors import require_setting
 from sph_reg_ros.registration.choices import METHODS, ROBUST_KERNELS, SIMILARITIES
 from sph_reg_ros.registration.gate_limits import BOUND_SCALE, FLOOR_MM
-from sph_reg_ros.rendering.backends import BACKENDS
+from sph_reg_ros.rendering.backends import BACKENDS, DEVICES
 
 LEAST_LEVEL_PX = 12
 """On smaller images the edges, which have no slopes, leave nothing to compare."""
@@ -32,6 +32,8 @@ class RegistrationConfig:
             there are none for the CT and the imager; image: search around the initial pose, if
             there is one also after networks whose pose fails the checks.
         backend: what renders the CT.
+        device: where CT, X-rays and networks are and everything is computed; auto: a CUDA device if
+            there is one that the backend can use.
         similarity: what is compared of rendering and X-ray; mapped: with a smooth intensity curve
             fitted inside; local: patch by patch; gradient: of the edges.
         robust_kernel: how little the worst residuals count.
@@ -51,6 +53,7 @@ class RegistrationConfig:
 
     method: str = _one_of(METHODS, 'spherical')
     backend: str = _one_of(BACKENDS, 'auto')
+    device: str = _one_of(DEVICES, 'auto')
     similarity: str = _one_of(SIMILARITIES, 'mapped_ncc+gradient')
     robust_kernel: str = _one_of(ROBUST_KERNELS, 'none')
     starts: int = _number(4, 0, 64)

@@ -72,6 +72,7 @@ class CTLoader:
                 weights,
                 config.backend,
                 parameters.ct.assume_lps,
+                config.device,
             )
             loaded = self._worker.load_ct(
                 request,
@@ -146,4 +147,4 @@ def loaded_text(loaded: CTLoaded) -> str:
     """Return a line for the log."""
     shape = ' x '.join(str(n) for n in reversed(loaded.shape))
     networks = f'networks {loaded.networks}' if loaded.networks else 'no networks'
-    return f'CT {loaded.series_uid_hash} loaded, {shape} voxels, {networks}'
+    return f'CT {loaded.series_uid_hash} loaded on {loaded.device}, {shape} voxels, {networks}'

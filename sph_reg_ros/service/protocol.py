@@ -30,6 +30,7 @@ class LoadCT:
         weights: see parameters.WeightsParameters; None: look for no networks.
         backend: renderer to compile what is compiled on first use for; None: leave that to then.
         assume_lps: see parameters.CTParameters.
+        device: where the CT will be, see RegistrationConfig.
     """
 
     path: str
@@ -38,6 +39,7 @@ class LoadCT:
     weights: str | None = ''
     backend: str | None = None
     assume_lps: bool = False
+    device: str = 'auto'
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,8 @@ class CTLoaded:
     """What was loaded.
 
     Nothing in here tells whose CT it is, unless the folder of the networks, '' if there are none,
-    bears a telling name. Doubts say why a registration may fail or mislead.
+    bears a telling name. Doubts say why a registration may fail or mislead, the device where the CT
+    is and will be registered.
     """
 
     series_uid_hash: str
@@ -137,6 +140,7 @@ class CTLoaded:
     spacing_mm: tuple[float, float, float]
     networks: str = ''
     doubts: tuple[str, ...] = ()
+    device: str = 'cpu'
 
 
 @dataclass(frozen=True)

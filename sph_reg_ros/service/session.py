@@ -27,6 +27,7 @@ from sph_reg_ros.registration.result import Check, Progress, RegistrationResult
 from sph_reg_ros.registration.search_widths import with_widths_of
 from sph_reg_ros.registration.track import Tracker
 from sph_reg_ros.registration.view import View
+from sph_reg_ros.rendering.device import chosen_device, device_text
 from sph_reg_ros.rendering.render import render
 from sph_reg_ros.service import protocol
 from sph_reg_ros.service.parameters import ImageParameters
@@ -91,16 +92,22 @@ class Workbench:
         if request.weights is not None:
             own = Path(request.weights) if request.weights else None
             networks = find_networks(ct.content_hash, weights_folders(own))
-        volume = attenuation_from_hounsfield(ct, request.energy_kev)
+        device = chosen_device(request.device, request.backend or 'auto')
+        volume = attenuation_from_hounsfield(ct, request.energy_kev).to(device)
         if request.backend is not None:
-            warm_up(volume, networks, request.backend)
+            warm_up(volume, networks, request.backend, request.device)
         # All at once and last: what fails before leaves the present CT as it is.
         self._volume, self._networks, self._tracker = volume, networks, None
         self._looked_for_networks = request.weights is not None
         self._series_uid_hash = ct.series_uid_hash
         name = networks.name if networks else ''
         return protocol.CTLoaded(
-            ct.series_uid_hash, volume.shape, volume.spacing_mm, name, volume.doubts
+            ct.series_uid_hash,
+            volume.shape,
+            volume.spacing_mm,
+            name,
+            volume.doubts,
+            device_text(device),
         )
 
     def _register(self, request: protocol.Register, report: Report) -> protocol.Registered:

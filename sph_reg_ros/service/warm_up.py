@@ -17,13 +17,16 @@ from sph_reg_ros.rendering.render import render
 DISTANCE_MM = 700.0
 
 
-def warm_up(volume: AttenuationVolume, networks: Networks | None, backend: str) -> None:
+def warm_up(
+    volume: AttenuationVolume, networks: Networks | None, backend: str, device: str = 'auto'
+) -> None:
     """Compile, make the coarser CTs, and run the networks once, if there are any.
 
     Args:
         volume: the CT.
         networks: of this CT.
         backend: renderer, as in RegistrationConfig.
+        device: as in RegistrationConfig.
 
     Raises:
         ConfigError: the renderer cannot run here.
@@ -31,10 +34,10 @@ def warm_up(volume: AttenuationVolume, networks: Networks | None, backend: str) 
     # About what a C-arm sees: the coarser CTs that such images ask for are made here, too.
     camera = Camera.from_geometry(1020.0, (1.2, 1.2), (256, 256))
     # Also with networks: X-rays that they do not fit are registered without.
-    config = RegistrationConfig(method='image', backend=backend, starts=1)
+    config = RegistrationConfig(method='image', backend=backend, device=device, starts=1)
     _run(volume, camera, config, None)
     if networks is not None:
-        config = RegistrationConfig(backend=backend, levels=(32,), max_iterations=2)
+        config = RegistrationConfig(backend=backend, device=device, levels=(32,), max_iterations=2)
         _run(volume, _widest(networks), config, networks)
 
 

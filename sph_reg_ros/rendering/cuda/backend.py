@@ -9,11 +9,12 @@ import triton
 from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
+from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.rendering.cuda import kernel as kernels
-from sph_reg_ros.rendering.sampling import checked_step_mm
 from sph_reg_ros.rendering.cuda.kernel import SCENE_SIZE
 from sph_reg_ros.rendering.cuda.volume import paired
+from sph_reg_ros.rendering.sampling import checked_step_mm
 
 TILE = {'TILE_H': 16, 'TILE_W': 8}
 """Where nothing can be tuned: without a GPU."""
@@ -47,6 +48,21 @@ def render_with_jacobian(
 ) -> tuple[Float32[Tensor, 'B H W'], Float32[Tensor, 'B H W 6']]:
     """Render line integrals and their derivative by (omega rad, v mm)."""
     return _run(volume, camera_from_ct, K, size, step_mm, JACOBIAN=True)
+
+
+def render_in_twist_units(
+    volume: AttenuationVolume,
+    camera_from_ct: Float64[Tensor, 'B 4 4'],
+    K: Float64[Tensor, '3 3'],
+    size: tuple[int, int],
+    step_mm: float | None,
+    without_ray_motion: bool,
+) -> tuple[Float32[Tensor, 'B H W'], Float32[Tensor, 'B H W 6']]:
+    """Render line integrals and their derivative by (omega rad, v / TWIST_LENGTH_MM)."""
+    return _run(
+        volume, camera_from_ct, K, size, step_mm,
+        JACOBIAN=True, PROJECT=without_ray_motion, length_mm=TWIST_LENGTH_MM,
+    )  # fmt: skip
 
 
 def _run(

@@ -116,11 +116,9 @@ def _entry_and_exit(start, stride, low, high):  # type: ignore[no-untyped-def]
 
 @triton.jit
 def _split(x):  # type: ignore[no-untyped-def]
-    """Return the fraction of coordinates from 0 to 2^22, in [0, 1], and the rest as an integer."""
-    # Added to 1.5 2^23 a float is rounded to a whole number, which its lowest bits then are.
-    moved = (x - 0.5) + 12582912.0
-    whole = moved.to(tl.int32, bitcast=True) - 0x4B400000
-    return x - (moved - 12582912.0), whole
+    """Return the fraction and the whole part of coordinates that are not negative."""
+    whole = x.to(tl.int32)
+    return x - whole.to(tl.float32), whole
 
 
 @triton.jit

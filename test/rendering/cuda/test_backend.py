@@ -1,8 +1,10 @@
 """What is particular to the CUDA renderer: its storage, its limits, and that it compiles."""
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,37 +13,28 @@ from render_scenes import HAS_CUDA, SCENES, on_device_of, relative_rms, scene
 
 from sph_reg_ros.errors import ConfigError, CTError, ErrorCode
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
-from sph_reg_ros.rendering.render import render, render_with_jacobian, resolve_backend
+from sph_reg_ros.rendering.render import render_with_jacobian, resolve_backend
 
 pytest.importorskip('triton')
 triton_backend = pytest.importorskip('sph_reg_ros.rendering.cuda.backend')
 triton_volume = pytest.importorskip('sph_reg_ros.rendering.cuda.volume')
 
-COMPILE = """
-import sys
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-from sph_reg_ros.rendering.cuda import kernel as module
-
-kernel, jacobian, values = module.render, sys.argv[1] == 'True', sys.argv[2]
-constants = {'JACOBIAN': jacobian, 'TILE_H': module.TILE_ROWS,
-             'TILE_W': module.TILE_COLUMNS}
-types = {name: 'i32' for name in kernel.arg_names} | {name: 'constexpr' for name in constants}
-types |= {'values': values, 'scene': '*fp64', 'image': '*fp32', 'jacobian': '*fp32'}
-source = ASTSource(kernel, types | {'scale': 'fp32'}, constants)
-compiled = triton.compile(source, target=GPUTarget('cuda', 80, 32))
-print(len(compiled.asm['cubin']))
-"""
+KERNELS = Path(__file__).parents[3] / 'bench' / '_kernels.py'
+MOST_REGISTERS = 64
+"""A thread: with more, fewer than 1024 fit on a multiprocessor at a time."""
 
 
-@pytest.mark.parametrize('values, jacobian', [('*fp16', True), ('*fp32', True), ('*fp32', False)])
-def test_the_kernel_compiles_for_a_gpu_that_need_not_be_there(tmp_path, values, jacobian):
+def test_the_kernels_compile_without_spilling_for_gpus_that_need_not_be_there(tmp_path):
     environment = {**os.environ, 'TRITON_INTERPRET': '0', 'TRITON_CACHE_DIR': str(tmp_path)}
-    command = [sys.executable, '-c', COMPILE, str(jacobian), values]
-    outcome = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    command = [sys.executable, str(KERNELS)]
+    outcome = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert outcome.returncode == 0, outcome.stderr
-    assert int(outcome.stdout) > 0
+    lines = outcome.stdout.splitlines()
+    for architecture in (80, 90):
+        for kernel in ('poses', 'image', 'image + Jacobian'):
+            (line,) = (text for text in lines if text.startswith(f'sm_{architecture} {kernel}:'))
+            registers, spilled = map(int, re.findall(r'(\d+) (?:registers|bytes)', line))
+            assert 0 < registers <= MOST_REGISTERS and spilled == 0, line
 
 
 def test_rays_in_parts_add_up_to_whole_rays(monkeypatch):
@@ -70,49 +63,68 @@ def test_a_gpu_gets_more_parts_the_smaller_the_image():
     assert few == 1 and many > 1
 
 
-def test_half_precision_costs_the_image_little():
-    view = scene()
-    volume = AttenuationVolume(view.volume.mu * 0.01, view.volume.ct_from_index)
-    volume = on_device_of('triton', volume)
-    exact, exact_jacobian = render_with_jacobian(
-        volume, view.camera_from_ct, view.camera.K, view.camera.size, backend='triton'
-    )
-    triton_volume.store_as(volume, torch.float16)
-    assert triton_volume.stored(volume).values.dtype == torch.float16
-    image, jacobian = render_with_jacobian(
-        volume, view.camera_from_ct, view.camera.K, view.camera.size, backend='triton'
-    )
-    assert 0 < relative_rms(image, exact) < 1e-4
-    assert relative_rms(jacobian, exact_jacobian) < 1e-3
+@pytest.mark.parametrize('lowest, largest', [(0, 1e-6), (0, 0.06), (0, 3e4), (-0.01, 0.03)])
+def test_pairs_hold_small_large_and_negative_attenuation_and_its_neighbours(lowest, largest):
+    mu = torch.linspace(lowest, largest, 27).reshape(3, 3, 3)
+    known = triton_volume.paired(AttenuationVolume(mu, torch.eye(4).double()))
+    unit, zero = known.levels[:2]
+    low, high = known.pairs & 0xFFFF, known.pairs >> 16 & 0xFFFF
+    own, next_one = ((half - zero) * unit for half in (low, high))
+    expected = torch.nn.functional.pad(mu, (1,) * 6)
+    rounding = 0.51 * (largest - lowest) / 65535
+    assert torch.allclose(own, expected, rtol=1e-6, atol=rounding)
+    assert torch.equal(next_one[..., :-1], own[..., 1:])
+    # Air is exactly 0, so that interpolation fades to it.
+    assert not own[expected == 0].any() and not next_one[..., -1].any()
 
 
-@pytest.mark.parametrize('largest', [1e-6, 0.06, 1.0, 3e4])
-def test_half_precision_holds_small_and_large_attenuation(largest):
-    mu = torch.linspace(0, largest, 27).reshape(3, 3, 3)
-    volume = AttenuationVolume(mu, torch.eye(4).double())
-    triton_volume.store_as(volume, torch.float16)
-    held = triton_volume.stored(volume)
-    back = held.values.float() * held.scale
-    assert torch.allclose(back[1:-1, 1:-1, 1:-1], mu, rtol=1e-3, atol=0)
+def test_rays_are_cut_to_what_is_not_air():
+    mu = torch.zeros(9, 8, 7)
+    mu[2:5, 3, 4:6] = 0.02
+    levels = triton_volume.paired(AttenuationVolume(mu, torch.eye(4).double())).levels
+    assert torch.allclose(levels[2:], torch.tensor([4.0, 3, 2, 7, 5, 6]), atol=0.01)
 
 
-def test_an_empty_volume_renders_as_air_in_half_precision():
-    volume = AttenuationVolume(torch.zeros(4, 4, 4), SCENES['isotropic'].volume.ct_from_index)
-    volume = on_device_of('triton', volume)
-    triton_volume.store_as(volume, torch.float16)
+def test_an_empty_volume_renders_as_air():
     view = SCENES['isotropic']
-    image = render(volume, view.camera_from_ct, view.camera.K, (3, 3), backend='triton')
-    assert not image.any()
+    volume = AttenuationVolume(torch.zeros(4, 4, 4), view.volume.ct_from_index)
+    volume = on_device_of('triton', volume)
+    image, jacobian = render_with_jacobian(
+        volume, view.camera_from_ct, view.camera.K, (3, 3), backend='triton'
+    )
+    assert not image.any() and not jacobian.any()
 
 
-def test_other_precisions_are_refused():
-    with pytest.raises(ConfigError, match='bfloat16'):
-        triton_volume.store_as(scene().volume, torch.bfloat16)
+def test_motion_along_the_rays_is_projected_out_in_the_kernel():
+    view = scene()
+    jacobians = [
+        render_with_jacobian(
+            on_device_of(backend, view.volume),
+            view.camera_from_ct,
+            view.camera.K,
+            view.camera.size,
+            backend=backend,
+            without_ray_motion=True,
+        )[1]
+        for backend in ('triton', 'torch')
+    ]
+    for column in range(6):
+        assert relative_rms(*(jacobian[..., column] for jacobian in jacobians)) < 1e-3
+
+
+def test_what_a_view_needs_is_kept_and_no_more_than_some_views():
+    view = scene()
+    volume = AttenuationVolume(view.volume.mu, view.volume.ct_from_index)
+    first = triton_backend._view(volume, view.camera.K, None)
+    assert triton_backend._view(volume, view.camera.K.clone(), None) is first
+    for shift in range(2 * triton_backend._MAX_VIEWS):
+        triton_backend._view(volume, view.camera.K + shift, None)
+    assert len(triton_backend._VIEWS[volume]) <= triton_backend._MAX_VIEWS
 
 
 def test_a_volume_with_more_voxels_than_32_bits_number_is_refused():
     with pytest.raises(CTError, match='crop or downsample') as error:
-        triton_volume.store_as(SimpleNamespace(shape=(1290, 1290, 1290)), torch.float32)
+        triton_volume._pair(SimpleNamespace(shape=(1290, 1290, 1290)))
     assert error.value.code == ErrorCode.CT_GEOMETRY
 
 
