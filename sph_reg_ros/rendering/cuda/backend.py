@@ -9,7 +9,6 @@ import triton
 from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
-from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.rendering.cuda import kernel as kernels
 from sph_reg_ros.rendering.cuda.kernel import SCENE_SIZE
@@ -45,24 +44,15 @@ def render_with_jacobian(
     K: Float64[Tensor, '3 3'],
     size: tuple[int, int],
     step_mm: float | None,
+    without_ray_motion: bool = False,
 ) -> tuple[Float32[Tensor, 'B H W'], Float32[Tensor, 'B H W 6']]:
-    """Render line integrals and their derivative by (omega rad, v mm)."""
-    return _run(volume, camera_from_ct, K, size, step_mm, JACOBIAN=True)
+    """Render line integrals and their derivative by (omega rad, v mm), motion along rays or not.
 
-
-def render_in_twist_units(
-    volume: AttenuationVolume,
-    camera_from_ct: Float64[Tensor, 'B 4 4'],
-    K: Float64[Tensor, '3 3'],
-    size: tuple[int, int],
-    step_mm: float | None,
-    without_ray_motion: bool,
-) -> tuple[Float32[Tensor, 'B H W'], Float32[Tensor, 'B H W 6']]:
-    """Render line integrals and their derivative by (omega rad, v / TWIST_LENGTH_MM)."""
-    return _run(
-        volume, camera_from_ct, K, size, step_mm,
-        JACOBIAN=True, PROJECT=without_ray_motion, length_mm=TWIST_LENGTH_MM,
-    )  # fmt: skip
+    In memory a derivative by one unknown is an image, as sums over pixels want it.
+    """
+    variant = {'JACOBIAN': True, 'PROJECT': without_ray_motion}
+    image, jacobian = _run(volume, camera_from_ct, K, size, step_mm, **variant)
+    return image, jacobian.movedim(1, -1)
 
 
 def _run(
@@ -74,15 +64,14 @@ def _run(
     *,
     JACOBIAN: bool = False,
     PROJECT: bool = False,
-    length_mm: float = 1.0,
-) -> tuple[Float32[Tensor, 'B H W'], Float32[Tensor, 'B H W 6']]:
+) -> tuple[Float32[Tensor, 'B H W'], Float32[Tensor, 'B 6 H W']]:
     known, device = paired(volume), volume.mu.device
     poses = camera_from_ct.detach().to(device, torch.float64, non_blocking=True).contiguous()
     count, programs = len(poses), len(poses) * size[0] * size[1] / _PIXELS_PER_PROGRAM
     parts = _parts(programs, device)
     scenes = torch.empty(count, SCENE_SIZE, device=device)
     image = torch.empty(parts, count, *size, device=device)
-    jacobian = torch.empty((parts, count, *size, 6) if JACOBIAN else (0,), device=device)
+    jacobian = torch.empty((parts, count, 6, *size) if JACOBIAN else (0,), device=device)
     if count > 0:
         slices, rows, columns = known.pairs.shape
         view = _view(volume, K, step_mm)
@@ -90,7 +79,7 @@ def _run(
             kernels.prepare[(count,)](view, poses, scenes, *size, num_warps=1)
             kernel, tile = _kernel(device)
             kernel[lambda tile: (count * parts * _tiles(size, tile),)](
-                known.pairs, known.levels, scenes, image, jacobian, length_mm, *size,
+                known.pairs, known.levels, scenes, image, jacobian, *size,
                 columns, rows, slices, parts, count, _effort(programs),
                 JACOBIAN=JACOBIAN, PROJECT=PROJECT, enable_fp_fusion=True, **tile,
             )  # fmt: skip

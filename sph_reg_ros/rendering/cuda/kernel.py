@@ -138,7 +138,6 @@ def render(  # type: ignore[no-untyped-def]
     scenes,
     image,
     jacobian,
-    length_mm,
     height,
     width,
     columns,
@@ -152,7 +151,7 @@ def render(  # type: ignore[no-untyped-def]
     TILE_H: tl.constexpr,
     TILE_W: tl.constexpr,
 ):
-    """Write image [parts, B, H, W] and jacobian [parts, B, H, W, 6] by (omega, v / length).
+    """Write image [parts, B, H, W] and jacobian [parts, B, 6, H, W] by (omega rad, v mm).
 
     Part p takes every sample whose number is p modulo `parts`; their sum is the result.
 
@@ -165,7 +164,6 @@ def render(  # type: ignore[no-untyped-def]
         scenes: [B, SCENE_SIZE] float32, see `prepare`.
         image: output, float32.
         jacobian: output, float32; untouched unless JACOBIAN.
-        length_mm: unit of translations.
         height: rows of the image.
         width: columns of the image.
         columns: size i of the padded volume.
@@ -298,8 +296,10 @@ def render(  # type: ignore[no-untyped-def]
         n += parts.to(tl.float32)
 
     weight = step * tl.load(levels)
-    pixel = ((part * poses + pose).to(tl.int64) * height + row) * width + column
-    tl.store(image + pixel, weight * total, mask=on_image)
+    pixels = height * width
+    picture = (part * poses + pose).to(tl.int64)
+    pixel = row * width + column
+    tl.store(image + picture * pixels + pixel, weight * total, mask=on_image)
     if JACOBIAN:
         # To camera axes: a gradient by voxel indices goes through the transpose.
         Gx = _dot3(mxx, myx, mzx, gx, gy, gz)
@@ -318,10 +318,10 @@ def render(  # type: ignore[no-untyped-def]
         rx = tl.load(here + 21) - distance * ex
         ry = tl.load(here + 22) - distance * ey
         rz = tl.load(here + 23) - distance * ez
-        out = jacobian + pixel * 6
+        out = jacobian + picture * 6 * pixels + pixel
         tl.store(out, weight * (ry * Gz - rz * Gy - cy * Hz + cz * Hy), mask=on_image)
-        tl.store(out + 1, weight * (rz * Gx - rx * Gz - cz * Hx + cx * Hz), mask=on_image)
-        tl.store(out + 2, weight * (rx * Gy - ry * Gx - cx * Hy + cy * Hx), mask=on_image)
-        tl.store(out + 3, -weight * length_mm * Gx, mask=on_image)
-        tl.store(out + 4, -weight * length_mm * Gy, mask=on_image)
-        tl.store(out + 5, -weight * length_mm * Gz, mask=on_image)
+        tl.store(out + pixels, weight * (rz * Gx - rx * Gz - cz * Hx + cx * Hz), mask=on_image)
+        tl.store(out + 2 * pixels, weight * (rx * Gy - ry * Gx - cx * Hy + cy * Hx), mask=on_image)
+        tl.store(out + 3 * pixels, -weight * Gx, mask=on_image)
+        tl.store(out + 4 * pixels, -weight * Gy, mask=on_image)
+        tl.store(out + 5 * pixels, -weight * Gz, mask=on_image)

@@ -12,8 +12,10 @@ import torch
 from render_scenes import HAS_CUDA, SCENES, on_device_of, relative_rms, scene
 
 from sph_reg_ros.errors import ConfigError, CTError, ErrorCode
+from sph_reg_ros.geometry import se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.rendering.render import render_with_jacobian, resolve_backend
+from sph_reg_ros.rendering.sampling import unit_directions
 
 pytest.importorskip('triton')
 triton_backend = pytest.importorskip('sph_reg_ros.rendering.cuda.backend')
@@ -97,19 +99,20 @@ def test_an_empty_volume_renders_as_air():
 
 def test_motion_along_the_rays_is_projected_out_in_the_kernel():
     view = scene()
-    jacobians = [
-        render_with_jacobian(
-            on_device_of(backend, view.volume),
-            view.camera_from_ct,
-            view.camera.K,
-            view.camera.size,
-            backend=backend,
-            without_ray_motion=True,
-        )[1]
-        for backend in ('triton', 'torch')
-    ]
+    K, size = view.camera.K, view.camera.size
+    volume, poses = on_device_of('triton', view.volume), view.camera_from_ct[None]
+    sampled, found = (
+        triton_backend.render_with_jacobian(volume, poses, K, size, None, without)[1][0].cpu()
+        for without in (False, True)
+    )
+    rays = unit_directions(K, size)
+    along = (sampled[..., 3:] * rays).sum(-1, keepdim=True)
+    centre = se3.transform_points(view.camera_from_ct, view.volume.centre[None])[0]
+    lever = torch.linalg.cross(centre.expand_as(rays), rays)
+    expected = torch.cat([sampled[..., :3] + along * lever, sampled[..., 3:] - along * rays], -1)
     for column in range(6):
-        assert relative_rms(*(jacobian[..., column] for jacobian in jacobians)) < 1e-3
+        assert relative_rms(found[..., column], expected[..., column]) < 1e-5
+    assert relative_rms(found, sampled) > 1e-5
 
 
 def test_what_a_view_needs_is_kept_and_no_more_than_some_views():
