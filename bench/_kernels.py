@@ -18,11 +18,13 @@ from sph_reg_ros.rendering.cuda import kernel
 ARCHITECTURES = (80, 90)
 TILE = {'TILE_H': 16, 'TILE_W': 8}
 VARIANTS = {
-    'image': {'JACOBIAN': False, 'PROJECT': False},
-    'image + Jacobian': {'JACOBIAN': True, 'PROJECT': True},
+    'image': ('*i32', False),
+    'image + Jacobian': ('*i32', True),
+    'image, small volume': ('*i64', False),
+    'image + Jacobian, small volume': ('*i64', True),
 }
 POINTERS = {
-    'pairs': '*i32', 'levels': '*fp32', 'view': '*fp64', 'poses': '*fp64', 'scenes': '*fp32',
+    'levels': '*fp32', 'view': '*fp64', 'poses': '*fp64', 'scenes': '*fp32',
     'image': '*fp32', 'jacobian': '*fp32',
 }  # fmt: skip
 
@@ -49,9 +51,18 @@ def usages() -> list[Usage]:
     found = []
     for architecture in ARCHITECTURES:
         found.append(_usage('poses', kernel.prepare, {'poses': '*fp64'}, {}, architecture, 1))
-        for name, variant in VARIANTS.items():
-            constants = {**variant, **TILE}
-            found.append(_usage(name, kernel.render, {'poses': 'i32'}, constants, architecture, 4))
+        for name, (pairs, jacobian) in VARIANTS.items():
+            constants = {'JACOBIAN': jacobian, 'PROJECT': jacobian, **TILE}
+            found.append(
+                _usage(
+                    name,
+                    kernel.render,
+                    {'poses': 'i32', 'pairs': pairs},
+                    constants,
+                    architecture,
+                    4,
+                )
+            )
     return found
 
 

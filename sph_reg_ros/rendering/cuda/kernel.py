@@ -124,11 +124,16 @@ def _split(x):  # type: ignore[no-untyped-def]
 @triton.jit
 def _load_pair(pairs, at, inside, zero):  # type: ignore[no-untyped-def]
     """Return two neighbours along i as float32, 0 where not inside, by one load."""
-    # A 16-bit number below the exponent of 2^23 is the float 2^23 + number: no slow conversion.
-    both = tl.load(pairs + at, mask=inside, other=0).to(tl.uint32, bitcast=True)
-    low = ((both & 0xFFFF) | 0x4B000000).to(tl.float32, bitcast=True)
-    high = ((both >> 16) | 0x4B000000).to(tl.float32, bitcast=True)
-    return low - zero, high - zero
+    both = tl.load(pairs + at, mask=inside, other=0)
+    if pairs.dtype.element_ty == tl.int64:
+        low = both.to(tl.uint32).to(tl.float32, bitcast=True)
+        high = (both >> 32).to(tl.uint32).to(tl.float32, bitcast=True)
+    else:
+        # A 16-bit number below the exponent of 2^23 is the float 2^23 + number: no slow conversion.
+        bits = both.to(tl.uint32, bitcast=True)
+        low = ((bits & 0xFFFF) | 0x4B000000).to(tl.float32, bitcast=True) - zero
+        high = ((bits >> 16) | 0x4B000000).to(tl.float32, bitcast=True) - zero
+    return low, high
 
 
 @triton.jit(do_not_specialize=_SIZES)
@@ -156,7 +161,7 @@ def render(  # type: ignore[no-untyped-def]
     Part p takes every sample whose number is p modulo `parts`; their sum is the result.
 
     Args:
-        pairs: zero-padded volume [slices, rows, columns] int32, below 2^31 voxels, see
+        pairs: zero-padded volume [slices, rows, columns], below 2^31 voxels; int32 or int64, see
             cuda.volume.
         levels: [8] float32: attenuation of one unit, the number of attenuation 0, lowest and
             highest index i, j, k between which the volume is not empty; more than rounding inside

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import torch
-from jaxtyping import Float32, Int32
+from jaxtyping import Float32, Int
 from torch import Tensor
 
 from sph_reg_ros.errors import CTError, ErrorCode
@@ -13,6 +13,8 @@ from sph_reg_ros.imaging.attenuation import AttenuationVolume
 
 _MAX_VOXELS = 2**31 - 1
 _UINT16_MAX = 65535
+# Up to this many voxels float32 stays in the caches, so that 16 bits would gain nothing.
+_SMALL = 2**22
 # Larger than the rounding of a position in voxels, so that no sample reads past the border.
 _MARGIN = 2.0**-10
 
@@ -21,17 +23,18 @@ _MARGIN = 2.0**-10
 class PairedVolume:
     """A zero-padded volume on its device, every voxel stored with its next neighbour along i.
 
-    One 32-bit load fetches both, so that a sample takes four loads instead of eight. 16 bits a
-    voxel are evenly spaced, as those of the CPU renderer: float16 would cost 4e-3 of the Jacobian's
-    depth column.
+    One load fetches both, so that a sample takes four loads instead of eight. As in the CPU
+    renderer, a voxel of a large volume has 16 bits, evenly spaced (float16 would cost 4e-3 of the
+    Jacobian's depth column), one of a small volume 32.
 
     Attributes:
-        pairs: [K+2, J+2, I+2]; a voxel's number in the low 16 bits, its neighbour's in the high.
-        levels: (1/mm) of one unit, the number of attenuation 0, and the lowest and highest index
-            (i, j, k) between which the volume is not empty.
+        pairs: a voxel in the low half, its neighbour in the high half: of int32 numbers from 0 to
+            65535, of int64 the bits of float32.
+        levels: [8]: attenuation (1/mm) of one unit, the number of attenuation 0, and the lowest and
+            highest index (i, j, k) between which the volume is not empty.
     """
 
-    pairs: Int32[Tensor, 'K J I']
+    pairs: Int[Tensor, 'K+2 J+2 I+2']
     levels: Float32[Tensor, '8']
 
 
@@ -58,27 +61,39 @@ def _pair(volume: AttenuationVolume) -> PairedVolume:
             f'the CT has {voxels} voxels with its border, the triton backend numbers up to '
             f'{_MAX_VOXELS}: crop or downsample it',
         )
-    mu = volume.mu
-    lowest, highest = (mu.amin().clamp(max=0), mu.amax().clamp(min=0))
-    unit = ((highest - lowest) / _UINT16_MAX).clamp(min=torch.finfo(torch.float32).tiny)
-    zero = (-lowest / unit).round()
-    slices, rows, columns = volume.shape
-    pairs = torch.zeros(slices + 2, rows + 2, columns + 2, dtype=torch.int32, device=mu.device)
-    pairs += zero.int() | (zero.int() << 16)
-    occupied = []
-    # Slice by slice: on a device, too, memory is what limits the size of a CT.
-    for source, target in zip(mu, pairs[1:-1], strict=True):
-        numbers = ((source / unit).round() + zero).clamp(0, _UINT16_MAX).int()
-        full = numbers != zero.int()
-        occupied.append((full.any(0), full.any(1), full.any()))
-        numbers = torch.nn.functional.pad(numbers - zero.int(), (1, 2, 0, 0)) + zero.int()
-        target[1:-1] = numbers[:, :-1] | (numbers[:, 1:] << 16)
-    along = (torch.stack(flags) for flags in zip(*occupied, strict=True))
-    by_column, by_row, by_slice = along
-    ends = [_ends(flags) for flags in (by_column.any(0), by_row.any(0), by_slice)]
+    stored = _floats if volume.mu.numel() <= _SMALL else _numbers
+    pairs, unit, zero = stored(volume.mu)
+    occupied = volume.mu != 0
+    ends = [
+        _ends(flags)
+        for flags in (occupied.any(0).any(0), occupied.any(0).any(1), occupied.any(2).any(1))
+    ]
     first, last = (torch.stack(limits) for limits in zip(*ends, strict=True))
     levels = torch.cat([torch.stack([unit, zero]), first + _MARGIN, last - _MARGIN])
     return PairedVolume(pairs, levels)
+
+
+def _floats(mu: Float32[Tensor, 'K J I']) -> tuple[Tensor, Tensor, Tensor]:
+    """Return pairs of float32, the unit and the number of 0."""
+    bits = torch.nn.functional.pad(mu, (1, 2, 1, 1, 1, 1)).view(torch.int32).long()
+    pairs = (bits[..., :-1] & 0xFFFFFFFF) | (bits[..., 1:] << 32)
+    return pairs, mu.new_ones(()), mu.new_zeros(())
+
+
+def _numbers(mu: Float32[Tensor, 'K J I']) -> tuple[Tensor, Tensor, Tensor]:
+    """Return pairs of 16-bit numbers, the unit and the number of 0."""
+    lowest, highest = mu.amin().clamp(max=0), mu.amax().clamp(min=0)
+    unit = ((highest - lowest) / _UINT16_MAX).clamp(min=torch.finfo(torch.float32).tiny)
+    zero = (-lowest / unit).round()
+    air = zero.int()
+    slices, rows, columns = mu.shape
+    pairs = (air | (air << 16)).repeat(slices + 2, rows + 2, columns + 2)
+    # Slice by slice: on a device, too, memory is what limits the size of a CT.
+    for source, target in zip(mu, pairs[1:-1], strict=True):
+        numbers = ((source / unit).round() + zero).clamp(0, _UINT16_MAX).int()
+        numbers = torch.nn.functional.pad(numbers - air, (1, 2)) + air
+        target[1:-1] = numbers[:, :-1] | (numbers[:, 1:] << 16)
+    return pairs, unit, zero
 
 
 def _ends(occupied: Tensor) -> tuple[Tensor, Tensor]:

@@ -66,18 +66,38 @@ def test_a_gpu_gets_more_parts_the_smaller_the_image():
 
 
 @pytest.mark.parametrize('lowest, largest', [(0, 1e-6), (0, 0.06), (0, 3e4), (-0.01, 0.03)])
-def test_pairs_hold_small_large_and_negative_attenuation_and_its_neighbours(lowest, largest):
+def test_pairs_of_numbers_hold_small_large_and_negative_attenuation(lowest, largest):
     mu = torch.linspace(lowest, largest, 27).reshape(3, 3, 3)
-    known = triton_volume.paired(AttenuationVolume(mu, torch.eye(4).double()))
-    unit, zero = known.levels[:2]
-    low, high = known.pairs & 0xFFFF, known.pairs >> 16 & 0xFFFF
-    own, next_one = ((half - zero) * unit for half in (low, high))
+    pairs, unit, zero = triton_volume._numbers(mu)
+    own, next_one = (((half & 0xFFFF) - zero) * unit for half in (pairs, pairs >> 16))
     expected = torch.nn.functional.pad(mu, (1,) * 6)
     rounding = 0.51 * (largest - lowest) / 65535
     assert torch.allclose(own, expected, rtol=1e-6, atol=rounding)
     assert torch.equal(next_one[..., :-1], own[..., 1:])
     # Air is exactly 0, so that interpolation fades to it.
     assert not own[expected == 0].any() and not next_one[..., -1].any()
+
+
+def test_pairs_of_floats_hold_every_bit():
+    mu = torch.linspace(-0.01, 0.03, 27).reshape(3, 3, 3)
+    pairs, _, _ = triton_volume._floats(mu)
+    own, next_one = (half.int().view(torch.float32) for half in (pairs, pairs >> 32))
+    assert torch.equal(own, torch.nn.functional.pad(mu, (1,) * 6))
+    assert torch.equal(next_one[..., :-1], own[..., 1:]) and not next_one[..., -1].any()
+
+
+def test_sixteen_bits_a_voxel_cost_image_and_jacobian_little(monkeypatch):
+    view, results = scene(), []
+    for small in (triton_volume._SMALL, 0):
+        monkeypatch.setattr(triton_volume, '_SMALL', small)
+        volume = AttenuationVolume(view.volume.mu, view.volume.ct_from_index)
+        volume = on_device_of('triton', volume)
+        args = (volume, view.camera_from_ct, view.camera.K, view.camera.size)
+        results.append(render_with_jacobian(*args, backend='triton'))
+    assert 0 < relative_rms(results[1][0], results[0][0]) < 3e-5
+    for column in range(6):
+        exact, rounded = (jacobian[..., column] for _, jacobian in results)
+        assert relative_rms(rounded, exact) < 1e-3
 
 
 def test_rays_are_cut_to_what_is_not_air():
