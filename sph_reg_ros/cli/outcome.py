@@ -166,6 +166,7 @@ class Outcome:
             'similarity': result.similarity,
             'runner_up': None if result.runner_up is None else vars(result.runner_up),
             'backend': result.backend,
+            'device': result.device,
             'start': self.start.source or None,
             'assumptions': list(self.assumptions),
             'landmarks_px': self.landmarks_px,

@@ -25,7 +25,7 @@ def summary_lines(outcome: Outcome, files: tuple[Path, ...]) -> list[str]:
     checks = failures(result.checks) + [check for check in result.checks if check.passed]
     return [
         f'{result.verdict.name}  ({result.termination.name}, {result.iterations} iterations, '
-        f'{sum(result.timings_s.values()):.1f} s, {result.backend})',
+        f'{sum(result.timings_s.values()):.1f} s, {result.backend} on {result.device})',
         *_why(result),
         *(f'warning      {text}' for text in doubts),
         f'method       {method}',

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from jaxtyping import Float64
 from torch import Tensor
 
@@ -60,6 +61,12 @@ class Networks:
             f'the networks expect a larger field of view: the X-ray shows {share:.0%} of it, '
             f'{LEAST_COVERED:.0%} are needed'
         )
+
+    def to(self, device: torch.device) -> 'Networks':
+        """Move the weights to a device, in place."""
+        for network in (self.regressor, self.encoder):
+            network.to(device)
+        return self
 
     def regress(self, view: View) -> Float64[Tensor, '4 4']:
         """Return camera_from_ct of an X-ray without any initial guess."""

@@ -1,7 +1,9 @@
 """What a registration is asked."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from weakref import WeakKeyDictionary
 
+import torch
 from jaxtyping import Float64
 from torch import Tensor
 
@@ -14,6 +16,11 @@ from sph_reg_ros.registration.networks import Networks
 from sph_reg_ros.registration.prior import PosePrior
 from sph_reg_ros.registration.reasons import InputDoubt
 from sph_reg_ros.registration.view import View
+from sph_reg_ros.rendering.device import chosen_device
+
+_COPIES: WeakKeyDictionary[AttenuationVolume, dict[torch.device, AttenuationVolume]] = (
+    WeakKeyDictionary()
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,25 @@ class RegistrationRequest:
         if self.initial_camera_from_ct is not None:
             se3.require_rigid(self.initial_camera_from_ct, 'initial_camera_from_ct')
 
+    def placed(self) -> 'RegistrationRequest':
+        """Return the request with CT, X-rays and networks on the device that its config chooses.
+
+        Poses and cameras stay on the host, where a solver's small matrices are. A CT is moved once,
+        by `auto` not at all if it is on a device already.
+
+        Raises:
+            ConfigError: as `chosen_device`.
+        """
+        device = self.volume.mu.device
+        if device.type == 'cpu' or self.config.device != 'auto':
+            device = chosen_device(self.config.device, self.config.backend)
+        return replace(
+            self,
+            volume=_moved(self.volume, device),
+            views=tuple(view.to(device) for view in self.views),
+            networks=None if self.networks is None else self.networks.to(device),
+        )
+
     @property
     def start(self) -> Float64[Tensor, '4 4']:
         """Return the initial pose; raises PoseError INITIAL_POSE_MISSING if there is none."""
@@ -62,3 +88,12 @@ class RegistrationRequest:
                 'give one, or train networks (sph-reg train)',
             )
         return self.initial_camera_from_ct.double()
+
+
+def _moved(volume: AttenuationVolume, device: torch.device) -> AttenuationVolume:
+    if volume.mu.device == device:
+        return volume
+    copies = _COPIES.setdefault(volume, {})
+    if device not in copies:
+        copies[device] = volume.to(device)
+    return copies[device]

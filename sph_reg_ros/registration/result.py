@@ -145,6 +145,7 @@ class RegistrationResult:
         verification: verdict, checks, bound on the error.
         warnings: things the caller should know.
         backend: the renderer that was used.
+        device: where it was computed, such as cpu or cuda:0.
         method: as in RegistrationConfig.
         similarity: as in RegistrationConfig.
         runner_up: None if the search was off or led to one optimum only.
@@ -170,6 +171,7 @@ class RegistrationResult:
     runner_up: RunnerUp | None
     doubts: tuple[InputDoubt, ...] = ()
     frames_since_full_checks: int | None = 0
+    device: str = 'cpu'
 
     @property
     def verdict(self) -> Verdict:

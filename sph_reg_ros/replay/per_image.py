@@ -151,6 +151,7 @@ def image_row(
         iterations=result.iterations,
         method=result.method,
         backend=result.backend,
+        device=result.device,
         start_error=judge.error(start, view),
         error=judge.error(pose, view),
         checks=tuple(CheckRow(c.name, c.value, c.limit, bool(c.passed)) for c in result.checks),

@@ -44,6 +44,7 @@ class ImageRow:
         iterations: of the solver.
         method: as in RegistrationConfig.
         backend: renderer.
+        device: where it was computed.
         start_error: of the initial pose against the truth; None if one of them is not known.
         error: of the found pose against the truth.
         checks: what was compared.
@@ -69,6 +70,7 @@ class ImageRow:
     iterations: int = 0
     method: str = ''
     backend: str = ''
+    device: str = ''
     start_error: PoseError | None = None
     error: PoseError | None = None
     checks: tuple[CheckRow, ...] = ()

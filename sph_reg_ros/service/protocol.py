@@ -196,6 +196,7 @@ class Registered:
     tre_p95_mm: float = math.nan
     doubts: tuple[InputDoubt, ...] = ()
     frames_since_full_checks: int | None = 0
+    device: str = ''
     drr: Float32[np.ndarray, 'H W'] | None = None
     overlay: UInt8[np.ndarray, 'H W 3'] | None = None
 

@@ -51,6 +51,7 @@ def result_message(
     message.views = len(views)
     message.method = registered.method
     message.backend = registered.backend
+    message.device = registered.device
     message.tre_rms = registered.tre_rms_mm / MM_PER_M
     message.tre_p95 = registered.tre_p95_mm / MM_PER_M
     message.runner_up_distance = registered.runner_up_mm / MM_PER_M

@@ -127,7 +127,10 @@ class Workbench:
         drr = None
         if view is not None and (request.drr or request.overlay):
             camera, pose = view.camera, result.camera_from_ct[0]
-            drr = render(self.volume, pose, camera.K, camera.size, backend=result.backend)
+            volume = self.volume
+            if str(volume.mu.device) != result.device:
+                volume = volume.to(result.device)
+            drr = render(volume, pose, camera.K, camera.size, backend=result.backend).cpu()
         return protocol.Registered(
             ct_series_uid_hash=self._series_uid_hash,
             camera_from_ct=tuple(pose.numpy() for pose in result.camera_from_ct),
@@ -143,6 +146,7 @@ class Workbench:
             warnings=(*result.warnings, *clipped, *self._warnings(request)),
             method=result.method,
             backend=result.backend,
+            device=result.device,
             runner_up_mm=result.runner_up.distance_mm if result.runner_up else math.nan,
             tre_rms_mm=result.verification.tre_rms_mm,
             tre_p95_mm=result.verification.tre_p95_mm,
