@@ -204,7 +204,7 @@ def _run(program: Program, poses: list[Tensor], number: int) -> Tensor:
 
 def _both(scene: BenchScene, pose: Tensor) -> tuple[Tensor, Tensor]:
     camera = scene.camera
-    return render_with_jacobian(scene.volume, pose, camera.K, camera.size, without_ray_motion=True)
+    return render_with_jacobian(scene.volume, pose, camera.K, camera.size)
 
 
 def _in_turn(runs: list[Callable[[int], object]], scale: Scale) -> list[float]:

@@ -22,7 +22,6 @@ from _gpu_parts import (
     image_parity,
     registrations,
     rendering,
-    tracking,
     training,
 )
 from _targets import Target, print_targets
@@ -33,7 +32,6 @@ PARTS: dict[str, Callable[[Scale], Figures]] = {
     'parity': image_parity,
     'rendering': rendering,
     'registrations': registrations,
-    'tracking': tracking,
     'training': training,
 }
 TARGETS = (
