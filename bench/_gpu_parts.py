@@ -23,7 +23,7 @@ from sph_reg_ros.evaluation.path_cache import PathCache, default_cache_folder
 from sph_reg_ros.evaluation.protocols import NEAR, Protocol
 from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
-from sph_reg_ros.imaging.sample import sample_ct_path
+from sph_reg_ros.imaging.sample_ct import sample_ct_path
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest
