@@ -60,10 +60,11 @@ class RegistrationRequest:
             se3.require_rigid(self.initial_camera_from_ct, 'initial_camera_from_ct')
 
     def placed(self) -> 'RegistrationRequest':
-        """Return the request with CT, X-rays and networks on the device that its config chooses.
+        """Return the request with CT and networks on the device that its config chooses.
 
-        Poses and cameras stay on the host, where a solver's small matrices are. A CT is moved once,
-        by `auto` not at all if it is on a device already.
+        Renderings and all that is made of them follow the CT. Poses stay on the host, where a
+        solver's small matrices are, and X-rays until they are compared. A CT is moved once, by
+        `auto` not at all if it is on a device already.
 
         Raises:
             ConfigError: as `chosen_device`.
@@ -74,7 +75,6 @@ class RegistrationRequest:
         return replace(
             self,
             volume=_moved(self.volume, device),
-            views=tuple(view.to(device) for view in self.views),
             networks=None if self.networks is None else self.networks.to(device),
         )
 
