@@ -138,6 +138,9 @@ class _Functions(TorchFunctionMode):
                 pytree.tree_map(_index_for(args[0]), _with_tensors(args[1])),
                 *args[2:],
             )
+        if func.__name__ in ('__matmul__', 'matmul') and [a.ndim for a in args] == [1, 2]:
+            # Torch changes the shape of the product in place, unseen by its wrapper.
+            return torch.mv(args[1].T, args[0])
         if func is torch.Tensor.tolist and isinstance(args[0], OnDevice):
             self._traffic.reads[_line_of_code()] += 1
             return args[0].host.tolist()
