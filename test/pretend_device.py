@@ -2,7 +2,7 @@
 
 Torch says 'pretend' for their device and refuses what it refuses on a GPU: operations on tensors
 of two devices, `numpy()`. What a GPU would make Python wait for is counted. The numbers are
-computed on the CPU, so that whole registrations run.
+computed on the CPU, so that whole registrations run; back-propagation does not.
 """
 
 from collections import Counter

@@ -132,6 +132,7 @@ def test_the_arguments_become_parameters_of_their_type():
         patient_frame='12',
         imager_pose_source='tf',
         bright_air='true',
+        device='cpu',
     )
     values = parameters(context, node)
     assert {name: repr(values[name]) for name in values} == {
@@ -143,6 +144,7 @@ def test_the_arguments_become_parameters_of_their_type():
         'frames.patient': "'12'",
         'imager_pose.source': "'tf'",
         'image.bright_air': "'true'",
+        'registration.device': "'cpu'",
         'autostart': 'True',
     }
 
