@@ -18,17 +18,24 @@ from _scenes import BenchScene, make_scene
 from torch import Tensor
 
 from sph_reg_ros.errors import RegistrationError
+from sph_reg_ros.evaluation.carm import isocentre_of
 from sph_reg_ros.evaluation.cases import BenchCT, Case, CaseMaker
 from sph_reg_ros.evaluation.path_cache import PathCache, default_cache_folder
 from sph_reg_ros.evaluation.protocols import NEAR, Protocol
+from sph_reg_ros.evaluation.viewpoints import BENCH_GEOMETRY, Viewpoints
+from sph_reg_ros.geometry import se3
 from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.imaging.sample_ct import sample_ct_path
+from sph_reg_ros.imaging.xray.intensity import IntensityModel
 from sph_reg_ros.registration.config import RegistrationConfig
+from sph_reg_ros.registration.frame_views import Frame
+from sph_reg_ros.registration.prepared_view import ViewMaker
 from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import RegistrationResult
-from sph_reg_ros.rendering.render import render_with_jacobian
+from sph_reg_ros.registration.track import METHOD, Tracker
+from sph_reg_ros.rendering.render import render, render_with_jacobian
 
 PEER = 'nanodrr'
 Figures = dict[str, float]
@@ -130,6 +137,38 @@ def _no_guess(scale: Scale, cases: list[Case], config: RegistrationConfig) -> Fi
     return {
         'no guess, ms': 1e3 * statistics.median(seconds for _, seconds in found),
         'no guess, below 2 mm': sum(good) / len(good),
+    }
+
+
+def tracking(scale: Scale) -> Figures:
+    """Follow frames of a patient who moves by 20 mm/s, 30 frames a second."""
+    centre = isocentre_of(_bench_ct(scale).ct)
+    at_rest, camera = Viewpoints().camera_from_ct(0, centre), BENCH_GEOMETRY.camera
+    frames, poses = [], []
+    for number in range(scale.frames + 2):
+        shift = torch.tensor([0, 0, 0, 20 / 30 * number, 0, 0], dtype=torch.float64)
+        pose = se3.apply_twist(shift, at_rest, centre)
+        image = render(_volume(scale, 'cpu'), pose, camera.K, camera.size)
+        start = at_rest if number == 0 else None
+        pixels = 50_000 * torch.exp(-image)
+        frames.append(Frame(pixels, camera, number / 30, initial_camera_from_ct=start))
+        poses.append(pose)
+    tracker = Tracker(
+        _volume(scale, scale.device), ViewMaker(IntensityModel()), _config(scale, scale.device)
+    )
+    tracker.track(frames[0])
+    tracker.follow(frames[1])  # compiles and tunes
+    began = time.perf_counter()
+    found = [tracker.follow(frame) for frame in frames[2:]]
+    seconds = (time.perf_counter() - began) / len(found)
+    errors = [
+        float(mean_distance_mm(result.camera_from_ct[0], pose, _bench_ct(scale).landmarks_mm))
+        for result, pose in zip(found, poses[2:], strict=True)
+    ]
+    return {
+        'tracking, frames/s': 1 / seconds,
+        'tracking, median mm': statistics.median(errors),
+        'tracking, frames registered anew': sum(r.method != METHOD for r in found),
     }
 
 

@@ -22,6 +22,7 @@ from _gpu_parts import (
     image_parity,
     registrations,
     rendering,
+    tracking,
     training,
 )
 from _targets import Target, print_targets
@@ -32,6 +33,7 @@ PARTS: dict[str, Callable[[Scale], Figures]] = {
     'parity': image_parity,
     'rendering': rendering,
     'registrations': registrations,
+    'tracking': tracking,
     'training': training,
 }
 TARGETS = (
