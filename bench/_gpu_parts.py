@@ -149,13 +149,12 @@ def tracking(scale: Scale) -> Figures:
         shift = torch.tensor([0, 0, 0, 20 / 30 * number, 0, 0], dtype=torch.float64)
         pose = se3.apply_twist(shift, at_rest, centre)
         image = render(_volume(scale, 'cpu'), pose, camera.K, camera.size)
-        start = at_rest if number == 0 else None
         pixels = 50_000 * torch.exp(-image)
-        frames.append(Frame(pixels, camera, number / 30, initial_camera_from_ct=start))
+        frames.append(Frame(pixels, camera, number / 30, initial_camera_from_ct=at_rest))
         poses.append(pose)
-    tracker = Tracker(
-        _volume(scale, scale.device), ViewMaker(IntensityModel()), _config(scale, scale.device)
-    )
+    make_view = ViewMaker(IntensityModel(), polarity_given=True)
+    config = replace(_config(scale, scale.device), starts=0)
+    tracker = Tracker(_volume(scale, scale.device), make_view, config)
     tracker.track(frames[0])
     tracker.follow(frames[1])  # compiles and tunes
     began = time.perf_counter()

@@ -22,7 +22,7 @@ def figures(tmp_path_factory):
         folder = tmp_path_factory.mktemp('cache')
         patch.setattr(_gpu_parts, 'default_cache_folder', lambda: folder)
         patch.setattr(_gpu_parts, 'find_spec', lambda name: None)
-        tiny = Scale('cpu', 24, 16, 1, 1, 2, 1, (16, 48), BenchCT('phantom', small_ct()))
+        tiny = Scale('cpu', 24, 16, 1, 1, 1, 1, (16, 48), BenchCT('phantom', small_ct()))
         return gpu.measure(tiny, list(gpu.PARTS))
 
 
