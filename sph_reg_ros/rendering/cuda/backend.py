@@ -1,11 +1,13 @@
 """CUDA renderer: one Triton kernel gives image and Jacobian of a batch of poses."""
 
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 import triton
+import triton.testing
 from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
@@ -118,7 +120,12 @@ def _tuned() -> Any:
         for rows, columns, warps in _TILES
     ]
     key = ['JACOBIAN', 'PROJECT', 'effort']
-    return triton.autotune(configs, key=key, warmup=2, rep=10)(kernels.render)
+    return triton.autotune(configs, key=key, do_bench=_milliseconds)(kernels.render)
+
+
+def _milliseconds(run: Callable[[], None], quantiles: Sequence[float]) -> Any:
+    """Return what a kernel takes; a few runs tell, and tuning makes the first image wait."""
+    return triton.testing.do_bench(run, warmup=2, rep=10, quantiles=quantiles)
 
 
 def _effort(programs: float) -> int:

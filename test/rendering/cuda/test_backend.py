@@ -55,6 +55,43 @@ def test_rays_in_parts_add_up_to_whole_rays(monkeypatch):
         assert relative_rms(sum_of_parts, whole) < 1e-6
 
 
+def test_every_tile_that_is_tried_gives_the_same_image(monkeypatch):
+    view, found = scene(), []
+    volume = on_device_of('triton', view.volume)
+    args = (volume, view.camera_from_ct[None], view.camera.K, view.camera.size, None, True)
+    for rows, columns, _ in triton_backend._TILES:
+        tile = {'TILE_H': rows, 'TILE_W': columns}
+        monkeypatch.setattr(
+            triton_backend,
+            '_kernel',
+            lambda device, tile=tile: (triton_backend.kernels.render, tile),
+        )
+        found.append(triton_backend.render_with_jacobian(*args))
+    for image, jacobian in found[1:]:
+        assert torch.equal(image, found[0][0]) and torch.equal(jacobian, found[0][1])
+
+
+@pytest.mark.skipif(HAS_CUDA, reason='a GPU tunes by itself')
+def test_the_kernel_runs_through_the_tuner(monkeypatch):
+    tried = []
+
+    def run_once(run, quantiles):
+        run()
+        tried.append(len(tried))
+        return [1.0 + tried[-1]] * len(quantiles)
+
+    view = scene()
+    args = (view.volume, view.camera_from_ct[None], view.camera.K, view.camera.size, None)
+    expected = triton_backend.render(*args)
+    monkeypatch.setattr(triton_backend, '_milliseconds', run_once)
+    tuned = triton_backend._tuned.__wrapped__()
+    monkeypatch.setattr(triton_backend, '_kernel', lambda device: (tuned, {}))
+    assert torch.equal(triton_backend.render(*args), expected)
+    assert len(tried) == len(triton_backend._TILES)
+    triton_backend.render(*args)
+    assert len(tried) == len(triton_backend._TILES)
+
+
 def test_small_images_are_cut_into_parts_only_for_a_gpu():
     assert triton_backend._parts(4, torch.device('cpu')) == 1
 
