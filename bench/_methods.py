@@ -37,9 +37,10 @@ def ours(name: str, bench_ct: BenchCT, protocol: Protocol) -> Method:
 
     def run(case: Case) -> Outcome:
         start = case.start.camera_from_ct
+        told = start if protocol.told else None
         began = time.perf_counter()
         try:
-            result = register(RegistrationRequest(volume, (case.view,), start, config))
+            result = register(RegistrationRequest(volume, (case.view,), told, config))
         except RegistrationError as error:
             seconds = time.perf_counter() - began
             return Outcome(start, seconds, 0, f'refused: {error.code.name}')
@@ -79,6 +80,8 @@ def _baseline(name: str, bench_ct: BenchCT, protocol: Protocol) -> Callable[...,
 
 def search_config(protocol: Protocol) -> RegistrationConfig:
     """Return settings for image search that know how far off a protocol's starts are."""
+    if not protocol.told:
+        return RegistrationConfig(method='image')
     rotation_rad, _, _, in_plane_mm, _, depth_mm = protocol.standard_deviations
     return RegistrationConfig(
         method='image',

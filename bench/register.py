@@ -9,6 +9,8 @@ cut ends.
 
 The path integrals of the X-rays take seconds each; they are kept in the cache for the next run.
 A full run: --ct chest pelvis lumbar --protocol near far --cases 100 --baselines 4 --limit 600.
+Without initial pose, from all directions: --ct chest pelvis lumbar head --protocol no_guess --cases
+100 --strict, then --ct lumbar --field-mm 150 and 110, aimed at the spine.
 """
 
 import argparse
@@ -19,21 +21,25 @@ from pathlib import Path
 
 import torch
 from _methods import BASELINES, DEFAULT, baselines, ours
+from _no_guess import targets_without_guess
 from _table import Row, heading, line, write_worst
+from _targets import print_targets
 
 from sph_reg_ros.evaluation.cases import CONDITIONS, BenchCT, Case, CaseMaker, all_disturbances
 from sph_reg_ros.evaluation.disturbances import DISTURBANCES, Disturbances
 from sph_reg_ros.evaluation.path_cache import PathCache, default_cache_folder
 from sph_reg_ros.evaluation.protocols import PROTOCOLS
 from sph_reg_ros.evaluation.trials import judge
+from sph_reg_ros.evaluation.viewpoints import FIELD_MM
 from sph_reg_ros.imaging.sample_ct import sample_ct_path
 
 DATA = Path(__file__).parents[2] / 'shared' / 'data'
-# The two pelvis and lumbar CTs of clinical resolution; the third has voxels of 3 mm.
+# The two pelvis and lumbar CTs of clinical resolution; the head has voxels of 3 mm.
 CTS = {
     'chest': None,
     'pelvis': DATA / 'pelvis_visible-human-male_1mm.nii.gz',
     'lumbar': DATA / 'lumbar-pelvis_ACRIN-FLT-Breast-001.nii.gz',
+    'head': DATA / 'head_vtk-headsq_3mm.nrrd',
 }
 
 
@@ -54,16 +60,21 @@ def main() -> None:
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(rows, indent=1) + '\n')
+    targets = targets_without_guess(rows, arguments.field_mm)
+    print_targets(targets)
+    if arguments.strict and not all(target.met for target in targets):
+        sys.exit(1)
 
 
 def _measure(name: str, bench_ct: BenchCT, arguments: argparse.Namespace) -> Iterator[Row]:
     for protocol in (PROTOCOLS[key] for key in arguments.protocol):
         for condition in arguments.condition:
             forced = _forced(arguments.disturbance)
-            maker = CaseMaker(protocol, condition, PathCache(arguments.cache), forced)
+            cache, field_mm = PathCache(arguments.cache), arguments.field_mm
+            maker = CaseMaker(protocol, condition, cache, forced, field_mm=field_mm)
             cases = list(_shown('X-rays', maker.cases(bench_ct, range(arguments.cases))))
             print(f'\n{name}, {protocol.name}, {condition}\n{heading()}')
-            few = cases[: arguments.baselines]
+            few = cases[: arguments.baselines] if protocol.told else []
             pairs = [(ours(m, bench_ct, protocol), cases) for m in arguments.method]
             pairs[0][0].register(cases[0])  # compiles, and coarsens the CT
             peers = baselines(arguments.peers if few else [], bench_ct, protocol, arguments.limit)
@@ -116,6 +127,8 @@ def _arguments() -> argparse.Namespace:
     add('--peers', nargs='+', choices=BASELINES, default=list(BASELINES), help='which baselines')
     add('--baselines', type=int, default=1, help='cases of each baseline, 0 for none')
     add('--limit', type=float, default=12.0, help='seconds that a baseline has for a case')
+    add('--field-mm', type=float, default=FIELD_MM, help='edge of the detector')
+    add('--strict', action='store_true', help='fail where a target of no_guess is missed')
     add('--json', type=Path, help='file for all figures')
     add('--output', type=Path, help='folder for pictures of the worst cases')
     add('--cache', type=Path, default=default_cache_folder(), help='folder of path integrals')

@@ -28,7 +28,7 @@ class ErrorCode(IntEnum):
     CAMERA_IMAGE_MISMATCH = 33
     CAMERA_INCONSISTENT = 34
     # Poses
-    INITIAL_POSE_MISSING = 40
+    # 40 was INITIAL_POSE_MISSING; it is not used again.
     POSE_INVALID = 41
     IMAGER_POSE_MISSING = 42
     TRANSFORM_MISSING = 43

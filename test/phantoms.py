@@ -26,6 +26,22 @@ def smooth_phantom(
     return AttenuationVolume((mu * window).float(), affine.clone())
 
 
+def trunk_phantom() -> AttenuationVolume:
+    """Return a body with a spine, ribs on one side and some single bones: no two views alike."""
+    affine = torch.diag(torch.tensor([2.5, 2.5, 3.0, 1.0], dtype=torch.float64))
+    affine[:3, 3] = torch.tensor([-40.0, 25.0, -70.0])
+    z, y, x = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in (30, 32, 40)], indexing='ij')
+    mu = 0.02 * torch.sigmoid(20 * (0.85 - (x**2 + (1.2 * y) ** 2).sqrt()))
+    mu += 0.03 * torch.sigmoid(25 * (0.16 - (x**2 + (y - 0.4) ** 2).sqrt())) * (1 + (20 * z).sin())
+    ribs = ((x**2 + (1.3 * y) ** 2).sqrt() - 0.7).abs() + 0.2 * ((12 * z + 3 * y).sin() - 0.8).abs()
+    mu += 0.04 * torch.sigmoid(40 * (0.08 - ribs)) * (x > 0.1)
+    generator = torch.Generator().manual_seed(0)
+    for cx, cy, cz in (torch.rand(10, 3, generator=generator) * 1.2 - 0.6).tolist():
+        distance = ((x - cx) ** 2 + (y - cy) ** 2 + (z - cz) ** 2).sqrt()
+        mu += 0.03 * torch.sigmoid(30 * (0.14 - distance))
+    return AttenuationVolume(mu.float(), affine)
+
+
 def box_phantom(mu: float, size: tuple[int, int, int], affine: torch.Tensor) -> AttenuationVolume:
     """Return a volume of one attenuation (1/mm)."""
     return AttenuationVolume(torch.full(size, mu), affine.clone())

@@ -9,7 +9,7 @@ from sph_reg_ros.cli.ct_file import read_ct
 from sph_reg_ros.cli.outcome import Outcome
 from sph_reg_ros.cli.progress import Report
 from sph_reg_ros.cli.settings import Settings
-from sph_reg_ros.cli.start import ADVICE, StartOptions
+from sph_reg_ros.cli.start import StartOptions
 from sph_reg_ros.cli.xray_views import BeamOptions, XRayFile, read_xrays
 from sph_reg_ros.errors import CancelledError, ErrorCode, ImageError
 from sph_reg_ros.imaging.attenuation import attenuation_from_hounsfield
@@ -17,7 +17,7 @@ from sph_reg_ros.imaging.ct.volume import CT
 from sph_reg_ros.imaging.xray.read import other_reader
 from sph_reg_ros.networks.shipped import weights_folders
 from sph_reg_ros.registration.networks import find_networks
-from sph_reg_ros.registration.register import register, require_start
+from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import Progress as State
 
@@ -64,7 +64,6 @@ def run_job(job: Job, report: Report = lambda state: None) -> Outcome:
     request = RegistrationRequest(
         volume, views, start.camera_from_ct, job.settings.config, networks=networks
     )
-    require_start(request, ADVICE)
     result = register(request, _limited(report, job.settings.timeout_s))
     warnings = tuple(text for xray in xrays for text in xray.warnings(job.intensity))
     start = replace(start, assumptions=(*_assumed(job), *start.assumptions))

@@ -32,7 +32,7 @@ def read_landmarks(path: Path) -> Landmarks:
         pairs = _csv_pairs(text) or _pairs(content_of(text), path.parent)
     except OSError as error:
         raise PoseError(
-            ErrorCode.INITIAL_POSE_MISSING, f'{path.name} cannot be read: {error.strerror}'
+            ErrorCode.POSE_INVALID, f'{path.name} cannot be read: {error.strerror}'
         ) from None
     except ValueError as error:
         raise PoseError(ErrorCode.POSE_INVALID, f'{path.name}: {error}; {FORMATS}') from None

@@ -34,7 +34,7 @@ CONVENTIONS = {
     'covariance': 'of (omega in rad, v in mm), a twist on the left of camera_from_ct in the axes '
     'of the first camera about centre_lps_mm',
     'similarity': 'before and after: mean over the views, 1 is perfect',
-    'initial_camera_from_ct': 'of the first view; null: networks found the start',
+    'initial_camera_from_ct': 'of the first view; null: networks or a search found the start',
 }
 TRANSFORMS = {
     'ct_to_imager': (

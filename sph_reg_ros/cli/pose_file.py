@@ -69,7 +69,7 @@ def read_pose(path: Path, fixed_from_camera: Float64[Tensor, '4 4'] | None, view
         pose = _pose(content.get(key), views)
     except OSError as error:
         raise PoseError(
-            ErrorCode.INITIAL_POSE_MISSING, f'{path.name} cannot be read: {error.strerror}'
+            ErrorCode.POSE_INVALID, f'{path.name} cannot be read: {error.strerror}'
         ) from None
     except ValueError as error:
         raise PoseError(ErrorCode.POSE_INVALID, f'{path.name}: {error}; {FORMATS}') from None

@@ -23,10 +23,6 @@ from sph_reg_ros.plausible import SOURCE_PATIENT_MM
 from sph_reg_ros.registration.landmarks import Landmarks, pose_from_landmarks
 from sph_reg_ros.registration.visibility import rays_through
 
-ADVICE = (
-    'no start: give --initial FILE, --landmarks FILE, or --angles PRIMARY SECONDARY with --sod MM; '
-    'networks would need none (--weights, sph-reg train)'
-)
 _MUCH_FARTHER = 4.0
 """No isocentre in mm is so near the origin that it lies that much nearer the CT's middle in m."""
 
@@ -36,7 +32,7 @@ class Start:
     """Where a registration starts.
 
     Attributes:
-        camera_from_ct: pose [4, 4] (mm) in the first camera; None: networks have to find one.
+        camera_from_ct: pose [4, 4] (mm) in the first camera; None: networks or a search find one.
         source: what it is from.
         assumptions: what had to be assumed.
         landmarks: that the pose is from; None if it is not.
@@ -90,7 +86,7 @@ class StartOptions:
         nominal = first.xray.camera_from_ct
         if nominal is None and (self.angles_deg is not None or self.sod_mm is not None):
             raise PoseError(
-                ErrorCode.INITIAL_POSE_MISSING,
+                ErrorCode.POSE_INVALID,
                 '--angles and --sod are needed together, as the X-ray file does not have the other',
             )
         if nominal is None:

@@ -29,7 +29,7 @@ def summary_lines(outcome: Outcome, files: tuple[Path, ...]) -> list[str]:
         *_why(result),
         *(f'warning      {text}' for text in doubts),
         f'method       {method}',
-        f'start        {outcome.start.source or "found by networks"}',
+        f'start        {outcome.start.source or _found_by(outcome)}',
         *_landmark_lines(outcome),
         f'similarity   {result.similarity_before:.3f} -> {result.similarity_after:.3f}',
         f'view         {angles} (beam relative to the patient)',
@@ -43,6 +43,10 @@ def summary_lines(outcome: Outcome, files: tuple[Path, ...]) -> list[str]:
         *(f'warning      {text}' for text in (*outcome.xray_warnings, *others)),
         *(f'wrote        {path}' for path in files),
     ]
+
+
+def _found_by(outcome: Outcome) -> str:
+    return 'found by networks' if outcome.networks_name else 'found by a search of all directions'
 
 
 def _why(result: RegistrationResult) -> list[str]:

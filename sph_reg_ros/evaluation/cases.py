@@ -17,7 +17,7 @@ from sph_reg_ros.evaluation.exposure import take_xray
 from sph_reg_ros.evaluation.path_cache import PathCache
 from sph_reg_ros.evaluation.protocols import Protocol, Start, any_in_view, draw_start
 from sph_reg_ros.evaluation.simulation import Patient, patient_from_ct
-from sph_reg_ros.evaluation.viewpoints import BENCH_GEOMETRY, Viewpoints
+from sph_reg_ros.evaluation.viewpoints import FIELD_MM, AllAround, Viewpoints, bench_geometry
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.geometry.box import TRUNK_HALF_SIZE_MM, landmarks_within
 from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
@@ -31,6 +31,7 @@ STARTS_PER_XRAY = 4
 CONDITIONS = ('clean', 'disturbed')
 _BODY_HU = -500.0
 _BODY_SAMPLES = 32
+_BONE_HU, _SPINE_REACH_MM = 250.0, 40.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +71,15 @@ class BenchCT:
         return torch.from_numpy(index @ affine[:3, :3].T + affine[:3, 3])
 
     @cached_property
+    def spine_mm(self) -> Float64[Tensor, '3']:
+        """Return the median of the bone next to the middle of a trunk, CT coordinates."""
+        bone = np.argwhere(self.ct.hounsfield > _BONE_HU)[:, ::-1]
+        affine, middle = self.ct.ct_from_index, isocentre_of(self.ct).numpy()
+        at = bone @ affine[:3, :3].T + affine[:3, 3]
+        near = (np.abs(at - middle)[:, [0, 2]] < _SPINE_REACH_MM).all(1)
+        return torch.from_numpy(np.median(at[near], axis=0))
+
+    @cached_property
     def landmarks_mm(self) -> Float64[Tensor, '14 3']:
         """Return the points whose distances are the errors, CT coordinates."""
         shape = np.array(self.ct.hounsfield.shape[::-1])
@@ -85,7 +95,7 @@ class Case:
         number: of the case; with the CT, the protocol and the condition it determines the rest.
         camera: the imager.
         truth: true camera_from_ct [4, 4] (mm).
-        start: initial pose.
+        start: initial pose; whether a method is told it is up to the protocol.
         view: the X-ray as the product prepares it, ready for `register`.
         disturbances: of the X-ray.
     """
@@ -102,16 +112,18 @@ class Case:
 class CaseMaker:
     """Cases of one protocol and condition; case n is the same whatever else is asked for.
 
-    Every fourth case has a new X-ray pose, each case its own noise, disturbances and start. Starts
-    are the same for clean and disturbed X-rays.
+    Every fourth case has a new X-ray pose, every one where no start is told; each case has its own
+    noise, disturbances and start. Starts are the same for clean and disturbed X-rays. A field
+    smaller than that of the benchmarks is aimed at the spine.
 
     Attributes:
         protocol: how far from the truth to start.
         condition: 'clean' (noise only) or 'disturbed'.
         cache: of the path integrals.
         forced: disturbances of every disturbed case; a random combination each if None.
-        viewpoints: where the true poses lie.
+        viewpoints: where the true poses lie, where starts are told.
         seed: of noise, disturbances and starts.
+        field_mm: edge of the detector.
     """
 
     protocol: Protocol
@@ -120,6 +132,7 @@ class CaseMaker:
     forced: Disturbances | None = None
     viewpoints: Viewpoints = Viewpoints()
     seed: int = 0
+    field_mm: float = FIELD_MM
 
     def cases(self, bench_ct: BenchCT, numbers: Sequence[int]) -> Iterator[Case]:
         """Yield the cases of these numbers; seconds for an X-ray that the cache does not hold."""
@@ -128,10 +141,10 @@ class CaseMaker:
 
     def case(self, bench_ct: BenchCT, number: int) -> Case:
         """Return one case."""
-        camera = BENCH_GEOMETRY.camera
+        camera = bench_geometry(self.field_mm).camera
         ct_hash = bench_ct.ct.series_uid_hash
-        centre_mm = isocentre_of(bench_ct.ct)
-        truth = self.viewpoints.camera_from_ct(number // STARTS_PER_XRAY, centre_mm)
+        centre_mm = isocentre_of(bench_ct.ct) if self.field_mm >= FIELD_MM else bench_ct.spine_mm
+        truth = self._truth(number, centre_mm)
         integrals = self.cache.integrals(ct_hash, lambda: bench_ct.patient, truth, camera)
         disturbances = self._disturbances(self._generator(ct_hash, number, 'disturbances'))
         generator = self._generator(ct_hash, number, self.condition)
@@ -144,6 +157,11 @@ class CaseMaker:
             self._generator(ct_hash, number, self.protocol.name),
         )
         return Case(number, camera, truth, start, _prepared(counts, camera), disturbances)
+
+    def _truth(self, number: int, centre_mm: Float64[Tensor, '3']) -> Float64[Tensor, '4 4']:
+        if not self.protocol.told:
+            return AllAround().camera_from_ct(number, centre_mm)
+        return self.viewpoints.camera_from_ct(number // STARTS_PER_XRAY, centre_mm)
 
     def _disturbances(self, generator: np.random.Generator) -> Disturbances:
         if self.condition == 'clean':

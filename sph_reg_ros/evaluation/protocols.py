@@ -27,6 +27,7 @@ class Protocol:
         rotation_deg: of each component of the rotation vector, about the centre of the CT.
         in_plane_mm: of the shift along the image's columns and rows each.
         depth_mm: of the shift along the optical axis.
+        told: whether a registration is given the start; if not, it is for the figures only.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Protocol:
     rotation_deg: float
     in_plane_mm: float
     depth_mm: float
+    told: bool = True
 
     def twist(self, generator: np.random.Generator) -> Float64[Tensor, '6']:
         """Draw a perturbation (omega in rad, v in mm)."""
@@ -56,7 +58,9 @@ class Protocol:
 NEAR = Protocol('near', 'uniform', 10.0, 10.0, 20.0)
 FAR = Protocol('far', 'normal', 20.0, 30.0, 60.0)
 """As the authors of cdreg perturb."""
-PROTOCOLS = {protocol.name: protocol for protocol in (NEAR, FAR)}
+NO_GUESS = Protocol('no_guess', 'uniform', 180.0, 0.0, 0.0, told=False)
+"""No initial pose; X-rays from everywhere (`viewpoints.AllAround`)."""
+PROTOCOLS = {protocol.name: protocol for protocol in (NEAR, FAR, NO_GUESS)}
 
 
 @dataclass(frozen=True)

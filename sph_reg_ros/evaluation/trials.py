@@ -79,7 +79,8 @@ class Trial:
 def judge(case: Case, bench_ct: BenchCT, outcome: Outcome) -> Trial:
     """Measure a found pose against the true one."""
     found, landmarks = outcome.camera_from_ct, bench_ct.landmarks_mm
-    sdd_mm, pitch_mm = BENCH_GEOMETRY.sdd_mm, BENCH_GEOMETRY.pixel_pitch_mm
+    sdd_mm = BENCH_GEOMETRY.sdd_mm
+    pitch_mm = sdd_mm / case.camera.focal_length
     start, end = (
         pose_error(pose, case.truth, landmarks, case.camera, pitch_mm)
         for pose in (case.start.camera_from_ct, found)

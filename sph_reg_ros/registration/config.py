@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from sph_reg_ros.errors import require_setting
+from sph_reg_ros.plausible import SOURCE_PATIENT_MM
 from sph_reg_ros.registration.choices import METHODS, ROBUST_KERNELS, SIMILARITIES
 from sph_reg_ros.registration.gate_limits import BOUND_SCALE, FLOOR_MM
 from sph_reg_ros.rendering.backends import BACKENDS, DEVICES
@@ -38,10 +39,13 @@ class RegistrationConfig:
             fitted inside; local: patch by patch; gradient: of the edges.
         robust_kernel: how little the worst residuals count.
         starts: rough poses from the search that are refined beside the initial one; 0: no search.
+            Without initial pose, a fixed number is refined.
         search_rotation_rad: standard deviation of the initial pose's error about each axis; none is
             exact, so that 0 is refused here and below (starts 0 turns the search off).
         search_in_plane_mm: standard deviation of its shift along the image's rows and columns.
         search_depth_mm: standard deviation of its shift along the beam.
+        search_distance_mm: about how far the CT's middle is from the X-ray source, where there is
+            no initial pose and all view directions are searched; 0.8 to 1.25 times that is covered.
         levels: image heights in pixels, coarse to fine, the finest at least 48; levels above the
             X-ray's own are skipped.
         max_iterations: solver steps a level.
@@ -60,6 +64,7 @@ class RegistrationConfig:
     search_rotation_rad: float = _number(0.14, 0.001, 0.7)
     search_in_plane_mm: float = _number(15.0, 0.1, 200.0)
     search_depth_mm: float = _number(30.0, 0.1, 500.0)
+    search_distance_mm: float = _number(700.0, *SOURCE_PATIENT_MM)
     levels: tuple[int, ...] = (32, 64, 128, 256)
     max_iterations: int = _number(30, 1, 1000)
     max_tre_mm: float = _number(3.0, BOUND_SCALE * FLOOR_MM, 1000.0)

@@ -71,6 +71,7 @@ def register_part(
         observer: as of `register`; stages come again for every pose that is tried.
 
     Raises:
+        PoseError: POSE_INVALID without initial pose: X-rays that show more do not tell a part.
         SolverError: the part is not in view at the initial pose.
         CancelledError: the observer asked to stop.
     """

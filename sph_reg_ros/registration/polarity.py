@@ -1,8 +1,9 @@
 """Is an X-ray a negative of what it was taken for?
 
-An image without air in it does not tell, but the CT does: searched for around the initial pose, it
-looks more like the X-ray of the right polarity. Both polarities of one image bend its intensities
-in opposite directions, and the similarity by patches does not fit a curve that could turn them.
+An image without air in it does not tell, but the CT does: searched for around the initial pose, or
+everywhere, it looks more like the X-ray of the right polarity. Both polarities of one image bend
+its intensities in opposite directions, and the similarity by patches does not fit a curve that
+could turn them.
 """
 
 from collections.abc import Callable
@@ -13,10 +14,10 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from sph_reg_ros.errors import ImageError, SolverError
+from sph_reg_ros.registration.global_search import hypotheses
 from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.pyramid import build_level
 from sph_reg_ros.registration.request import RegistrationRequest
-from sph_reg_ros.registration.search import propose
 from sph_reg_ros.registration.solve import Solver
 from sph_reg_ros.registration.view import View
 
@@ -39,7 +40,7 @@ def inverted_views(
     """Return for each view whether the CT looks more like its negative.
 
     Args:
-        request: with a rough pose; views without a negative are not looked at.
+        request: views without a negative are not looked at.
         poses: further poses of the first camera that may be right.
         backend: renderer.
         on_work: see Level; may raise to stop.
@@ -70,12 +71,10 @@ def _similarities(
     """Return the best similarity that each view by itself finds."""
     rough = build_level(request, request.config.levels[0], backend, on_work)
     level = build_level(request, HEIGHT_PX, backend, on_work)
-    config = replace(request.config, starts=STARTS)
-    solve = Solver(config, lambda *_: None)
+    solve = Solver(request.config, lambda *_: None)
     found = []
     for number in range(len(request.views)):
-        proposed = propose(_of_view(rough, number), request.start, config)
-        starts = torch.cat([poses, proposed])
+        starts = torch.cat([poses, hypotheses(_of_view(rough, number), request, STARTS)])
         found.append(_best(_of_view(level, number), starts, solve))
     return found
 

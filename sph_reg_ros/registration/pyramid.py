@@ -53,8 +53,7 @@ def camera_from_first(view: View, first: View) -> Float64[Tensor, '4 4']:
 def coarsened(request: RegistrationRequest, camera: Camera) -> AttenuationVolume:
     """Return the CT averaged to voxels of about a pixel's size at the anatomy, cached."""
     volume = request.volume
-    distance = se3.transform_points(request.start, volume.centre[None]).norm()
-    block = volume.block_of(float(distance) / camera.focal_length)
+    block = volume.block_of(request.distance_mm / camera.focal_length)
     if max(block) == 1:
         return volume
     known = _SMALLER.setdefault(volume, {})

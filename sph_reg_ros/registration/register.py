@@ -6,10 +6,11 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from sph_reg_ros.errors import CancelledError, ErrorCode, PoseError, SolverError
+from sph_reg_ros.errors import CancelledError, ErrorCode, SolverError
 from sph_reg_ros.registration.course import Course, Observer
 from sph_reg_ros.registration.gate.evidence import Evidence
 from sph_reg_ros.registration.gate.verify import NOT_VERIFIED, verify
+from sph_reg_ros.registration.global_search import hypotheses
 from sph_reg_ros.registration.learned_initialisation import (
     refined_by_networks,
     regressed,
@@ -22,7 +23,6 @@ from sph_reg_ros.registration.reasons import OF_DOUBTS, InputDoubt
 from sph_reg_ros.registration.refine import refine
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import RegistrationResult, Verdict
-from sph_reg_ros.registration.search import propose
 from sph_reg_ros.registration.visibility import require_in_view, require_source_outside
 from sph_reg_ros.rendering.render import resolve_backend
 
@@ -31,9 +31,10 @@ Begun = tuple[float, list[Level], Float64[Tensor, 'n 4 4']]
 DEPTH_WARNING = 'one view only: depth along the beam is far less certain than the other directions'
 WITHOUT = 'method image instead of spherical: '
 NETWORKS_ASTRAY = 'networks led to a pose that failed the checks; a search found this one'
-OUT_OF_TIME = 'the time was over before a search around the initial pose could find a better one'
+OUT_OF_TIME = 'the time was over before a search could find a better pose'
 POLARITY_OPEN = 'the time was over before it was found out whether the X-ray is a negative'
-SEARCHED_IN_VAIN = 'a search around the initial pose found no better one that passes the checks'
+SEARCHED_IN_VAIN = 'a search found no better pose that passes the checks'
+SHOWS_NOTHING = 'the CT shows nothing from any direction: check the CT and the camera'
 
 
 def register(
@@ -41,9 +42,10 @@ def register(
 ) -> RegistrationResult:
     """Find the pose at which the rendered CT looks like the X-rays.
 
-    Where networks lead to no VERIFIED pose and there is an initial one, a search around that gets a
-    try, too: networks know only views such as they were trained on. What it finds is returned if it
-    is VERIFIED and looks better.
+    Without initial pose and networks, a search over all view directions finds a start. It gets a
+    try also where networks lead to no VERIFIED pose, around the initial one if there is one:
+    networks know only views such as they were trained on. What it finds is returned if it is
+    VERIFIED and looks better.
 
     Where the pose is not VERIFIED and an X-ray looks more like the CT as a negative, it is
     registered as one, or named as the reason if its polarity was given.
@@ -58,8 +60,7 @@ def register(
 
     Raises:
         ConfigError: the renderer cannot run here, or the levels are too coarse for the checks.
-        PoseError: INITIAL_POSE_MISSING, and there are no networks that do without; POSE_INVALID if
-            the source lies inside the CT at the initial pose.
+        PoseError: POSE_INVALID if the source lies inside the CT at the initial pose.
         SolverError: the CT is not in view, or the problem is degenerate.
         CancelledError: the observer asked to stop.
     """
@@ -120,14 +121,15 @@ def _turned_over(
         found: the pose that they led to, if they did.
         course: of the registration so far.
     """
-    start = request.initial_camera_from_ct
-    poses = [*found, *([] if start is None else [start])]
-    if not poses or all(view.negative is None for view in request.views):
+    if all(view.negative is None for view in request.views):
         return None
-    around = replace(request, initial_camera_from_ct=poses[-1])
+    start = request.initial_camera_from_ct
+    poses = [torch.empty(0, 4, 4, dtype=torch.float64), *(pose[None] for pose in found)]
+    if start is not None:
+        poses.append(start[None])
     backend = resolve_backend(request.config.backend, request.volume)
     course.begin('polarity {}')
-    inverted = inverted_views(around, torch.stack(poses), backend, course.on_work)
+    inverted = inverted_views(request, torch.cat(poses), backend, course.on_work)
     if not any(inverted):
         return None
     views = zip(request.views, inverted, strict=True)
@@ -151,16 +153,13 @@ def _as_taken(request: RegistrationRequest, course: Course, verified: bool) -> R
 def _by_networks_first(
     request: RegistrationRequest, course: Course, verified: bool
 ) -> RegistrationResult:
-    can_search = request.initial_camera_from_ct is not None
     try:
         found = _registered(request, 'spherical', course, verified)
     except SolverError as error:
-        if not can_search:
-            raise
         course.again()
         searched = _registered(request, 'image', course, verified)
         return _warned(searched, f'{WITHOUT}{error}')
-    if found.verdict == Verdict.VERIFIED or not verified or not can_search:
+    if found.verdict == Verdict.VERIFIED or not verified:
         return found
     return _searched_instead(found, request, course)
 
@@ -261,21 +260,6 @@ def why_no_networks(request: RegistrationRequest) -> str:
     return next(filter(None, misfits), '')
 
 
-def require_start(request: RegistrationRequest, advice: str) -> None:
-    """Raise PoseError INITIAL_POSE_MISSING if there is no start and no networks to find one.
-
-    Args:
-        request: what is to be registered.
-        advice: what its author can do, as the beginning of a sentence that ends with why networks
-            do not help.
-    """
-    if request.initial_camera_from_ct is not None:
-        return
-    obstacle = why_no_networks(request)
-    if obstacle:
-        raise PoseError(ErrorCode.INITIAL_POSE_MISSING, f'{advice}, but {obstacle}')
-
-
 def _by_networks(request: RegistrationRequest, backend: str, course: Course) -> Begun:
     """Return what networks make of the X-rays, and of the initial pose if there is one."""
     networks = request.networks
@@ -295,20 +279,27 @@ def _by_networks(request: RegistrationRequest, backend: str, course: Course) -> 
     course.begin('prepare')
     levels = _pyramid(replace(request, initial_camera_from_ct=starts[0]), backend, course)
     course.lap('prepare')
-    return _score_before(levels, request), levels, starts
+    return _score_before(levels, request.start), levels, starts
 
 
 def _by_search(request: RegistrationRequest, backend: str, course: Course) -> Begun:
-    """Return the initial pose with what a search around it adds to it."""
+    """Return the initial pose with what a search around it adds, or what one anywhere finds."""
     levels = _pyramid(request, backend, course)
     course.lap('prepare')
-    before, initial = _score_before(levels, request), request.start[None]
+    if request.initial_camera_from_ct is None:
+        course.begin('search')
+        found = hypotheses(levels[0].for_rivals, request)
+        course.lap('search')
+        if len(found) == 0:
+            raise SolverError(ErrorCode.NO_OVERLAP, SHOWS_NOTHING)
+        return _score_before(levels, found[0]), levels, found
+    before, initial = _score_before(levels, request.start), request.start[None]
     if before == -1:
         _require_start_in_view(levels[0], request)
     found = initial[:0]
     if request.config.starts > 0:
         course.begin('search', 1 - before)
-        found = propose(levels[0].for_rivals, initial[0], request.config)
+        found = hypotheses(levels[0].for_rivals, request)
     course.lap('search')
     if before > -1:
         return before, levels, torch.cat([initial, found])
@@ -333,10 +324,10 @@ def _pyramid(request: RegistrationRequest, backend: str, course: Course) -> list
     return levels
 
 
-def _score_before(levels: list[Level], request: RegistrationRequest) -> float:
+def _score_before(levels: list[Level], start: Float64[Tensor, '4 4']) -> float:
     """Return the similarity at the initial pose; -1 if the CT is not in view."""
     # A level at which a rendering costs next to nothing, but not the one that sees least.
-    return float(levels[min(1, len(levels) - 1)].scores(request.start[None]))
+    return float(levels[min(1, len(levels) - 1)].scores(start[None]))
 
 
 def _require_source_outside_ct(request: RegistrationRequest) -> None:

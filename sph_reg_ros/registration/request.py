@@ -30,8 +30,8 @@ class RegistrationRequest:
     Attributes:
         volume: attenuation of the CT.
         views: at least one; several need `fixed_from_camera` each.
-        initial_camera_from_ct: first guess [4, 4] (mm) for the first view; None: the networks find
-            one.
+        initial_camera_from_ct: first guess [4, 4] (mm) for the first view; None: networks or a
+            search over all view directions find one.
         config: settings.
         prior: what is known of the first view's pose beside the X-rays; None: nothing.
         networks: trained on this CT (`networks.find_networks`); None: there are none.
@@ -80,14 +80,17 @@ class RegistrationRequest:
 
     @property
     def start(self) -> Float64[Tensor, '4 4']:
-        """Return the initial pose; raises PoseError INITIAL_POSE_MISSING if there is none."""
+        """Return the initial pose; raises PoseError POSE_INVALID if there is none."""
         if self.initial_camera_from_ct is None:
-            raise PoseError(
-                ErrorCode.INITIAL_POSE_MISSING,
-                'no initial pose, and no networks that do without for this CT and this imager: '
-                'give one, or train networks (sph-reg train)',
-            )
+            raise PoseError(ErrorCode.POSE_INVALID, 'an initial pose is needed here')
         return self.initial_camera_from_ct.double()
+
+    @property
+    def distance_mm(self) -> float:
+        """Return about how far the CT's middle is from the first view's source."""
+        if self.initial_camera_from_ct is None:
+            return self.config.search_distance_mm
+        return float(se3.transform_points(self.start, self.volume.centre[None]).norm())
 
 
 def _moved(volume: AttenuationVolume, device: torch.device) -> AttenuationVolume:

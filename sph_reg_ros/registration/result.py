@@ -137,8 +137,8 @@ class RegistrationResult:
             view, about `centre_lps_mm`, by the X-rays alone.
         centre_lps_mm: the anatomy centre [3] that twists turn about, CT coordinates.
         termination: why the solver stopped.
-        similarity_before: mean similarity of the views at the initial pose, at a coarse level; -1
-            if the CT is not in view there.
+        similarity_before: mean similarity of the views at the initial pose, or at that of networks
+            or a search, at a coarse level; -1 if the CT is not in view there.
         similarity_after: the same at the final pose, at the last level.
         iterations: accepted and refused solver steps, all starts and levels together.
         timings_s: seconds a step, by its name.

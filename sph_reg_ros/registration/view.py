@@ -60,13 +60,32 @@ def shrink(view: View, height: int) -> View:
     """Return a view averaged over blocks of pixels to `height` rows, aspect ratio kept."""
     if height == view.camera.height:
         return view
+    image, weight, camera = averaged(view, height)
+    mask: Bool[Tensor, 'H W'] | None = None if view.mask is None else weight > 0.5
+    return View(image, camera, mask, view.fixed_from_camera)
+
+
+def averaged(
+    view: View, height: int
+) -> tuple[Float32[Tensor, 'h w'], Float32[Tensor, 'h w'], Camera]:
+    """Return an image averaged to `height` rows, the usable share of its pixels, its camera."""
     width = max(1, round(view.camera.width * height / view.camera.height))
     usable = torch.ones_like(view.line_integrals) if view.mask is None else view.mask.float()
     weight = _mean_over_blocks(usable, height, width)
     total = _mean_over_blocks(view.line_integrals * usable, height, width)
-    mask: Bool[Tensor, 'H W'] | None = None if view.mask is None else weight > 0.5
-    camera: Camera = view.camera.rescale(height, width)
-    return View(total / weight.clamp(min=1e-6), camera, mask, view.fixed_from_camera)
+    return total / weight.clamp(min=1e-6), weight, view.camera.rescale(height, width)
+
+
+def usable_part(view: View) -> View:
+    """Return a view cut to the rectangle around the pixels that may be used."""
+    if view.mask is None:
+        return view
+    rows, columns = (view.mask.any(axis).nonzero().flatten() for axis in (1, 0))
+    top, left = int(rows[0]), int(columns[0])
+    height, width = int(rows[-1]) + 1 - top, int(columns[-1]) + 1 - left
+    part = (slice(top, top + height), slice(left, left + width))
+    camera = view.camera.crop(top, left, height, width)
+    return View(view.line_integrals[part], camera, view.mask[part], view.fixed_from_camera)
 
 
 def seen_by(view: View, camera: Camera) -> View:

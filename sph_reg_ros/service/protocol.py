@@ -66,7 +66,7 @@ class RegisterView:
 
 @dataclass(frozen=True)
 class Register:
-    """Register the loaded CT, without initial pose by networks only; answered by Registered.
+    """Register the loaded CT, with or without initial pose; answered by Registered.
 
     The covariance is that of views.InitialPose, in the axes of the first view.
     """

@@ -21,7 +21,7 @@ from sph_reg_ros.registration.course import Observer
 from sph_reg_ros.registration.frame_views import Frame
 from sph_reg_ros.registration.networks import Networks, find_networks
 from sph_reg_ros.registration.prepared_view import ViewMaker
-from sph_reg_ros.registration.register import register, require_start
+from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import Check, Progress, RegistrationResult
 from sph_reg_ros.registration.search_widths import with_widths_of
@@ -35,10 +35,6 @@ from sph_reg_ros.service.protocol import ProgressReport, Reply, Request
 from sph_reg_ros.service.warm_up import warm_up
 
 Report = Callable[[ProgressReport], None]
-ADVICE = (
-    'no initial pose: publish the rough pose of the patient on initial_pose; networks '
-    '(weights.path) would need none'
-)
 NOT_LOOKED_FOR = 'method was image when the CT was loaded: load it again to look for networks'
 
 
@@ -182,15 +178,13 @@ class Workbench:
 
     def _asked(self, request: protocol.Register, config: RegistrationConfig) -> RegistrationRequest:
         """Return what is to be registered."""
-        asked = RegistrationRequest(
+        return RegistrationRequest(
             self.volume,
             tuple(prepare_view(view, request.image) for view in request.views),
             _tensor(request.initial_camera_from_ct),
             config,
             networks=self._networks,
         )
-        require_start(asked, ADVICE)
-        return asked
 
     def _followed(
         self,

@@ -74,13 +74,20 @@ def refuse(done, code: str, *words: str) -> None:
     assert 'Traceback' not in done.output
 
 
-def test_without_a_start_the_refusal_says_what_networks_would_do(files, narrow, own):
-    options = ('--initial FILE', '--weights')
-    refuse(register(files), 'INITIAL_POSE_MISSING', *options, 'no networks for this CT')
-    done = register(files, '--weights', narrow)
-    refuse(done, 'INITIAL_POSE_MISSING', *options, 'larger field of view')
-    done = register(files, '--weights', own, '--method', 'image')
-    refuse(done, 'INITIAL_POSE_MISSING', *options, 'image was asked for')
+def test_without_a_start_a_search_of_all_directions_does_what_networks_do_not(files, narrow, own):
+    for options, said in (
+        ((), 'no networks for this CT'),
+        (('--weights', narrow), 'larger field of view'),
+        (('--weights', own, '--method', 'image'), ''),
+    ):
+        done = register(files, *options)
+        assert done.exit_code == 0, done.output
+        result = json.loads(done.stdout)
+        assert (result['method'], result['initial_camera_from_ct']) == ('image', None)
+        assert any(said in text for text in result['warnings'])
+        in_plane_mm, rotation_deg = files.error_of(result['camera_from_ct'][0])
+        assert in_plane_mm < 0.5 and rotation_deg < 0.5
+    assert 'search of all directions' in files.register('--camera', files / 'alone.yaml').stdout
 
 
 def test_a_folder_of_networks_that_is_not_there_is_refused(files, tmp_path):

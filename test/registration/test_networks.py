@@ -12,12 +12,13 @@ import pytest
 import torch
 from cards import CARD
 from network_sizes import TINY_AGNOSTIC, TINY_ENCODER, TINY_REGRESSOR
-from phantoms import AFFINE, pose_in_front, smooth_phantom
-from registration_scenes import CAMERA, CONFIG, assert_close, moved, xray
+from phantoms import AFFINE, pose_in_front, smooth_phantom, trunk_phantom
+from registration_scenes import CAMERA, CONFIG, assert_close, assert_near, moved, xray
 from training_jobs import small_ct
 
-from sph_reg_ros.errors import CancelledError, ErrorCode, PoseError, SolverError, WeightsError
+from sph_reg_ros.errors import CancelledError, ErrorCode, WeightsError
 from sph_reg_ros.geometry import Camera, se3
+from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.networks import weights
 from sph_reg_ros.networks.agnostic import AgnosticRegressor
@@ -34,6 +35,8 @@ from sph_reg_ros.registration.view import View
 
 VOLUME = smooth_phantom()
 TRUTH = pose_in_front(VOLUME)
+TRUNK = trunk_phantom()
+TRUNK_TRUTH = camera_from_ct_for_angles(0.6, -0.2, 720.0, TRUNK.centre)
 CT = small_ct()
 
 
@@ -51,9 +54,17 @@ def networks(nominal: torch.Tensor, camera: Camera = CAMERA) -> Networks:
     )
 
 
-def request(found: Networks | None, initial=None, truth=TRUTH, **config) -> RegistrationRequest:
-    view = View(xray(VOLUME, truth), CAMERA)
-    return RegistrationRequest(VOLUME, (view,), initial, replace(CONFIG, **config), networks=found)
+def request(
+    found: Networks | None, initial=None, truth=TRUTH, volume=VOLUME, **config
+) -> RegistrationRequest:
+    view = View(xray(volume, truth), CAMERA)
+    return RegistrationRequest(volume, (view,), initial, replace(CONFIG, **config), networks=found)
+
+
+def request_from_anywhere(found: Networks | None, **config) -> RegistrationRequest:
+    """A CT whose views from everywhere differ, and no initial pose."""
+    similarity = 'mapped_ncc+gradient'
+    return request(found, None, TRUNK_TRUTH, TRUNK, similarity=similarity, **config)
 
 
 def test_networks_find_the_start_where_there_is_no_initial_pose():
@@ -89,11 +100,18 @@ def test_two_views_are_registered_without_an_initial_pose():
     assert_close(VOLUME, result.camera_from_ct[0], TRUTH)
 
 
-def test_without_networks_an_initial_pose_is_needed():
-    for absent in (request(None), request(networks(TRUTH), method='image')):
-        with pytest.raises(PoseError) as error:
-            register(absent)
-        assert error.value.code == ErrorCode.INITIAL_POSE_MISSING
+def test_without_networks_no_initial_pose_is_needed_either():
+    for found, method in ((None, 'spherical'), (networks(TRUNK_TRUTH), 'image')):
+        result = register(request_from_anywhere(found, method=method), verified=False)
+        assert result.method == 'image'
+        assert_near(TRUNK, result.camera_from_ct[0], TRUNK_TRUTH)
+
+
+def test_where_networks_are_astray_a_search_of_all_directions_finds_it():
+    lost = networks(moved(VOLUME, TRUTH, seed=11, degrees=150.0))
+    result = register(request_from_anywhere(lost))
+    assert (result.method, result.warnings[1:]) == ('image', (NETWORKS_ASTRAY,))
+    assert_near(TRUNK, result.camera_from_ct[0], TRUNK_TRUTH)
 
 
 @pytest.mark.parametrize(
@@ -124,8 +142,6 @@ def test_where_networks_are_astray_a_search_around_the_initial_pose_finds_it():
     assert (result.method, result.warnings[1:]) == ('image', (NETWORKS_ASTRAY,))
     assert_close(VOLUME, result.camera_from_ct[0], TRUTH)
     assert {'networks', 'again: search'} < set(result.timings_s)
-    alone = register(request(lost))
-    assert alone.method == 'spherical' and alone.verdict is not Verdict.VERIFIED
 
 
 def rejected_at(pose: torch.Tensor, result: RegistrationResult) -> RegistrationResult:
@@ -200,13 +216,14 @@ def test_an_initial_pose_that_sees_nothing_does_not_hide_what_networks_find():
     )
 
 
-def test_features_that_tell_nothing_are_an_error_only_where_there_is_no_initial_pose():
+def test_where_features_tell_nothing_a_search_finds_the_pose_and_says_so():
     blind = networks(moved(VOLUME, TRUTH, seed=1))
     torch.nn.init.zeros_(blind.encoder.body[-1].weight)
-    result = register(request(blind, moved(VOLUME, TRUTH, seed=1)))
-    assert result.method == 'image' and 'nothing about the pose' in result.warnings[1]
-    with pytest.raises(SolverError, match='nothing about the pose'):
-        register(request(blind))
+    asked = request_from_anywhere(blind)
+    for start in (moved(TRUNK, TRUNK_TRUTH, seed=1), None):
+        result = register(replace(asked, initial_camera_from_ct=start), verified=False)
+        assert result.method == 'image' and 'nothing about the pose' in result.warnings[1]
+        assert_near(TRUNK, result.camera_from_ct[0], TRUNK_TRUTH)
 
 
 def saved(folder: Path, ct_hash: str) -> Path:
