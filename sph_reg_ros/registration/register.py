@@ -64,6 +64,7 @@ def register(
         SolverError: the CT is not in view, or the problem is degenerate.
         CancelledError: the observer asked to stop.
     """
+    request = request.placed()
     _require_source_outside_ct(request)
     if verified:
         request.config.require_checkable()
@@ -242,6 +243,7 @@ def _registered(
         similarity=config.similarity,
         runner_up=refined.runner_up,
         doubts=_doubts(request),
+        device=str(request.volume.mu.device),
     )
 
 

@@ -63,20 +63,14 @@ class RegistrationRequest:
         """Return the request with CT and networks on the device that its config chooses.
 
         Renderings and all that is made of them follow the CT. Poses stay on the host, where a
-        solver's small matrices are, and X-rays until they are compared. A CT is moved once, by
-        `auto` not at all if it is on a device already.
+        solver's small matrices are, and X-rays until they are compared.
 
         Raises:
             ConfigError: as `chosen_device`.
         """
-        device = self.volume.mu.device
-        if device.type == 'cpu' or self.config.device != 'auto':
-            device = chosen_device(self.config.device, self.config.backend)
-        return replace(
-            self,
-            volume=_moved(self.volume, device),
-            networks=None if self.networks is None else self.networks.to(device),
-        )
+        volume = placed_volume(self.volume, self.config)
+        networks = None if self.networks is None else self.networks.to(volume.mu.device)
+        return replace(self, volume=volume, networks=networks)
 
     @property
     def start(self) -> Float64[Tensor, '4 4']:
@@ -93,7 +87,14 @@ class RegistrationRequest:
         return float(se3.transform_points(self.start, self.volume.centre[None]).norm())
 
 
-def _moved(volume: AttenuationVolume, device: torch.device) -> AttenuationVolume:
+def placed_volume(volume: AttenuationVolume, config: RegistrationConfig) -> AttenuationVolume:
+    """Return a CT on the device that settings choose; it is moved once.
+
+    `auto` does not move one that is on a device already. Raises ConfigError as `chosen_device`.
+    """
+    device = volume.mu.device
+    if device.type == 'cpu' or config.device != 'auto':
+        device = chosen_device(config.device, config.backend)
     if volume.mu.device == device:
         return volume
     copies = _COPIES.setdefault(volume, {})

@@ -32,7 +32,7 @@ from sph_reg_ros.registration.gate_limits import (
 from sph_reg_ros.registration.networks import Networks
 from sph_reg_ros.registration.prepared_view import ViewMaker
 from sph_reg_ros.registration.register import DEPTH_WARNING, register
-from sph_reg_ros.registration.request import RegistrationRequest
+from sph_reg_ros.registration.request import RegistrationRequest, placed_volume
 from sph_reg_ros.registration.result import Check, RegistrationResult, Verdict, Verification
 from sph_reg_ros.registration.track_fit import Fit, fit
 from sph_reg_ros.registration.tracking_config import TrackingConfig
@@ -140,8 +140,8 @@ class Tracker:
             tracking: of the frames between.
             networks: see RegistrationRequest.
         """
-        self._volume, self._networks = volume, networks
         self.config, self._limits = config or RegistrationConfig(), tracking or TrackingConfig()
+        self._volume, self._networks = placed_volume(volume, self.config), networks
         self.views, self._targets = FrameViews(make_view), target_points(volume)
         self._places: list[_Place] = []
         self._latest: _Followed | None = None
@@ -386,4 +386,5 @@ class Tracker:
             similarity=self.config.similarity,
             runner_up=None,
             frames_since_full_checks=self._chain.since_passed,
+            device=str(self._volume.mu.device),
         )
