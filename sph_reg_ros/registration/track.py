@@ -43,7 +43,7 @@ METHOD = 'tracking'
 MOST_STEPS = 3
 """Frames that may be missing and the patient still be expected to have moved on as before."""
 SEARCHES = 3
-"""Registrations in a row around the last known place before the initial pose gets its turn."""
+"""Registrations in a row around the last known place, before one as if nothing were known of it."""
 REFUSALS = 2
 """Frames in a row that do not pass all checks before the patient is searched for again."""
 ERROR_PER_SIGMA = 2.5
@@ -336,7 +336,7 @@ class Tracker:
         self.views.forget_field()
         view = self.views.whole(frame)
         start = frame.initial_camera_from_ct
-        if self._places and (start is None or self._in_vain < SEARCHES):
+        if self._places and self._in_vain < SEARCHES:
             start = self._places[-1].seen_by(frame)
         result = register(self._request(frame, view, start), observer)
         if result.verdict != Verdict.VERIFIED:
