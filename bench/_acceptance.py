@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from _learned import Learned
 from _study import Study, counted
-from _traces import slope
+from _traces import slopes
 from torch import Tensor
 
-from sph_reg_ros.errors import SolverError
 from sph_reg_ros.evaluation.cases import Case
 from sph_reg_ros.evaluation.protocols import FAR
 from sph_reg_ros.evaluation.viewpoints import BENCH_GEOMETRY
@@ -107,10 +106,9 @@ def _compared(learned: Learned, case: Case, displaced: int) -> Iterator[tuple[Te
     gradients = true_gradient(poses, fixed.expand(displaced, 2, 4), frontal, centre_mm)
     true_mm = MM_PER_DISTANCE * so4.distance(moving, fixed)
     level = learned.level(case, case.truth)
-    for pose, mm, gradient in zip(poses, true_mm, gradients, strict=True):
-        try:
-            blocks = level.linearise(pose)
-        except SolverError:
-            continue
-        distance = torch.cat([block.residual.double() for block in blocks]).norm() / SCALE
-        yield MM_PER_DISTANCE * distance, mm, slope(blocks), gradient
+    equations = level.linearise(poses)
+    learned_mm = MM_PER_DISTANCE * equations.cost.sqrt() / SCALE
+    of_rows = zip(learned_mm, true_mm, slopes(equations), gradients, strict=True)
+    for is_valid, of_row in zip(equations.valid, of_rows, strict=True):
+        if is_valid:
+            yield of_row

@@ -50,11 +50,11 @@ class Scene:
 
     def settled(self, pose: Tensor) -> Tensor | None:
         """Return the optimum that the solver finds from a pose; None if nothing is in view."""
-        solve = Solver(self.request.config, lambda *_: None)
+        solve, poses = Solver(self.request.config), pose[None]
         try:
-            pose = solve(self.levels[1].for_rivals, pose, 1e-3, 8).pose
-            for level, promise in zip(self.levels[2:], (1e-4, 3e-5), strict=True):
-                pose = solve(level.reweighted(pose), pose, promise, 10).pose
+            poses = solve(self.levels[1].coarse_similarity, poses, 1e-3, 8).poses
+            for level, reduction in zip(self.levels[2:], (1e-4, 3e-5), strict=True):
+                poses = solve(level.reweighted(poses[0]), poses, reduction, 10).poses
         except RegistrationError:
             return None
-        return pose
+        return poses[0]

@@ -10,11 +10,11 @@ from torch import Tensor
 from sph_reg_ros.errors import SolverError
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.level import Level
-from sph_reg_ros.registration.refine import FINE_PROMISE
+from sph_reg_ros.registration.refine import FINE_REDUCTION
 from sph_reg_ros.registration.solve import Solver
-from sph_reg_ros.similarity import ResidualBlock
+from sph_reg_ros.similarity import NormalEquations
+from sph_reg_ros.similarity.patches import no_overlap
 from sph_reg_ros.similarity.spherical import SCALE
-from sph_reg_ros.solvers import normal_equations
 
 MOMENTUM = 0.9
 OPTIMISERS: dict[str, Callable[[Tensor, float], torch.optim.Optimizer]] = {
@@ -51,13 +51,13 @@ class Trace:
 
 def lm_trace(level: Level, start: Tensor) -> Trace:
     """Run the solver of the registration until its last level would be content."""
-    watched = _Watched(replace(level, recent=[]))
-    solve = Solver(RegistrationConfig(), lambda level, step, cost: None)
+    watched = _Watched(replace(level, render_cache=[]))
+    solve = Solver(RegistrationConfig())
     try:
-        result = solve(watched, start, FINE_PROMISE)
+        result = solve(watched, start[None], FINE_REDUCTION)
     except SolverError as error:
         return _failed(watched.trace, start, error)
-    watched.trace.add(result.pose)
+    watched.trace.add(result.poses[0])
     watched.trace.seconds[0] = 0.0
     return watched.trace
 
@@ -72,30 +72,30 @@ def descent_trace(name: str, level: Level, start: Tensor, rate: float, steps: in
         rate: learning rate, of steps xi = (omega, v / TWIST_LENGTH_MM) in camera axes.
         steps: how many.
     """
-    level, pose, trace = replace(level, recent=[]), start, Trace()
+    level, pose, trace = replace(level, render_cache=[]), start, Trace()
     xi = torch.zeros(6, dtype=torch.float64, requires_grad=True)
     stepper = OPTIMISERS[name](xi, rate)
     trace.add(pose)
     for _ in range(steps):
-        try:
-            xi.grad = slope(level.linearise(pose))
-        except SolverError as error:
-            return _failed(trace, start, error)
+        equations = level.linearise(pose[None])
+        if not equations.valid:
+            return _failed(trace, start, no_overlap())
+        xi.grad = slopes(equations)[0]
         # The state of the optimiser goes on; each step starts at 0 of the new pose.
         stepper.step()
-        pose = level.move(pose, xi.detach().clone())
+        pose = level.move(pose[None], xi.detach()[None].clone())[0]
         with torch.no_grad():
             xi.zero_()
         trace.add(pose)
     return trace
 
 
-def slope(blocks: list[ResidualBlock]) -> Tensor:
-    """Return J^T r [6], for S = d^2 / 2 by xi; residuals are SCALE times the distance.
+def slopes(equations: NormalEquations) -> Tensor:
+    """Return J^T r [B, 6], for S = d^2 / 2 by xi; residuals are SCALE times the distance.
 
     The derivative of S itself if slopes come through the encoder, not from features.
     """
-    return normal_equations(blocks)[1] / SCALE**2
+    return equations.gradient / SCALE**2
 
 
 class _Watched:
@@ -105,9 +105,9 @@ class _Watched:
         self._level, self.trace = level, Trace()
         self.linearise = level.linearise
 
-    def move(self, pose: Tensor, xi: Tensor) -> Tensor:
-        self.trace.add(pose)
-        return self._level.move(pose, xi)
+    def move(self, poses: Tensor, xi: Tensor) -> Tensor:
+        self.trace.add(poses[0])
+        return self._level.move(poses, xi)
 
 
 def _failed(trace: Trace, start: Tensor, error: SolverError) -> Trace:

@@ -1,9 +1,15 @@
 """Alignment of point clouds: a small problem for solvers, with a known answer."""
 
+from dataclasses import dataclass
+
 import torch
 
+from sph_reg_ros.errors import SolverError
 from sph_reg_ros.geometry import se3, so3
 from sph_reg_ros.similarity import ResidualBlock
+from sph_reg_ros.similarity.normal_equations import of_blocks
+from sph_reg_ros.similarity.robust import Robust, RobustKernel
+from sph_reg_ros.solvers import LMConfig, TerminationReason, levenberg_marquardt
 
 TARGET = se3.exp(torch.tensor([0.2, -0.1, 0.3, 0.02, 0.05, -0.04], dtype=torch.float64))
 START = se3.exp(torch.tensor([0.3, -0.2, 0.1, 0.2, -0.1, 0.3], dtype=torch.float64)) @ TARGET
@@ -47,3 +53,42 @@ def outliers(count: int, share: float, size: float = 2.0) -> torch.Tensor:
 
 def distance(pose, target=TARGET) -> float:
     return float(se3.log(pose @ se3.inverse(target)).norm())
+
+
+def in_rows(problem, kernel=RobustKernel.NONE):
+    """Return what the solver calls, by a function from one pose to its blocks, one for each pose.
+
+    A pose at which it raises SolverError is out of view.
+    """
+
+    def block_at(pose) -> ResidualBlock | None:
+        try:
+            (block,) = problem(pose)
+        except SolverError:
+            return None
+        return block
+
+    def linearise(poses, widths):
+        return of_blocks([block_at(pose) for pose in poses], 6, Robust(kernel, widths))
+
+    return linearise
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The only row of a result."""
+
+    pose: torch.Tensor
+    information: torch.Tensor
+    cost: float
+    iterations: int
+    termination: TerminationReason
+
+
+def solve(
+    problem, start, config: LMConfig, observer=lambda i, cost: None, *, step=move, kernel='none'
+) -> Solution:
+    """Solve from one start."""
+    linearise = in_rows(problem, RobustKernel(kernel))
+    result = levenberg_marquardt(linearise, step, start[None], config, observer)
+    return Solution(*(values[0] for values in vars(result).values()))

@@ -8,17 +8,14 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
-from sph_reg_ros.similarity import ResidualBlock
-from sph_reg_ros.solvers import normal_equations
+from sph_reg_ros.similarity import NormalEquations
 
 SAME_BEAM_DEG = 5.0
 """Beams that differ by less are not independent; views for depth lie tens of degrees apart."""
 
 
 def pose_covariance(
-    blocks: Sequence[ResidualBlock],
-    information: Float64[Tensor, '6 6'] | None = None,
-    repeats: Sequence[int] | None = None,
+    views: Sequence[NormalEquations], repeats: Sequence[int] | None = None
 ) -> Float64[Tensor, '6 6']:
     """Return the covariance [6, 6] of the twist (omega rad, v mm) at the optimum.
 
@@ -26,30 +23,27 @@ def pose_covariance(
     too much. Residuals are therefore summed in clusters of neighbours and the spread of the
     cluster sums is taken (the cluster-robust "sandwich" estimator: Liang and Zeger, Biometrika
     73(1), 1986). It knows random errors and model errors that vary over the image; it cannot know
-    one that is the same everywhere, such as a wrong focal length.
+    one that is the same everywhere, such as a wrong focal length. With a robust kernel the
+    information is half the second derivative of the cost (Huber, Annals of Statistics 1(5), 1973).
 
     Args:
-        blocks: residuals at the optimum with the weights (robust ones included) that put it there.
-        information: half the second derivative of the cost; J^T W J if None, which is right
-            unless a robust kernel made the weights (Huber, Annals of Statistics 1(5), 1973).
-        repeats: how many of the blocks err together with each, itself among them; 1 each if None.
+        views: of one pose, the optimum, with gradients of patches.
+        repeats: how many of the views err together with each, itself among them; 1 each if None.
     """
-    A = normal_equations(blocks)[0] if information is None else information
     units = torch.tensor([1.0] * 3 + [TWIST_LENGTH_MM] * 3, dtype=torch.float64)
-    return cluster_robust(blocks, A, repeats) * torch.outer(units, units)
+    return cluster_robust(views, repeats) * torch.outer(units, units)
 
 
 def cluster_robust(
-    blocks: Sequence[ResidualBlock],
-    information: Float64[Tensor, 'p p'],
-    repeats: Sequence[int] | None = None,
-) -> Float64[Tensor, 'p p']:
-    """Return the sandwich estimate in the units of the residuals' own Jacobian, p columns."""
-    counts = [1] * len(blocks) if repeats is None else repeats
-    # What n blocks have in common spreads n^2 times as far as one, not n times: n times each.
+    views: Sequence[NormalEquations], repeats: Sequence[int] | None = None
+) -> Float64[Tensor, 'n n']:
+    """Return the sandwich estimate in the units of the n unknowns; arguments as above."""
+    counts = [1] * len(views) if repeats is None else repeats
+    # What k views have in common spreads k^2 times as far as one, not k times: k times each.
     spread = torch.stack(
-        [n * _spread_of_cluster_sums(block) for n, block in zip(counts, blocks, strict=True)]
+        [k * _spread_of_patches(view) for k, view in zip(counts, views, strict=True)]
     ).sum(0)
+    information = torch.stack([view.information[0] for view in views]).sum(0)
     inverse = torch.linalg.pinv(information, hermitian=True)
     covariance = inverse @ spread @ inverse
     return (covariance + covariance.T) / 2
@@ -67,10 +61,7 @@ def views_alike(camera_from_first: Sequence[Float64[Tensor, '4 4']]) -> list[int
     return [int(count) for count in alike.sum(1)]
 
 
-def _spread_of_cluster_sums(block: ResidualBlock) -> Float64[Tensor, 'p p']:
-    forces = block.residual if block.weight is None else block.weight * block.residual
-    scores = (block.jacobian * forces[:, None]).double()
-    columns = block.jacobian.shape[1]
-    sums = torch.zeros(int(block.cluster.max()) + 1, columns, dtype=torch.float64)
-    sums.index_add_(0, block.cluster, scores)
+def _spread_of_patches(view: NormalEquations) -> Float64[Tensor, 'n n']:
+    assert view.patch_gradients is not None
+    sums = view.patch_gradients[0]
     return sums.T @ sums

@@ -157,8 +157,8 @@ def _anywhere(level: Level, config: RegistrationConfig) -> Float64[Tensor, 'n 4 
     # Both ways to compare are sometimes deceived: the best of each go on.
     by_grid = torch.cat([torch.arange(len(some)) for some in proposed])
     order = torch.stack([by_grid, by_patches.argsort()]).amin(0).argsort(stable=True)
-    ends = Solver(config, lambda *_: None).each(small, list(poses[order[:SCOUTS]]))
-    found = torch.stack([end.pose for end in ends])
+    ends = Solver(config).scout(small, poses[order[:SCOUTS]])
+    found = ends.poses[ends.order]
     return found[distinct(found, level.volume.centre)]
 
 
@@ -167,7 +167,7 @@ def _smaller(level: Level, distance_mm: float) -> Level:
     views = tuple(shrink(view, min(SCOUT_PX, view.camera.height)) for view in level.views)
     pixel_mm = distance_mm / max(view.camera.focal_length for view in views)
     volume = level.volume.coarsened(pixel_mm)
-    return replace(level, volume=volume, views=views, recent=[]).for_rivals
+    return replace(level, volume=volume, views=views, render_cache=[]).coarse_similarity
 
 
 def propose_by_view(

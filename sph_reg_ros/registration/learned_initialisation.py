@@ -14,7 +14,7 @@ from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.networks import Networks
 from sph_reg_ros.registration.pyramid import camera_from_first, coarsened
 from sph_reg_ros.registration.request import RegistrationRequest
-from sph_reg_ros.registration.solve import ROUGH_PROMISE, Report, Solver
+from sph_reg_ros.registration.solve import ROUGH_REDUCTION, Report, Solver
 from sph_reg_ros.registration.view import seen_by
 from sph_reg_ros.similarity.spherical import SphericalSimilarity
 
@@ -64,6 +64,6 @@ def refined_by_networks(
     Raises:
         SolverError: the CT is in view from no start.
     """
-    best = starts[level.scores(starts).argmax()] if len(starts) > 1 else starts[0]
+    best = starts[level.scores(starts).argmax()][None] if len(starts) > 1 else starts
     solve = Solver(request.config, report)
-    return solve(level, best, ROUGH_PROMISE, MAX_ITERATIONS).pose[None]
+    return solve(level, best, ROUGH_REDUCTION, MAX_ITERATIONS).poses

@@ -1,6 +1,6 @@
-"""X-rays and CT at one resolution: similarity, residuals and their derivative at a pose."""
+"""X-rays and CT at one resolution: similarities and normal equations at rows of poses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -9,6 +9,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from sph_reg_ros.geometry import Camera, se3
+from sph_reg_ros.geometry.moved import moved
 from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.registration.prior import PosePrior
@@ -16,22 +17,48 @@ from sph_reg_ros.registration.view import View
 from sph_reg_ros.rendering.along_rays import without_motion_along_rays
 from sph_reg_ros.rendering.render import render, render_with_jacobian
 from sph_reg_ros.rendering.sampling import unit_directions
-from sph_reg_ros.similarity import ImageSimilarity, ResidualBlock, prepare_similarity
-from sph_reg_ros.similarity.robust import RobustKernel, robust_cost
+from sph_reg_ros.similarity import (
+    ImageSimilarity,
+    NormalEquations,
+    Robust,
+    prepare_similarity,
+    sum_of,
+)
+from sph_reg_ros.similarity.rows import by_tensor
 
-RIVALS_SIMILARITY = 'local_ncc'
-"""What rivals are compared by: a fitted intensity curve would let wrong poses look right where an
-instrument covers much, the patches that it does not cover still tell."""
+COARSE_SIMILARITY = 'local_ncc'
+"""What poses far from each other are compared by: a fitted intensity curve would let wrong poses
+look right where an instrument covers much, the patches that it does not cover still tell."""
 PIXELS_AT_A_TIME = 2**17
 """Of many renderings: so much is done in some hundredths of a second, and reported in between."""
 REMEMBERED = 2
-"""Poses whose renderings are kept: the solver's best and the one it has tried last."""
-
-Rendering = tuple[Float[Tensor, 'H W'], Float[Tensor, 'H W 6']]
+"""Batches of poses whose renderings are kept: the solver's best pose is mostly in one of them."""
 
 
 def _unheard(level: 'Level') -> None:
     """Report to nobody."""
+
+
+@dataclass(frozen=True, eq=False)
+class Renderings:
+    """A batch of poses of the first camera with what each view shows there.
+
+    Attributes:
+        poses: camera_from_ct of the first camera.
+        views: image and Jacobian of each view, in its own camera's axes.
+    """
+
+    poses: Float64[Tensor, 'B 4 4']
+    views: tuple[tuple[Float[Tensor, 'B H W'], Float[Tensor, 'B H W 6']], ...]
+
+    def of_pose(self, pose: Float64[Tensor, '4 4']) -> 'Renderings | None':
+        """Return the row of a pose, None if there is none."""
+        for row, known in enumerate(self.poses):
+            if torch.equal(known, pose):
+                only = slice(row, row + 1)
+                views = tuple((image[only], jacobian[only]) for image, jacobian in self.views)
+                return Renderings(self.poses[only], views)
+        return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,14 +70,15 @@ class Level:
     Attributes:
         volume: CT, no finer than the images can show.
         views: X-rays at this resolution.
-        similarities: what compares a rendering with each X-ray.
+        similarities: what compares renderings with each X-ray.
         camera_from_first: pose of the first camera in each view's camera.
         backend: renderer.
         prior: what is known of the first camera's pose beside the views.
         on_work: called with the level before each piece of work on a view: to render it, to compare
             it, to derive either; may raise to stop. That is what takes the time of a registration
             and of its checks.
-        recent: poses rendered last, newest at the end, with the rendering of each view.
+        render_cache: batches rendered last, newest at the end; levels that differ in the similarity
+            share it.
     """
 
     volume: AttenuationVolume
@@ -60,7 +88,7 @@ class Level:
     backend: str
     prior: PosePrior | None = None
     on_work: Callable[['Level'], None] = _unheard
-    recent: list[tuple[Tensor, list[Rendering]]] = field(default_factory=list, repr=False)
+    render_cache: list[Renderings] = field(default_factory=list, repr=False)
 
     @property
     def height(self) -> int:
@@ -68,16 +96,16 @@ class Level:
         return self.views[0].camera.height
 
     @cached_property
-    def for_rivals(self) -> 'Level':
+    def coarse_similarity(self) -> 'Level':
         """Return the level with the similarity that compares poses far from each other best."""
-        return self.by(RIVALS_SIMILARITY)
+        return self.with_similarity(COARSE_SIMILARITY)
 
     @property
     def without_prior(self) -> 'Level':
         """Return the level with the X-rays as all that is known; itself if they are."""
         return self if self.prior is None else replace(self, prior=None)
 
-    def by(self, similarity: str) -> 'Level':
+    def with_similarity(self, similarity: str) -> 'Level':
         """Return the level with another similarity, by its name."""
         self.on_work(self)
         similarities = tuple(
@@ -86,33 +114,80 @@ class Level:
         )
         return replace(self, similarities=similarities)
 
-    def linearise(self, first_from_ct: Float64[Tensor, '4 4']) -> list[ResidualBlock]:
-        """Return the residuals of each view, and of a prior, by a twist in first-camera axes."""
-        blocks = []
-        for index, (image, jacobian) in enumerate(self.renderings(first_from_ct)):
-            block = self.residuals(index, image, jacobian)
-            # A twist about the anatomy centre is the same motion in all cameras, in other axes.
-            R = self.camera_from_first[index][:3, :3].to(block.jacobian.dtype)
-            if index > 0:
-                block = replace(block, jacobian=block.jacobian @ torch.block_diag(R, R))
-            blocks.append(block)
-        if self.prior is not None:
-            blocks.append(self.prior.residuals(first_from_ct, self.volume.centre, len(self.views)))
-        return blocks
+    def of_view(self, number: int) -> 'Level':
+        """Return the level with one view only."""
+        only = slice(number, number + 1)
+        return replace(
+            self,
+            views=self.views[only],
+            similarities=self.similarities[only],
+            camera_from_first=self.camera_from_first[only],
+            render_cache=[],
+        )
 
-    def residuals(
-        self, index: int, image: Float[Tensor, 'H W'], jacobian: Float[Tensor, 'H W p']
-    ) -> ResidualBlock:
-        """Return the residuals of a rendering of one view, and their derivative."""
-        self.on_work(self)
-        return self.similarities[index].residuals(image, jacobian)
+    def linearise(
+        self,
+        first_from_ct: Float64[Tensor, 'B 4 4'],
+        robust: Robust | None = None,
+        *,
+        seen: bool = False,
+    ) -> NormalEquations:
+        """Return the normal equations of all views and of a prior, by twists in first-camera axes.
+
+        Args:
+            first_from_ct: poses.
+            robust: kernel of the residuals, widths [B, views], one more with a prior.
+            seen: whether to look if a single pose has been rendered before.
+        """
+        parts = []
+        for rows in self._batches(len(first_from_ct)):
+            of_rows = robust
+            if robust is not None and robust.widths is not None:
+                of_rows = replace(robust, widths=robust.widths[rows])
+            parts.append(sum_of(self.of_views(first_from_ct[rows], of_rows, seen=seen)))
+        return parts[0] if len(parts) == 1 else by_tensor(lambda *t: torch.cat(t), *parts)
+
+    def of_views(
+        self,
+        first_from_ct: Float64[Tensor, 'B 4 4'],
+        robust: Robust | None = None,
+        *,
+        patches: bool = False,
+        seen: bool = False,
+    ) -> list[NormalEquations]:
+        """Return the normal equations of each view, and of a prior.
+
+        Args:
+            first_from_ct: no more poses than may be rendered at a time.
+            robust: as in `linearise`.
+            patches: whether gradients of patches are wanted.
+            seen: as in `linearise`.
+        """
+        renderings = self.renderings(first_from_ct, seen=seen)
+        found = []
+        for index, (images, jacobians) in enumerate(renderings.views):
+            self.on_work(self)
+            equations = self.similarities[index].normal_equations(
+                images, jacobians, _of_part(robust, index), patches
+            )
+            if index > 0:
+                # A twist about the anatomy centre is the same motion in all cameras, in other axes.
+                R = self.camera_from_first[index][:3, :3]
+                equations = equations.of_unknowns(torch.block_diag(R, R))
+            found.append(equations)
+        if self.prior is not None:
+            centre, own = self.volume.centre, _of_part(robust, len(self.views))
+            found.append(
+                self.prior.normal_equations(first_from_ct, centre, len(self.views), own, patches)
+            )
+        return found
 
     def move(
-        self, first_from_ct: Float64[Tensor, '4 4'], xi: Float64[Tensor, '6']
-    ) -> Float64[Tensor, '4 4']:
-        """Return the pose after a step xi = (omega, v / TWIST_LENGTH_MM)."""
-        twist = torch.cat([xi[:3], xi[3:] * TWIST_LENGTH_MM])
-        return se3.apply_twist(twist, first_from_ct, self.volume.centre)
+        self, first_from_ct: Float64[Tensor, 'B 4 4'], xi: Float64[Tensor, 'B 6']
+    ) -> Float64[Tensor, 'B 4 4']:
+        """Return the poses after steps xi = (omega, v / TWIST_LENGTH_MM)."""
+        twist = torch.cat([xi[..., :3], xi[..., 3:] * TWIST_LENGTH_MM], -1)
+        return moved(first_from_ct, twist, self.volume.centre)
 
     def scores(self, first_from_ct: Float64[Tensor, 'B 4 4']) -> Float64[Tensor, 'B']:
         """Return the mean similarity of the views at each pose, -1 if a rendering is constant."""
@@ -121,73 +196,87 @@ class Level:
             poses = self.camera_from_first[index] @ first_from_ct
             images = self.images(poses, view.camera).float()
             of_views.append(self.similarities[index].score(images).double())
-        scores = torch.stack(of_views)
-        return torch.where((scores > -1).all(0), scores.mean(0), -1.0)
+        return _mean_of(of_views)
 
     def images(
         self, camera_from_ct: Float64[Tensor, 'B 4 4'], camera: Camera
     ) -> Float[Tensor, 'B H W']:
         """Return renderings of the CT at many poses of a camera, on the CPU."""
-        at_a_time = max(1, PIXELS_AT_A_TIME // (camera.height * camera.width))
         parts = []
-        for poses in camera_from_ct.split(at_a_time):
+        for rows in self._batches(len(camera_from_ct), camera):
             self.on_work(self)
+            poses = camera_from_ct[rows]
             rendered = render(self.volume, poses, camera.K, camera.size, backend=self.backend)
             parts.append(rendered.cpu())
         return torch.cat(parts)
 
     def score(self, first_from_ct: Float64[Tensor, '4 4']) -> float:
-        """Return the mean similarity of the views at a pose that may just have been rendered."""
-        scores = [
-            float(similarity.score(image[None]))
-            for similarity, (image, _) in zip(
-                self.similarities, self.renderings(first_from_ct), strict=True
-            )
-        ]
-        return sum(scores) / len(scores) if min(scores) > -1 else -1.0
-
-    def cost(self, first_from_ct: Float64[Tensor, '4 4']) -> float:
-        """Return the sum of squared residuals at a pose, as LMResult.cost counts it."""
-        blocks, none = self.linearise(first_from_ct), RobustKernel.NONE
-        return sum(float(robust_cost(block, none, torch.ones(()))) for block in blocks)
+        """Return the mean similarity of the views at a pose that may have been rendered."""
+        renderings = self.renderings(first_from_ct[None], seen=True)
+        pairs = zip(self.similarities, renderings.views, strict=True)
+        return float(_mean_of([similarity.score(images) for similarity, (images, _) in pairs]))
 
     def reweighted(self, first_from_ct: Float64[Tensor, '4 4']) -> 'Level':
         """Return the level with low weights where the X-rays show what the CT lacks.
 
         Judged at a pose that is nearly right.
         """
-        renderings = self.renderings(first_from_ct)
+        renderings = self.renderings(first_from_ct[None], seen=True)
         self.on_work(self)
         similarities = tuple(
-            similarity.reweighted(image)
-            for similarity, (image, _) in zip(self.similarities, renderings, strict=True)
+            similarity.reweighted(images[0])
+            for similarity, (images, _) in zip(self.similarities, renderings.views, strict=True)
         )
         return replace(self, similarities=similarities)
 
-    def renderings(self, first_from_ct: Float64[Tensor, '4 4']) -> list[Rendering]:
-        """Return image and Jacobian of each view, in its own camera's axes."""
-        for pose, known in self.recent:
-            if torch.equal(pose, first_from_ct):
-                return known
-        found = [
-            self._render(view, rays, camera_from_first @ first_from_ct)
-            for view, rays, camera_from_first in zip(
-                self.views, self._rays, self.camera_from_first, strict=True
-            )
-        ]
-        self.recent.append((first_from_ct, found))
-        del self.recent[:-REMEMBERED]
+    def renderings(
+        self, first_from_ct: Float64[Tensor, 'B 4 4'], *, seen: bool = False
+    ) -> Renderings:
+        """Return images and Jacobians of each view; `seen` as in `linearise`."""
+        if seen and len(first_from_ct) == 1:
+            for known in reversed(self.render_cache):
+                found = known.of_pose(first_from_ct[0])
+                if found is not None:
+                    return found
+        views = zip(self.views, self._rays, self.camera_from_first, strict=True)
+        found = Renderings(
+            first_from_ct,
+            tuple(self._render(view, rays, other @ first_from_ct) for view, rays, other in views),
+        )
+        self.render_cache.append(found)
+        del self.render_cache[:-REMEMBERED]
         return found
 
     @cached_property
     def _rays(self) -> tuple[Float64[Tensor, 'H W 3'], ...]:
         return tuple(unit_directions(view.camera.K, view.camera.size) for view in self.views)
 
-    def _render(self, view: View, rays: Tensor, camera_from_ct: Tensor) -> Rendering:
+    def _render(
+        self, view: View, rays: Tensor, camera_from_ct: Float64[Tensor, 'B 4 4']
+    ) -> tuple[Tensor, Tensor]:
         self.on_work(self)
-        image, jacobian = render_with_jacobian(
+        images, jacobians = render_with_jacobian(
             self.volume, camera_from_ct, view.camera.K, view.camera.size, backend=self.backend
         )
-        centre = se3.transform_points(camera_from_ct, self.volume.centre[None])[0]
-        smooth = without_motion_along_rays(jacobian.cpu(), centre, rays, TWIST_LENGTH_MM)
-        return image.cpu(), smooth
+        centres = se3.transform_points(camera_from_ct, self.volume.centre[None])[..., 0, :]
+        smooth = without_motion_along_rays(jacobians.cpu(), centres, rays, TWIST_LENGTH_MM)
+        return images.cpu(), smooth
+
+    def _batches(self, poses: int, camera: Camera | None = None) -> Iterator[slice]:
+        """Yield rows that may be rendered at a time, by one camera or by that of each view."""
+        cameras = [view.camera for view in self.views] if camera is None else [camera]
+        most = max(1, PIXELS_AT_A_TIME // max(camera.height * camera.width for camera in cameras))
+        for first in range(0, poses, most):
+            yield slice(first, first + most)
+
+
+def _of_part(robust: Robust | None, index: int) -> Robust | None:
+    if robust is None or robust.widths is None:
+        return robust
+    return replace(robust, widths=robust.widths[:, index : index + 1])
+
+
+def _mean_of(scores: Sequence[Float[Tensor, 'B']]) -> Float64[Tensor, 'B']:
+    """Return the mean of the views' scores, -1 where one of them is."""
+    of_views = torch.stack([score.double() for score in scores])
+    return torch.where((of_views > -1).all(0), of_views.mean(0), -1.0)

@@ -71,29 +71,20 @@ def _similarities(
     """Return the best similarity that each view by itself finds."""
     rough = build_level(request, request.config.levels[0], backend, on_work)
     level = build_level(request, HEIGHT_PX, backend, on_work)
-    solve = Solver(request.config, lambda *_: None)
+    solve = Solver(request.config)
     found = []
     for number in range(len(request.views)):
-        starts = torch.cat([poses, hypotheses(_of_view(rough, number), request, STARTS)])
-        found.append(_best(_of_view(level, number), starts, solve))
+        # The coarse similarity keeps the sign of intensities.
+        alone = rough.of_view(number).coarse_similarity
+        starts = torch.cat([poses, hypotheses(alone, request, STARTS)])
+        found.append(_best(level.of_view(number).coarse_similarity, starts, solve))
     return found
-
-
-def _of_view(level: Level, number: int) -> Level:
-    """Return one view by itself, with the similarity that keeps the sign of intensities."""
-    return replace(
-        level,
-        views=level.views[number : number + 1],
-        similarities=level.similarities[number : number + 1],
-        camera_from_first=level.camera_from_first[number : number + 1],
-        recent=[],
-    ).for_rivals
 
 
 def _best(level: Level, starts: Float64[Tensor, 'n 4 4'], solve: Solver) -> float:
     try:
-        results = solve.each(level, list(starts))
+        result = solve.scout(level, starts)
     except SolverError:
         return -1.0
     # |r|^2 = 2 (1 - similarity).
-    return 1 - results[0].cost / 2
+    return 1 - min(result.costs) / 2

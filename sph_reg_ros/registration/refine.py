@@ -3,24 +3,36 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float64
 from torch import Tensor
 
 from sph_reg_ros.geometry.box import mean_distance_mm
-from sph_reg_ros.imaging.attenuation import AttenuationVolume
-from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.result import RunnerUp
 from sph_reg_ros.registration.search import distinct
-from sph_reg_ros.registration.solve import Report, Solver
-from sph_reg_ros.solvers import LMResult
+from sph_reg_ros.registration.solve import Solver
+from sph_reg_ros.solvers import TerminationReason
 
-COARSE_PROMISE, FINE_PROMISE = 1e-4, 3e-5
-"""Share of the cost that a step has to promise: a coarse level has to bring the next one near, the
-last one has to end at the optimum."""
+COARSE_REDUCTION, FINE_REDUCTION = 1e-4, 3e-5
+"""Share of the cost that a step has to be predicted to save: a coarse level has to bring the next
+one near, the last one has to end at the optimum."""
 SURVIVORS = (2, 1)
 """Distinct optima that go on after the first and after the second level."""
+
+
+@dataclass(frozen=True)
+class Rough:
+    """The best of several poses.
+
+    Attributes:
+        pose: of the first camera.
+        finer: the levels that are left for it, coarse to fine.
+        runner_up: the second best optimum; None if only one was found.
+    """
+
+    pose: Float64[Tensor, '4 4']
+    finer: Sequence[Level]
+    runner_up: RunnerUp | None
 
 
 @dataclass(frozen=True)
@@ -28,68 +40,70 @@ class Refined:
     """The end of the pyramid.
 
     Attributes:
-        best: the solver's result at the last level.
+        pose: of the first camera, where the solver ended at the last level.
+        termination: why it stopped there.
         level: that level, weighted as the result was found.
         similarity: mean of the views there, every pixel counted alike.
-        iterations: steps of all poses at all levels.
-        runner_up: the second best optimum; None if only one was found.
     """
 
-    best: LMResult
+    pose: Float64[Tensor, '4 4']
+    termination: TerminationReason
     level: Level
     similarity: float
-    iterations: int
-    runner_up: RunnerUp | None
 
 
-def refine(
-    levels: Sequence[Level],
-    starts: Float64[Tensor, 'n 4 4'],
-    config: RegistrationConfig,
-    report: Report,
-) -> Refined:
-    """Run the solver level by level, each from where the coarser one ended.
+def solve(levels: Sequence[Level], starts: Float64[Tensor, 'n 4 4'], solver: Solver) -> Rough:
+    """Run the solver from all starts, level by level, until one is left.
 
-    Rivals are compared by a similarity that serves from far away. The one that is left is nearly
-    right, so that it can tell where the X-ray shows what the CT lacks: there, pixels count less
-    from then on.
+    Rivals are compared by a similarity that serves from far away.
 
     Args:
         levels: the pyramid, coarse to fine.
         starts: rough poses of the first camera; at least one.
-        config: settings.
-        report: called after every step with the level, the steps so far and the cost.
+        solver: of the registration.
 
     Raises:
         SolverError: the CT is in view from no start, or the problem is degenerate.
     """
-    solve, runner_up, poses = Solver(config, report), None, list(starts)
+    poses, runner_up = starts, None
     for index, level in enumerate(levels):
-        last = level is levels[-1]
-        rivals = len(poses) > 1
-        if rivals or index == 0:
-            results = solve.each(level.for_rivals if rivals else level, poses)
-            optima = _distinct_optima(results, level.volume)
-            runner_up = _runner_up(optima, level) if rivals else None
-            kept = 1 if last else SURVIVORS[min(index, len(SURVIVORS) - 1)]
-            poses = [optimum.pose for optimum in optima[:kept]]
+        ends = solver.scout(level, poses)
+        found = [ends.order[row] for row in distinct(ends.poses[ends.order], level.volume.centre)]
+        if len(poses) > 1:
+            runner_up = _runner_up(level, ends.poses[found], [ends.costs[row] for row in found])
+        poses = ends.poses[found[: SURVIVORS[min(index, len(SURVIVORS) - 1)]]]
         if len(poses) == 1:
-            if index > 0 or last:
-                promise = FINE_PROMISE if last else COARSE_PROMISE
-                weighted = level.reweighted(poses[0])
-                best = solve(weighted, poses[0], promise)
-                poses = [best.pose]
-    return Refined(best, weighted, levels[-1].score(best.pose), solve.steps, runner_up)
+            break
+    return Rough(poses[0], levels[max(index, 1) :] or levels[-1:], runner_up)
 
 
-def _distinct_optima(results: list[LMResult], volume: AttenuationVolume) -> list[LMResult]:
-    poses = torch.stack([result.pose for result in results])
-    return [results[index] for index in distinct(poses, volume.centre)]
+def polish(levels: Sequence[Level], pose: Float64[Tensor, '4 4'], solver: Solver) -> Refined:
+    """Run the solver from one pose, level by level, each from where the coarser one ended.
+
+    The pose is nearly right, so that it can tell where the X-ray shows what the CT lacks: there,
+    pixels count less.
+
+    Args:
+        levels: at least one, coarse to fine.
+        pose: of the first camera.
+        solver: of the registration.
+
+    Raises:
+        SolverError: the CT is not in view, or the problem is degenerate.
+    """
+    for level in levels:
+        weighted = level.reweighted(pose)
+        least = FINE_REDUCTION if level is levels[-1] else COARSE_REDUCTION
+        end = solver(weighted, pose[None], least)
+        pose = end.poses[0]
+    return Refined(pose, end.terminations[0], weighted, levels[-1].score(pose))
 
 
-def _runner_up(optima: list[LMResult], level: Level) -> RunnerUp | None:
-    if len(optima) < 2:
+def _runner_up(
+    level: Level, poses: Float64[Tensor, 'n 4 4'], costs: Sequence[float]
+) -> RunnerUp | None:
+    if len(costs) < 2:
         return None
-    best, second = (1 - result.cost / (2 * len(level.views)) for result in optima[:2])
-    apart = mean_distance_mm(optima[0].pose, optima[1].pose, level.volume.corners)
+    best, second = (1 - cost / (2 * len(level.views)) for cost in costs[:2])
+    apart = mean_distance_mm(poses[0], poses[1], level.volume.corners)
     return RunnerUp(second, best, float(apart))

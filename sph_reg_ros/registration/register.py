@@ -20,9 +20,10 @@ from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.polarity import NEGATIVE, inverted_views, negative_of
 from sph_reg_ros.registration.pyramid import build_level, camera_from_first
 from sph_reg_ros.registration.reasons import OF_DOUBTS, InputDoubt
-from sph_reg_ros.registration.refine import refine
+from sph_reg_ros.registration.refine import polish, solve
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import RegistrationResult, Verdict
+from sph_reg_ros.registration.solve import Solver
 from sph_reg_ros.registration.visibility import require_in_view, require_source_outside
 from sph_reg_ros.rendering.render import resolve_backend
 
@@ -218,30 +219,31 @@ def _registered(
     begin = _by_search if method == 'image' else _by_networks
     before, levels, starts = begin(request, backend, course)
     course.begin('refine {}')
-    refined = refine(levels, starts, config, course.on_step)
+    solver = Solver(config, course.on_step)
+    rough = solve(levels, starts, solver)
+    refined = polish(rough.finer, rough.pose, solver)
     course.lap('refine')
-    best = refined.best
     evidence = Evidence.of_result(levels, refined, _expected(request), config)
     verification = NOT_VERIFIED
     if verified:
-        course.begin('verify {}', 1 - refined.similarity, refined.iterations)
+        course.begin('verify {}', 1 - refined.similarity, solver.steps)
         verification = verify(evidence)
     course.lap('verify')
     return RegistrationResult(
-        camera_from_ct=tuple(T @ best.pose for T in levels[-1].camera_from_first),
+        camera_from_ct=tuple(T @ refined.pose for T in levels[-1].camera_from_first),
         covariance=evidence.covariance,
         centre_lps_mm=levels[-1].volume.centre,
-        termination=best.termination,
+        termination=refined.termination,
         similarity_before=before,
         similarity_after=refined.similarity,
-        iterations=refined.iterations,
+        iterations=solver.steps,
         timings_s=dict(course.laps),
         verification=verification,
         warnings=request.volume.doubts + ((DEPTH_WARNING,) if len(request.views) == 1 else ()),
         backend=levels[-1].backend,
         method=method,
         similarity=config.similarity,
-        runner_up=refined.runner_up,
+        runner_up=rough.runner_up,
         doubts=_doubts(request),
         device=str(request.volume.mu.device),
     )
@@ -290,7 +292,7 @@ def _by_search(request: RegistrationRequest, backend: str, course: Course) -> Be
     course.lap('prepare')
     if request.initial_camera_from_ct is None:
         course.begin('search')
-        found = hypotheses(levels[0].for_rivals, request)
+        found = hypotheses(levels[0].coarse_similarity, request)
         course.lap('search')
         if len(found) == 0:
             raise SolverError(ErrorCode.NO_OVERLAP, SHOWS_NOTHING)
@@ -301,7 +303,7 @@ def _by_search(request: RegistrationRequest, backend: str, course: Course) -> Be
     found = initial[:0]
     if request.config.starts > 0:
         course.begin('search', 1 - before)
-        found = hypotheses(levels[0].for_rivals, request)
+        found = hypotheses(levels[0].coarse_similarity, request)
     course.lap('search')
     if before > -1:
         return before, levels, torch.cat([initial, found])

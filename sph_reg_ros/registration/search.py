@@ -157,12 +157,14 @@ def propose(
 def distinct(poses: Float64[Tensor, 'n 4 4'], centre: Float64[Tensor, '3']) -> list[int]:
     """Return the indices of poses that are not like an earlier one."""
     centres = se3.transform_points(poses, centre[None])[:, 0]
+    turns = poses[:, :3, :3].flatten(1)
+    # The trace of a rotation is 1 + 2 cos(angle).
+    cosines = ((turns @ turns.T - 1) / 2).clamp(-1, 1)
+    shifts = (centres[:, None] - centres) / centres.new_tensor([SAME[1], SAME[1], SAME[2]])
+    alike = ((cosines.acos() / SAME[0]) ** 2 + shifts.square().sum(-1) < 1).tolist()
     kept: list[int] = []
-    for index in range(len(poses)):
-        turn = so3.log(poses[index, :3, :3] @ poses[kept, :3, :3].mT).norm(dim=-1) / SAME[0]
-        shift = centres[index] - centres[kept]
-        in_plane, depth = shift[:, :2].norm(dim=-1) / SAME[1], shift[:, 2] / SAME[2]
-        if not bool((turn**2 + in_plane**2 + depth**2 < 1).any()):
+    for index, like in enumerate(alike):
+        if not any(like[other] for other in kept):
             kept.append(index)
     return kept
 

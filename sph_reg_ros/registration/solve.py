@@ -1,17 +1,19 @@
 """The solver as a registration uses it: capped steps, counted and reported."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
+from jaxtyping import Float64
 from torch import Tensor
 
-from sph_reg_ros.errors import SolverError
 from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.level import Level
-from sph_reg_ros.solvers import LMConfig, LMResult, RobustKernel, levenberg_marquardt
+from sph_reg_ros.similarity import NormalEquations, Robust, RobustKernel
+from sph_reg_ros.solvers import LMConfig, LMResult, levenberg_marquardt
 
-ROUGH_PROMISE = 1e-3
-"""Share of the cost that a step has to promise where rivals only have to be told apart."""
+ROUGH_REDUCTION = 1e-3
+"""Predicted reduction of the cost, as a share of it, that is worth a step where rivals only have to
+be told apart."""
 SCOUT_ITERATIONS = 8
 """Steps of a pose that has rivals: what is not near a good optimum by then hardly will be."""
 
@@ -25,54 +27,54 @@ class Solver:
         steps: of all poses at all levels so far.
     """
 
-    def __init__(self, config: RegistrationConfig, report: Report) -> None:
-        """Take settings, and what is told the level, the steps so far and the cost of each."""
+    def __init__(self, config: RegistrationConfig, report: Report = lambda *_: None) -> None:
+        """Take settings, and what is told the level, the steps so far and the cost after each."""
         self._config, self._report = config, report
         self.steps = 0
 
     def __call__(
-        self, level: Level, pose: Tensor, promise: float, max_iterations: int | None = None
+        self,
+        level: Level,
+        poses: Float64[Tensor, 'B 4 4'],
+        min_reduction: float,
+        max_iterations: int | None = None,
     ) -> LMResult:
-        """Return where the solver ends.
+        """Return where the solver ends from each pose.
 
         Args:
             level: where to compare.
-            pose: of the first camera, to start from.
-            promise: share of the cost that a step has to promise.
+            poses: of the first camera, to start from.
+            min_reduction: share of the cost that a step has to be predicted to save.
             max_iterations: the config's if None.
 
         Raises:
-            SolverError: the CT is not in view, or the problem is degenerate.
+            SolverError: the CT is in view from no pose, or the problem is degenerate.
         """
         config, before = self._config, self.steps
-        limit = max_iterations or config.max_iterations
         settings = LMConfig(
-            min_promise=promise,
-            max_iterations=min(limit, config.max_iterations),
+            min_predicted_reduction=min_reduction,
+            max_iterations=min(max_iterations or config.max_iterations, config.max_iterations),
             max_rotation=config.max_rotation_step_rad,
             max_translation=config.max_translation_step_mm / TWIST_LENGTH_MM,
-            kernel=RobustKernel(config.robust_kernel),
         )
 
-        def observe(iteration: int, cost: float) -> None:
-            self.steps = before + iteration
+        def linearise(rows: Tensor, widths: Tensor | None) -> NormalEquations:
+            return level.linearise(rows, robust_of(config, widths), seen=rows is poses)
+
+        def observe(steps: int, cost: float) -> None:
+            self.steps = before + steps
             self._report(level, self.steps, cost)
 
-        return levenberg_marquardt(level.linearise, level.move, pose, settings, observe)
+        return levenberg_marquardt(linearise, level.move, poses, settings, observe)
 
-    def each(self, level: Level, poses: Sequence[Tensor]) -> list[LMResult]:
-        """Return the results, lowest cost first, without those that see nothing of the CT.
+    def scout(self, level: Level, poses: Float64[Tensor, 'B 4 4']) -> LMResult:
+        """Return where rivals lead to roughly, compared by the similarity for that if several."""
+        if len(poses) == 1:
+            return self(level, poses, ROUGH_REDUCTION)
+        return self(level.coarse_similarity, poses, ROUGH_REDUCTION, SCOUT_ITERATIONS)
 
-        Raises:
-            SolverError: of the first start, if none has a result.
-        """
-        results, failures = [], []
-        limit = SCOUT_ITERATIONS if len(poses) > 1 else None
-        for pose in poses:
-            try:
-                results.append(self(level, pose, ROUGH_PROMISE, limit))
-            except SolverError as error:
-                failures.append(error)
-        if not results:
-            raise failures[0]
-        return sorted(results, key=lambda result: result.cost)
+
+def robust_of(config: RegistrationConfig, widths: Tensor | None = None) -> Robust | None:
+    """Return the robust kernel of a config, None if there is none."""
+    kernel = RobustKernel(config.robust_kernel)
+    return None if kernel is RobustKernel.NONE else Robust(kernel, widths)

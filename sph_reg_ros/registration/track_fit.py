@@ -3,21 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float64
 from torch import Tensor
 
 from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.registration.covariance import pose_covariance
+from sph_reg_ros.registration.gate.evidence import gauss_newton_step
 from sph_reg_ros.registration.gate.patches import PatchAgreement, patch_agreement
 from sph_reg_ros.registration.gate.targets import expected_error_mm, target_points
-from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.pyramid import build_level
-from sph_reg_ros.registration.refine import COARSE_PROMISE
+from sph_reg_ros.registration.refine import COARSE_REDUCTION
 from sph_reg_ros.registration.request import RegistrationRequest
-from sph_reg_ros.registration.solve import Solver
+from sph_reg_ros.registration.solve import Solver, robust_of
 from sph_reg_ros.rendering.render import resolve_backend
-from sph_reg_ros.solvers import LMResult, TerminationReason, normal_equations
+from sph_reg_ros.similarity import sum_of
+from sph_reg_ros.solvers import TerminationReason
 
 
 @dataclass(frozen=True)
@@ -70,33 +70,28 @@ def fit(
         SolverError: the CT is not in view, or the problem is degenerate.
     """
     backend = resolve_backend(request.config.backend, request.volume)
-    solve = Solver(request.config, lambda *_: None)
+    solve = Solver(request.config)
     levels = [build_level(request, height, backend) for height in heights]
-    pose = request.start
-    before = levels[0].score(pose)
+    poses = request.start[None]
+    before = levels[0].score(poses[0])
     for level in levels:
-        weighted = level.reweighted(pose)
-        result = solve(weighted, pose, COARSE_PROMISE, max_iterations)
-        pose = result.pose
-    return _figures(levels[-1], result, before, solve.steps)
-
-
-def _figures(level: Level, result: LMResult, before: float, steps: int) -> Fit:
-    targets, centre = target_points(level.volume), level.volume.centre
-    covariance = pose_covariance(result.blocks, result.information)
-    sigma = expected_error_mm(covariance, result.pose, centre, targets)
-    A, g = normal_equations(result.blocks)
-    step = -torch.linalg.lstsq(A, g[:, None], driver='gelsd').solution[:, 0]
-    remaining = mean_distance_mm(level.move(result.pose, step), result.pose, targets)
+        weighted = level.reweighted(poses[0])
+        end = solve(weighted, poses, COARSE_REDUCTION, max_iterations)
+        poses = end.poses
+    (pose,), targets, centre = poses, target_points(level.volume), level.volume.centre
+    views = weighted.of_views(poses, robust_of(request.config), patches=True, seen=True)
+    covariance = pose_covariance(views)
+    sigma = expected_error_mm(covariance, pose, centre, targets)
+    further = level.move(poses, gauss_newton_step(sum_of(views))[None])
     return Fit(
-        pose=result.pose,
+        pose=pose,
         covariance=covariance,
-        termination=result.termination,
-        iterations=steps,
+        termination=end.terminations[0],
+        iterations=solve.steps,
         similarity_before=before,
-        similarity=level.score(result.pose),
+        similarity=level.score(pose),
         sigma_mm=float(sigma.norm()),
-        remaining_mm=float(remaining),
-        patches=patch_agreement(level, result.pose),
-        backend=level.backend,
+        remaining_mm=float(mean_distance_mm(further[0], pose, targets)),
+        patches=patch_agreement(level, pose),
+        backend=backend,
     )

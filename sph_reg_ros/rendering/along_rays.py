@@ -6,11 +6,11 @@ from torch import Tensor
 
 
 def without_motion_along_rays(
-    jacobian: Float[Tensor, 'H W 6'],
-    centre: Float64[Tensor, '3'],
+    jacobian: Float[Tensor, '*b H W 6'],
+    centre: Float64[Tensor, '*b 3'],
     directions: Float64[Tensor, 'H W 3'],
     twist_length_mm: float,
-) -> Float[Tensor, 'H W 6']:
+) -> Float[Tensor, '*b H W 6']:
     """Return the Jacobian as it is for an exact integral: a shift along a ray leaves it the same.
 
     The sum of grad V . c over a ray's samples only approximates that integral, which is exactly 0
@@ -24,8 +24,8 @@ def without_motion_along_rays(
         directions: of the pixels' rays, unit vectors in camera axes.
         twist_length_mm: one unit of translation.
     """
-    c = directions.to(jacobian)
-    lever = torch.linalg.cross(centre.to(c).expand_as(c) / twist_length_mm, c)
+    c = directions.to(jacobian).expand_as(jacobian[..., 3:])
+    lever = torch.linalg.cross((centre.to(c) / twist_length_mm)[..., None, None, :].expand_as(c), c)
     along = (jacobian[..., 3:] * c).sum(-1, keepdim=True)
     cleaned = jacobian.clone()
     cleaned[..., :3].addcmul_(lever, along)

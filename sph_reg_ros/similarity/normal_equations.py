@@ -43,7 +43,8 @@ class NormalEquations:
 
     Attributes:
         cost: sum of weighted squared residuals, or the robust cost; 2 (1 - score) for an image
-            similarity without a kernel, infinite where not valid.
+            similarity without a kernel; infinite where there are none, NaN where they are not
+            finite.
         gradient: J^T W r, half the derivative of the cost.
         hessian: J^T W J, robust weights included.
         valid: False where the rendering is constant, the CT out of view or a figure not finite;
@@ -201,7 +202,8 @@ def _of_block(
         if all(bool(figure.detach().isfinite().all()) for figure in figures):
             return *figures, _sums_of_patches(weighted, patches)
     nothing = torch.zeros(patches, unknowns, dtype=torch.float64)
-    none, never = nothing.new_zeros(unknowns), nothing.new_tensor(torch.inf)
+    never = nothing.new_tensor(torch.inf if block is None else torch.nan)
+    none = nothing.new_zeros(unknowns)
     square = none.expand(unknowns, unknowns)
     return never, none, square, torch.ones_like(never), never, never, square, nothing
 

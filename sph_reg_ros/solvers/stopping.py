@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
 from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
@@ -13,7 +13,7 @@ STEPS = 10
 
 
 class StepSpread:
-    """Remembers accepted steps and says when the last ten hardly differ (arXiv 2509.06890).
+    """Remembers accepted steps and says where the last ten hardly differ (arXiv 2509.06890).
 
     The paper's threshold is 1e-2 without a unit, hence the choice of units.
     """
@@ -21,18 +21,27 @@ class StepSpread:
     def __init__(self, threshold: float, units: StepUnits) -> None:
         """Take the largest standard deviation (population, per direction) that counts as none."""
         self._threshold = threshold
-        self._scale = torch.ones(6, dtype=torch.float64)
+        rotation, translation = 1.0, 1.0
         if units is StepUnits.DEG_MM:
-            self._scale = torch.tensor([180 / math.pi] * 3 + [TWIST_LENGTH_MM] * 3).double()
-        self._steps: list[Tensor] = []
+            rotation, translation = 180 / math.pi, TWIST_LENGTH_MM
+        self._scale = [rotation] * 3 + [translation] * 3
+        self._last: Float64[Tensor, 'B s n'] | None = None
 
-    def add(self, step: Float64[Tensor, '6']) -> None:
-        """Remember an accepted step xi."""
-        self._steps = [*self._steps[1 - STEPS :], step.detach() * self._scale]
+    def add(self, steps: Float64[Tensor, 'B n'], accepted: Bool[Tensor, 'B']) -> None:
+        """Remember the steps xi that were accepted; n is a multiple of six."""
+        scaled = steps * steps.new_tensor(self._scale).repeat(steps.shape[1] // 6)
+        if self._last is None:
+            # No spread of less than ten steps is a number.
+            self._last = scaled[:, None].expand(-1, STEPS, -1) * math.nan
+        longer = torch.cat([self._last[:, 1:], scaled[:, None]], 1)
+        self._last = torch.where(accepted[:, None, None], longer, self._last)
 
-    def is_small(self) -> bool:
-        """Return whether there are ten steps, and their spread is below the threshold."""
-        if len(self._steps) < STEPS:
-            return False
-        spread = torch.stack(self._steps).std(0, correction=0)
-        return bool(spread.max() < self._threshold)
+    def is_small(self) -> Bool[Tensor, 'B']:
+        """Return where there are ten steps, and their spread is below the threshold."""
+        assert self._last is not None
+        return self._last.std(1, correction=0).amax(-1) < self._threshold
+
+    def keep(self, rows: Int64[Tensor, 'b']) -> None:
+        """Forget all but some rows."""
+        if self._last is not None:
+            self._last = self._last[rows]

@@ -3,12 +3,11 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 from _solvers import FIRST_RATES, first_reached, padded, tuned
-from _traces import OPTIMISERS, descent_trace, lm_trace, slope
+from _traces import OPTIMISERS, descent_trace, lm_trace, slopes
 from torch import Tensor
 
-from sph_reg_ros.errors import ErrorCode, SolverError
 from sph_reg_ros.geometry import se3
-from sph_reg_ros.similarity import ResidualBlock
+from sph_reg_ros.similarity import NormalEquations, ResidualBlock, of_blocks
 from sph_reg_ros.similarity.spherical import SCALE
 
 START = se3.exp(torch.tensor([0.05, -0.04, 0.03, 20.0, -15.0, 10.0]).double())
@@ -19,20 +18,22 @@ class Bowl:
     """A level whose residual is SCALE times the shift of a pose, best at the identity."""
 
     edge_mm: float = 1e9
-    recent: list[Tensor] = field(default_factory=list)
+    render_cache: list[Tensor] = field(default_factory=list)
 
-    def linearise(self, pose: Tensor) -> list[ResidualBlock]:
-        apart = se3.log(pose)
+    def linearise(self, poses: Tensor, robust=None, *, seen=False) -> NormalEquations:
+        return of_blocks([self._block(se3.log(pose)) for pose in poses], 6)
+
+    def _block(self, apart: Tensor) -> ResidualBlock | None:
         if float(apart[3:].norm()) > self.edge_mm:
-            raise SolverError(ErrorCode.NO_OVERLAP, 'out of view')
+            return None
         length = torch.tensor([1.0] * 3 + [se3.TWIST_LENGTH_MM] * 3).double()
         residual = SCALE * apart / length
         jacobian = SCALE * torch.eye(6, dtype=torch.float64)
-        return [ResidualBlock(residual, jacobian, torch.zeros(6, dtype=torch.long))]
+        return ResidualBlock(residual, jacobian, torch.zeros(6, dtype=torch.long))
 
-    def move(self, pose: Tensor, xi: Tensor) -> Tensor:
-        twist = torch.cat([xi[:3], xi[3:] * se3.TWIST_LENGTH_MM])
-        return se3.exp(twist) @ pose
+    def move(self, poses: Tensor, xi: Tensor) -> Tensor:
+        twist = torch.cat([xi[:, :3], xi[:, 3:] * se3.TWIST_LENGTH_MM], -1)
+        return se3.exp(twist) @ poses
 
 
 def error_mm(pose: Tensor) -> float:
@@ -45,7 +46,7 @@ def test_the_slope_is_that_of_half_the_squared_learned_distance():
     residual = SCALE * (J @ xi)
     (expected,) = torch.autograd.grad((residual / SCALE).square().sum() / 2, xi)
     block = ResidualBlock(residual.detach(), SCALE * J, torch.zeros(8, dtype=torch.long))
-    torch.testing.assert_close(slope([block]), expected)
+    torch.testing.assert_close(slopes(of_blocks([block], 6))[0], expected)
 
 
 @pytest.mark.parametrize('name', OPTIMISERS)

@@ -166,7 +166,10 @@ def test_the_observer_sees_every_step_and_can_stop():
     refining = [p for p in seen if p.stage.startswith('refine')]
     iterations = [p.iteration for p in refining]
     assert iterations == sorted(iterations)
-    assert set(iterations) == set(range(result.iterations + 1))
+    assert iterations[0] == 0 and iterations[-1] == result.iterations
+    # Several poses take their steps together.
+    steps = [b - a for a, b in zip(iterations, iterations[1:], strict=False)]
+    assert max(steps) <= CONFIG.starts + 1 and 1 in steps
     assert all(p.best_loss <= p.loss for p in seen)
     heights = [int(p.stage.split()[1]) for p in refining[1:]]
     assert heights == sorted(heights)

@@ -18,8 +18,7 @@ from sph_reg_ros.registration.search import Variants, distinct
 from sph_reg_ros.registration.templates import Templates, fast_size
 from sph_reg_ros.registration.view import View
 from sph_reg_ros.rendering.render import render
-from sph_reg_ros.similarity import IMAGE_SIMILARITIES
-from sph_reg_ros.solvers import RobustKernel
+from sph_reg_ros.similarity import IMAGE_SIMILARITIES, RobustKernel
 
 CAMERA = Camera.from_geometry(1000.0, (3.0, 3.0), (48, 48), principal_point=(20.0, 26.0))
 CONFIG = RegistrationConfig(

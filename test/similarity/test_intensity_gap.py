@@ -60,20 +60,20 @@ def with_instrument() -> torch.Tensor:
 def error_mm(similarity: ImageSimilarity, reweigh: int = 0) -> float:
     """Solve from beside the truth and return how far the CT's centre is off."""
 
-    def linearise(pose):
-        image, J = render_with_jacobian(VOLUME, pose, CAMERA.K, CAMERA.size)
-        return [similarity.residuals(image, J)]
+    def linearise(poses, widths):
+        images, J = render_with_jacobian(VOLUME, poses, CAMERA.K, CAMERA.size)
+        return similarity.normal_equations(images, J)
 
     def move(pose, xi):
-        twist = torch.cat([xi[:3], xi[3:] * TWIST_LENGTH_MM])
+        twist = torch.cat([xi[..., :3], xi[..., 3:] * TWIST_LENGTH_MM], -1)
         return se3.apply_twist(twist, pose, VOLUME.centre)
 
     pose = se3.apply_twist(OFFSET, TRUTH, VOLUME.centre)
-    config = LMConfig(min_promise=1e-6)
-    pose = levenberg_marquardt(linearise, move, pose, config).pose
+    config = LMConfig(min_predicted_reduction=1e-6)
+    pose = levenberg_marquardt(linearise, move, pose[None], config).poses[0]
     for _ in range(reweigh):
         similarity = similarity.reweighted(render(VOLUME, pose, CAMERA.K, CAMERA.size))
-        pose = levenberg_marquardt(linearise, move, pose, config).pose
+        pose = levenberg_marquardt(linearise, move, pose[None], config).poses[0]
     found, expected = (se3.transform_points(T, VOLUME.centre[None]) for T in (pose, TRUTH))
     return float((found - expected).norm())
 

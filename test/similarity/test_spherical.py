@@ -4,6 +4,7 @@ import pytest
 import torch
 from network_sizes import random_encoder
 from phantoms import pose_in_front, smooth_phantom
+from point_clouds import solve
 
 from sph_reg_ros.errors import ConfigError, ErrorCode, SolverError
 from sph_reg_ros.geometry import Camera, se3
@@ -14,7 +15,7 @@ from sph_reg_ros.rendering.render import render, render_with_jacobian
 from sph_reg_ros.similarity.encoded import encoded_residual
 from sph_reg_ros.similarity.shifted import SHIFTS_PX, shifted
 from sph_reg_ros.similarity.spherical import SCALE, SphericalSimilarity
-from sph_reg_ros.solvers import LMConfig, levenberg_marquardt
+from sph_reg_ros.solvers import LMConfig
 
 SIZE = (32, 24)
 CAMERA = Camera.from_geometry(1000.0, (5.0, 5.0), SIZE)
@@ -193,14 +194,10 @@ def test_the_solver_finds_the_pose_by_the_learned_residual_in_a_few_steps():
     similarity = SphericalSimilarity.prepare(random_encoder(), XRAY)
 
     def move(pose: torch.Tensor, xi: torch.Tensor) -> torch.Tensor:
-        twist = torch.cat([xi[:3], xi[3:] * TWIST_LENGTH_MM])
+        twist = torch.cat([xi[..., :3], xi[..., 3:] * TWIST_LENGTH_MM], -1)
         return se3.apply_twist(twist, pose, VOLUME.centre)
 
-    result = levenberg_marquardt(
-        lambda pose: [similarity.residuals(*rendered(pose))],
-        move,
-        BESIDE,
-        LMConfig(min_promise=0.0),
-    )
+    config = LMConfig(min_predicted_reduction=0.0)
+    result = solve(lambda pose: [similarity.residuals(*rendered(pose))], BESIDE, config, step=move)
     assert se3.log(result.pose @ se3.inverse(TRUTH)).abs().max() < 1e-6
     assert result.iterations <= 12

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from point_clouds import START, TARGET, Alignment, generator, move, outliers
+from point_clouds import START, TARGET, Alignment, generator, outliers, solve
 
-from sph_reg_ros.solvers import LMConfig, RobustKernel, levenberg_marquardt
+from sph_reg_ros.similarity.robust import RobustKernel
+from sph_reg_ros.solvers import LMConfig
 
 ITERATIONS = 3
-CONFIG = LMConfig(max_iterations=ITERATIONS, min_promise=0.0, differentiable=True)
+CONFIG = LMConfig(max_iterations=ITERATIONS, min_predicted_reduction=0.0, differentiable=True)
 COUNT = 8
 
 
@@ -18,23 +19,22 @@ def weights() -> torch.Tensor:
     return values.requires_grad_()
 
 
-def solve(weight, damping, config=CONFIG) -> torch.Tensor:
+def found(weight, damping, config=CONFIG, kernel='none') -> torch.Tensor:
     problem = Alignment(COUNT, outliers(COUNT, share=0.3), weight)
-    return levenberg_marquardt(problem, move, START, replace(config, initial_damping=damping)).pose
+    return solve(problem, START, replace(config, initial_damping=damping), kernel=kernel).pose
 
 
 @pytest.mark.parametrize('kernel', RobustKernel)
 @pytest.mark.parametrize('damping', [torch.tensor(0.3), torch.linspace(0.1, 2, 6)])
 def test_unrolled_steps_have_the_derivative_by_weights_and_damping(kernel, damping):
-    config = replace(CONFIG, kernel=kernel)
     inputs = (weights(), damping.double().requires_grad_())
-    assert torch.autograd.gradcheck(lambda w, d: solve(w, d, config), inputs)
+    assert torch.autograd.gradcheck(lambda w, d: found(w, d, kernel=kernel), inputs)
 
 
 def test_capped_steps_have_the_derivative_too():
     config = replace(CONFIG, max_rotation=0.02, max_translation=0.03)
     inputs = (weights(), torch.tensor(0.3, dtype=torch.float64, requires_grad=True))
-    assert torch.autograd.gradcheck(lambda w, d: solve(w, d, config), inputs)
+    assert torch.autograd.gradcheck(lambda w, d: found(w, d, config), inputs)
 
 
 def test_weights_learn_to_leave_outliers_out():
@@ -45,7 +45,7 @@ def test_weights_learn_to_leave_outliers_out():
     losses = []
     for _ in range(10):
         problem = Alignment(20, errors, torch.sigmoid(logits))
-        pose = levenberg_marquardt(problem, move, START, config).pose
+        pose = solve(problem, START, config).pose
         loss = (pose - TARGET).square().sum()
         optimiser.zero_grad()
         loss.backward()
@@ -66,20 +66,18 @@ def test_no_graph_is_built_unless_asked_for():
         return [block]
 
     config = replace(CONFIG, initial_damping=damping, differentiable=False)
-    result = levenberg_marquardt(linearise, move, START, config)
+    result = solve(linearise, START, config)
     assert not result.pose.requires_grad and not result.information.requires_grad
     assert not any(seen) and torch.is_grad_enabled()
-    assert levenberg_marquardt(
-        linearise, move, START, replace(config, differentiable=True)
-    ).pose.requires_grad
+    assert solve(linearise, START, replace(config, differentiable=True)).pose.requires_grad
 
 
 def test_a_caller_that_has_switched_gradients_off_gets_no_graph():
     with torch.no_grad():
-        assert not solve(weights(), 0.3).requires_grad
+        assert not found(weights(), 0.3).requires_grad
 
 
 def test_both_modes_find_the_same_pose():
     values = weights()
-    graph, plain = (solve(values, 0.3, replace(CONFIG, differentiable=d)) for d in (True, False))
+    graph, plain = (found(values, 0.3, replace(CONFIG, differentiable=d)) for d in (True, False))
     assert torch.equal(graph.detach(), plain)

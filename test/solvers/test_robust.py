@@ -1,22 +1,21 @@
 """Robust kernels: what they promise mathematically, and what outliers do to a pose."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from point_clouds import START, Alignment, distance, generator, move, outliers
+from point_clouds import START, Alignment, distance, generator, outliers, solve
 
 from sph_reg_ros.similarity import ResidualBlock
 from sph_reg_ros.similarity.robust import (
     TUNING,
+    RobustKernel,
     curvature_weighted,
     kernel_width,
     reweighted,
     robust_cost,
 )
-from sph_reg_ros.solvers import LMConfig, RobustKernel, TerminationReason, levenberg_marquardt
+from sph_reg_ros.solvers import LMConfig, TerminationReason
 
 ROBUST = [kernel for kernel in RobustKernel if kernel is not RobustKernel.NONE]
 CONFIG = LMConfig(max_iterations=100, max_rotation=1.0, max_translation=1.0, tolerance=1e-9)
@@ -103,8 +102,8 @@ def test_exact_or_absent_residuals_leave_costs_and_weights_finite(kernel, residu
 @pytest.mark.parametrize('kernel', ROBUST)
 def test_outliers_move_a_plain_solution_and_hardly_a_robust_one(kernel):
     problem = Alignment(count=200, errors=outliers(200, share=0.2))
-    plain = levenberg_marquardt(problem, move, START, CONFIG)
-    robust = levenberg_marquardt(problem, move, START, replace(CONFIG, kernel=kernel))
+    plain = solve(problem, START, CONFIG)
+    robust = solve(problem, START, CONFIG, kernel=kernel)
     assert distance(plain.pose) > 0.3
     # Huber bounds an outlier's pull, the others end it.
     assert distance(robust.pose) < (0.02 if kernel is RobustKernel.HUBER else 0.005)
@@ -114,15 +113,16 @@ def test_outliers_move_a_plain_solution_and_hardly_a_robust_one(kernel):
 @pytest.mark.parametrize('kernel', ROBUST)
 def test_the_weights_of_the_result_tell_outliers_from_the_rest(kernel):
     problem = Alignment(count=200, errors=outliers(200, share=0.2))
-    (block,) = levenberg_marquardt(problem, move, START, replace(CONFIG, kernel=kernel)).blocks
+    (block,) = problem(solve(problem, START, CONFIG, kernel=kernel).pose)
+    block = reweighted(block, kernel, kernel_width(block, kernel))
     assert float(block.weight[: 3 * 40].max()) < 0.1 < 0.8 < float(block.weight[3 * 40 :].mean())
 
 
 @pytest.mark.parametrize('kernel', ROBUST)
 def test_without_outliers_a_robust_solution_is_near_the_plain_one(kernel):
     problem = Alignment(count=200, errors=outliers(200, share=0.0))
-    plain = levenberg_marquardt(problem, move, START, CONFIG)
-    robust = levenberg_marquardt(problem, move, START, replace(CONFIG, kernel=kernel))
+    plain = solve(problem, START, CONFIG)
+    robust = solve(problem, START, CONFIG, kernel=kernel)
     assert 0 < distance(robust.pose, plain.pose) < 0.5 * distance(plain.pose) + 1e-3
     assert robust.iterations < 20
 
@@ -134,14 +134,13 @@ def test_residuals_of_any_size_give_the_same_robust_pose(kernel):
         return [ResidualBlock(1e-4 * block.residual, 1e-4 * block.jacobian, block.cluster)]
 
     problem = Alignment(count=200, errors=outliers(200, share=0.2))
-    config = replace(CONFIG, kernel=kernel)
-    one, small = (levenberg_marquardt(f, move, START, config) for f in (problem, scaled))
+    one, small = (solve(f, START, CONFIG, kernel=kernel) for f in (problem, scaled))
     assert distance(one.pose, small.pose) < 1e-8
 
 
 @pytest.mark.parametrize('kernel', ROBUST)
 def test_the_cost_of_a_result_is_that_without_the_kernel(kernel):
     problem = Alignment(count=200, errors=outliers(200, share=0.2))
-    result = levenberg_marquardt(problem, move, START, replace(CONFIG, kernel=kernel))
+    result = solve(problem, START, CONFIG, kernel=kernel)
     (block,) = problem(result.pose)
     assert result.cost == pytest.approx(float(block.residual.square().sum()))

@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from point_clouds import solve
 
 from sph_reg_ros.geometry import se3, so3, so4
 from sph_reg_ros.similarity import ResidualBlock
-from sph_reg_ros.solvers import LMConfig, levenberg_marquardt
-from sph_reg_ros.solvers.normal_equations import damped_step
+from sph_reg_ros.solvers import LMConfig
+from sph_reg_ros.solvers.linear_system import damped_steps
 
 L = se3.TWIST_LENGTH_MM
 CENTRE = torch.tensor([10.0, -20.0, 30.0], dtype=torch.float64)
@@ -25,7 +26,7 @@ STARTS = [(5, 10), (20, 50), (45, 150)]
 
 
 def move(pose: torch.Tensor, xi: torch.Tensor) -> torch.Tensor:
-    return se3.apply_twist(torch.cat([xi[:3], L * xi[3:]]), pose, CENTRE)
+    return se3.apply_twist(torch.cat([xi[..., :3], L * xi[..., 3:]], -1), pose, CENTRE)
 
 
 class Embedded:
@@ -61,7 +62,7 @@ def problem(degrees: float, shift_mm: float, seed: int) -> tuple[torch.Tensor, t
 
 def distances_on_the_way(linearise, start: torch.Tensor, config: LMConfig) -> list[float]:
     costs = []
-    levenberg_marquardt(linearise, move, start, config, lambda i, cost: costs.append(cost))
+    solve(linearise, start, config, lambda i, cost: costs.append(cost), step=move)
     return [math.sqrt(cost) for cost in costs]
 
 
@@ -76,7 +77,7 @@ def test_it_reaches_a_billionth_within_five_steps_from_near_and_from_far(degrees
 def test_the_scaling_by_marquardt_makes_a_small_derivative_a_large_step_of_a_scalar():
     g = torch.tensor([1.0, -0.5, 0.3, 0.2, 0.1, 0.01], dtype=torch.float64)
     residual, damping = 0.4, 0.1
-    step = damped_step(torch.outer(g, g), residual * g, damping)
+    step = damped_steps(torch.outer(g, g), residual * g, torch.tensor([damping]))
     assert torch.allclose(step, -residual / ((6 + damping) * g), rtol=1e-2)
     assert float(step[5].abs()) > 99 * float(step[0].abs())
 

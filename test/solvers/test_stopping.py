@@ -13,7 +13,7 @@ from sph_reg_ros.solvers.stopping import StepSpread
 def filled(steps, units=StepUnits.XI) -> StepSpread:
     spread = StepSpread(1e-2, units)
     for step in steps:
-        spread.add(torch.as_tensor(step, dtype=torch.float64))
+        spread.add(torch.as_tensor(step, dtype=torch.float64)[None], torch.tensor([True]))
     return spread
 
 
@@ -45,3 +45,17 @@ def test_in_degrees_and_mm_the_threshold_is_a_hundredth_of_each(direction, unit)
         steps = torch.zeros(10, 6, dtype=torch.float64)
         steps[::2, direction], steps[1::2, direction] = amplitude * unit, -amplitude * unit
         assert filled(steps, StepUnits.DEG_MM).is_small() == small
+
+
+def test_each_row_counts_its_own_accepted_steps():
+    spread = StepSpread(1e-2, StepUnits.XI)
+    for number in range(12):
+        # The first row accepts all steps, the second one all but three, the third one wild ones.
+        steps = torch.ones(3, 6, dtype=torch.float64)
+        steps[2] = number
+        spread.add(steps, torch.tensor([True, number > 2, True]))
+    assert spread.is_small().tolist() == [True, False, False]
+    spread.keep(torch.tensor([1, 0]))
+    assert spread.is_small().tolist() == [False, True]
+    spread.add(torch.ones(2, 6, dtype=torch.float64), torch.tensor([True, True]))
+    assert spread.is_small().tolist() == [True, True]

@@ -6,8 +6,8 @@ from statistics import median
 
 from sph_reg_ros.errors import ErrorCode
 from sph_reg_ros.registration.gate.each_view import OwnStep, unknown_to_views_mm
-from sph_reg_ros.registration.gate.evidence import Evidence
-from sph_reg_ros.registration.gate.reproducibility import FAR, Again
+from sph_reg_ros.registration.gate.evidence import FAR, Evidence
+from sph_reg_ros.registration.gate.reproducibility import Again
 from sph_reg_ros.registration.gate.targets import expected_error_mm
 from sph_reg_ros.registration.gate_limits import (
     BOUND_SCALE,

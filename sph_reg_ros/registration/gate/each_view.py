@@ -18,7 +18,7 @@ from sph_reg_ros.registration.gate.evidence import Evidence
 from sph_reg_ros.registration.gate.targets import expected_error_mm
 from sph_reg_ros.registration.gate_limits import MAX_VIEW_MM
 from sph_reg_ros.registration.result import Check, Verdict
-from sph_reg_ros.similarity import ResidualBlock
+from sph_reg_ros.similarity import NormalEquations
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def own_steps(evidence: Evidence) -> tuple[OwnStep, ...]:
     """Return the step of each view; none for one view, whose step is that of all."""
     if len(evidence.finest.views) == 1:
         return ()
-    return tuple(_own_step(evidence, block) for block in evidence.blocks)
+    return tuple(_own_step(evidence, view) for view in evidence.views)
 
 
 def check_views(steps: Sequence[OwnStep]) -> Check | None:
@@ -70,9 +70,9 @@ def largest(figures: Sequence[float]) -> float:
     return float(torch.tensor(figures, dtype=torch.float64).max())
 
 
-def _own_step(evidence: Evidence, block: ResidualBlock) -> OwnStep:
+def _own_step(evidence: Evidence, view: NormalEquations) -> OwnStep:
     pose, targets = evidence.pose, evidence.targets
     centre = evidence.finest.volume.centre
-    size = mean_distance_mm(evidence.step_by([block]), pose, targets)
-    sigma = expected_error_mm(pose_covariance([block]), pose, centre, targets).norm()
+    size = mean_distance_mm(evidence.step_by([view]), pose, targets)
+    sigma = expected_error_mm(pose_covariance([view]), pose, centre, targets).norm()
     return OwnStep(float(size), float(sigma))

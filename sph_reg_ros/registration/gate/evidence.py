@@ -3,27 +3,51 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf, nan
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
 from sph_reg_ros.errors import SolverError
+from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.covariance import pose_covariance, views_alike
 from sph_reg_ros.registration.gate.targets import target_points
-from sph_reg_ros.registration.level import RIVALS_SIMILARITY, Level
+from sph_reg_ros.registration.level import COARSE_SIMILARITY, Level
 from sph_reg_ros.registration.refine import Refined
-from sph_reg_ros.registration.solve import Solver
-from sph_reg_ros.similarity import ResidualBlock
-from sph_reg_ros.solvers import LMResult, RobustKernel, TerminationReason, normal_equations
-from sph_reg_ros.solvers.linearisation import Point
+from sph_reg_ros.registration.solve import Solver, robust_of
+from sph_reg_ros.similarity import NormalEquations, sum_of
+from sph_reg_ros.similarity.patches import no_overlap
+from sph_reg_ros.solvers import TerminationReason
 
 COARSE_PX, MIDDLE_PX = 64, 128
 """Heights at which poses are sought once more: enough for millimetres, far cheaper than the last
 level."""
+FAR = 1e3
+"""Distance (mm) that stands for: nowhere."""
 OTHER = 'gradient_ncc'
 """Similarity that was not optimised where the one that rivals are compared by was."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sought:
+    """Where the solver led to from several starts.
+
+    Attributes:
+        poses: of the first camera; the starts of those that see nothing.
+        costs: there; infinite for those.
+        distances_mm: mean distances of the targets from where the judged pose has them; FAR alike.
+    """
+
+    poses: Float64[Tensor, 'B 4 4']
+    costs: Sequence[float]
+    distances_mm: Sequence[float]
+
+    def rows_beyond(self, distance_mm: float) -> list[int]:
+        """Return the rows that lead farther away than a distance, without those in no view."""
+        pairs = enumerate(zip(self.costs, self.distances_mm, strict=True))
+        return [row for row, (cost, mm) in pairs if cost < inf and mm > distance_mm]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +60,8 @@ class Evidence:
         pose: of the first camera (mm), to be judged.
         initial: pose that the registration started from, None if networks gave it.
         termination: why the solver stopped.
-        blocks: residuals of each view at the pose, as they were optimised.
-        information: half the second derivative of their cost.
+        views: normal equations of each view at the pose, with gradients of patches, without a
+            prior: one that counted as evidence would confirm itself.
         config: settings of the registration.
     """
 
@@ -46,8 +70,7 @@ class Evidence:
     pose: Float64[Tensor, '4 4']
     initial: Float64[Tensor, '4 4'] | None
     termination: TerminationReason
-    blocks: Sequence[ResidualBlock]
-    information: Float64[Tensor, '6 6']
+    views: Sequence[NormalEquations]
     config: RegistrationConfig
 
     @classmethod
@@ -58,26 +81,13 @@ class Evidence:
         initial: Float64[Tensor, '4 4'] | None,
         config: RegistrationConfig,
     ) -> 'Evidence':
-        """Take over where the solver ended at the last level, but for a prior.
-
-        A prior that counted as evidence would confirm itself.
-        """
-        result, finest = refined.best, refined.level.without_prior
-        blocks, information = result.blocks, result.information
-        if finest is not refined.level:
-            kernel = RobustKernel(config.robust_kernel)
-            at_pose = Point.at(result.pose, finest.linearise, kernel)
-            blocks, information = at_pose.weighted_blocks(), at_pose.information()
-        return cls(
-            [level.without_prior for level in levels],
-            finest,
-            result.pose,
-            initial,
-            result.termination,
-            blocks,
-            information,
-            config,
-        )
+        """Take over where the solver ended at the last level; raises SolverError NO_OVERLAP."""
+        finest, pose = refined.level.without_prior, refined.pose
+        views = finest.of_views(pose[None], robust_of(config), patches=True, seen=True)
+        if not all(bool(view.valid) for view in views):
+            raise no_overlap()
+        levels = [level.without_prior for level in levels]
+        return cls(levels, finest, pose, initial, refined.termination, views, config)
 
     @classmethod
     def of_pose(
@@ -88,11 +98,9 @@ class Evidence:
         config: RegistrationConfig,
     ) -> 'Evidence':
         """Judge any pose as if the solver had converged there; raises SolverError NO_OVERLAP."""
-        levels = [level.without_prior for level in levels]
-        finest = levels[-1].reweighted(pose)
-        blocks = finest.linearise(pose)
-        information, reason = normal_equations(blocks)[0], TerminationReason.CONVERGED
-        return cls(levels, finest, pose, initial, reason, blocks, information, config)
+        weighted = levels[-1].without_prior.reweighted(pose)
+        ended = Refined(pose, TerminationReason.CONVERGED, weighted, nan)
+        return cls.of_result(levels, ended, initial, config)
 
     @cached_property
     def finest_held_out(self) -> Level:
@@ -118,7 +126,9 @@ class Evidence:
         return self._held_out(min(self.levels, key=lambda level: abs(level.height - height)))
 
     def _held_out(self, level: Level) -> Level:
-        return level.for_rivals if self.config.similarity != RIVALS_SIMILARITY else level.by(OTHER)
+        if self.config.similarity == COARSE_SIMILARITY:
+            return level.with_similarity(OTHER)
+        return level.coarse_similarity
 
     @cached_property
     def targets(self) -> Float64[Tensor, '14 3']:
@@ -128,33 +138,44 @@ class Evidence:
     @cached_property
     def covariance(self) -> Float64[Tensor, '6 6']:
         """Return that of the pose (`covariance.pose_covariance`)."""
-        repeats = views_alike(self.finest.camera_from_first)
-        return pose_covariance(self.blocks, self.information, repeats)
+        return pose_covariance(self.views, views_alike(self.finest.camera_from_first))
 
     def sought(
-        self, level: Level, start: Float64[Tensor, '4 4'], promise: float, steps: int
-    ) -> LMResult | None:
-        """Return where the solver leads from a start; None where nothing is in view.
+        self, level: Level, starts: Float64[Tensor, 'B 4 4'], min_reduction: float, steps: int
+    ) -> Sought:
+        """Return where the solver leads from starts.
 
         Args:
             level: where to compare.
-            start: pose of the first camera.
-            promise: share of the cost that a step has to promise.
+            starts: poses of the first camera.
+            min_reduction: share of the cost that a step has to be predicted to save.
             steps: most steps.
         """
-        solve = Solver(self.config, lambda *_: None)
         try:
-            return solve(level, start, promise, steps)
+            found = Solver(self.config)(level, starts, min_reduction, steps)
         except SolverError:
-            return None
+            return Sought(starts, (inf,) * len(starts), [FAR] * len(starts))
+        distances = mean_distance_mm(found.poses, self.pose, self.targets).tolist()
+        pairs = zip(found.costs, distances, strict=True)
+        return Sought(found.poses, found.costs, [mm if cost < inf else FAR for cost, mm in pairs])
 
     @cached_property
     def remaining_step(self) -> Float64[Tensor, '4 4']:
         """Return the pose that one more Gauss-Newton step would lead to."""
-        return self.step_by(self.blocks)
+        return self.step_by(self.views)
 
-    def step_by(self, blocks: Sequence[ResidualBlock]) -> Float64[Tensor, '4 4']:
-        """Return the pose that a Gauss-Newton step by some residuals at the pose leads to."""
-        A, g = normal_equations(blocks)
-        step = -torch.linalg.lstsq(A, g[:, None], driver='gelsd').solution[:, 0]
-        return self.finest.move(self.pose, step)
+    def step_by(self, views: Sequence[NormalEquations]) -> Float64[Tensor, '4 4']:
+        """Return the pose that a Gauss-Newton step by some views leads to."""
+        step = gauss_newton_step(sum_of(views))
+        return self.finest.move(self.pose[None], step[None])[0]
+
+
+def gauss_newton_step(equations: NormalEquations) -> Float64[Tensor, 'n']:
+    """Return the step to the minimum of the linear model of a pose, the shortest if several.
+
+    NaN where nothing is in view: that passes no check.
+    """
+    A, g = equations.hessian[0], equations.gradient[0]
+    if not equations.valid:
+        return torch.full_like(g, nan)
+    return -torch.linalg.lstsq(A, g[:, None], driver='gelsd').solution[:, 0]

@@ -16,7 +16,7 @@ from sph_reg_ros.errors import ErrorCode
 from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
 from sph_reg_ros.registration.covariance import cluster_robust
-from sph_reg_ros.registration.gate.evidence import Evidence
+from sph_reg_ros.registration.gate.evidence import Evidence, gauss_newton_step
 from sph_reg_ros.registration.gate_limits import (
     MAX_FOCAL_MISFIT,
     MAX_PRINCIPAL_POINT_MISFIT,
@@ -24,7 +24,6 @@ from sph_reg_ros.registration.gate_limits import (
 from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.result import Check, Verdict
 from sph_reg_ros.rendering.sampling import unit_directions
-from sph_reg_ros.solvers import normal_equations
 
 CERTAIN = 2.0
 """Standard deviations of a change of the focal length below which it is taken for chance."""
@@ -46,8 +45,9 @@ def check_intrinsics(evidence: Evidence) -> tuple[Check, Check]:
     """
     focal, principal = [], []
     for number in range(len(evidence.finest.views)):
-        optimised = wanted_change(evidence, evidence.finest, number)
-        other = wanted_change(evidence, evidence.finest_held_out, number)
+        rendered = _with_intrinsics(evidence, number)
+        optimised = _wanted_change(evidence.finest, number, *rendered)
+        other = _wanted_change(evidence.finest_held_out, number, *rendered)
         focal.append(optimised.along(_FOCAL_LENGTH, CERTAIN))
         principal.append(_agreed_way(optimised, other))
     return (
@@ -89,23 +89,25 @@ def _agreed_way(first: WantedChange, second: WantedChange) -> float:
     return min(one.along(direction, PROBABLE) for one in (first, second))
 
 
-def wanted_change(evidence: Evidence, level: Level, number: int) -> WantedChange:
-    """Return what a view wants.
-
-    Args:
-        evidence: the pose.
-        level: the last one, by some similarity.
-        number: of the view.
-    """
-    image, jacobian = level.renderings(evidence.pose)[number]
-    camera = level.views[number].camera
+def _with_intrinsics(
+    evidence: Evidence, number: int
+) -> tuple[Float[Tensor, '1 H W'], Float[Tensor, '1 H W 9']]:
+    """Return the rendering of a view, and its derivative by the pose and by the intrinsics."""
+    level = evidence.finest
+    images, jacobians = level.renderings(evidence.pose[None], seen=True).views[number]
     pose = level.camera_from_first[number] @ evidence.pose
     centre = se3.transform_points(pose, level.volume.centre[None].cpu())[0]
-    columns = by_intrinsics(jacobian, camera, centre)
-    block = level.residuals(number, image, torch.cat([jacobian, columns], -1))
-    A, g = normal_equations([block])
-    step = torch.linalg.lstsq(A, -g[:, None], driver='gelsd').solution[:, 0]
-    return WantedChange(step[-3:], cluster_robust([block], A)[-3:, -3:])
+    columns = by_intrinsics(jacobians[0], level.views[number].camera, centre)
+    return images, torch.cat([jacobians, columns[None]], -1)
+
+
+def _wanted_change(
+    level: Level, number: int, images: Float[Tensor, '1 H W'], jacobians: Float[Tensor, '1 H W 9']
+) -> WantedChange:
+    """Return what a view wants by the similarity of a level, pose and intrinsics free."""
+    level.on_work(level)
+    view = level.similarities[number].normal_equations(images, jacobians, patches=True)
+    return WantedChange(gauss_newton_step(view)[-3:], cluster_robust([view])[-3:, -3:])
 
 
 def by_intrinsics(

@@ -51,9 +51,10 @@ def patch_agreement(level: Level, pose: Float64[Tensor, '4 4']) -> PatchAgreemen
     Views are not pooled: good ones must not outvote one that lies off.
     """
     medians, shares = [], []
-    for number, (image, _) in enumerate(level.renderings(pose)):
+    renderings = level.renderings(pose[None], seen=True)
+    for number, (images, _) in enumerate(renderings.views):
         px, sigma = displacements(
-            level.views[number].line_integrals.cpu(), image, _mask(level, number)
+            level.views[number].line_integrals.cpu(), images[0], _mask(level, number)
         )
         centre = level.camera_from_first[number] @ pose
         depth_mm = float(se3.transform_points(centre, level.volume.centre[None].cpu())[0, 2])

@@ -1,29 +1,25 @@
 """Is the pose found again, by a similarity that was not optimised and from other starts?"""
 
+import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float64
-from torch import Tensor
 
 from sph_reg_ros.errors import ErrorCode
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.geometry.box import mean_distance_mm
-from sph_reg_ros.registration.gate.evidence import Evidence
+from sph_reg_ros.registration.gate.evidence import FAR, Evidence
 from sph_reg_ros.registration.gate_limits import (
     MAX_HELD_OUT_MM,
     MAX_REMAINING_MM,
     MAX_RETURN_MM,
 )
-from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.result import Check, Verdict
 
 AWAY = torch.tensor([0.05, -0.05, 0.05, 5.0, -5.0, 12.0], dtype=torch.float64)
 """The first other start; the second one lies opposite. Rotation rad, shift mm: within the reach of
 the solver, far outside that of its errors."""
-FAR = 1e3
-"""Distance (mm) that stands for: nowhere."""
-_PROMISE, _STEPS = 3e-4, 6
+_REDUCTION, _STEPS = 3e-4, 6
 
 
 @dataclass(frozen=True)
@@ -42,14 +38,13 @@ class Again:
 def seek_again(evidence: Evidence) -> Again:
     """Seek the pose with the similarity that was not optimised."""
     centre = evidence.finest.volume.centre
-    starts = [se3.apply_twist(side * AWAY, evidence.pose, centre) for side in (1.0, -1.0)]
-    ends = [_sought(evidence, evidence.coarse, start) for start in starts]
-    ends.sort(key=lambda end: _distance_mm(evidence, end))
-    if ends[0] is not None:
-        ends[0] = _sought(evidence, evidence.middle, ends[0])
-    here = _sought(evidence, evidence.middle, evidence.pose)
-    distances = [_distance_mm(evidence, end) for end in (here, *ends)]
-    return Again(distances[0], tuple(distances[1:]))
+    starts = se3.apply_twist(torch.stack([AWAY, -AWAY]), evidence.pose, centre)
+    away = evidence.sought(evidence.coarse, starts, _REDUCTION, _STEPS)
+    nearest = min(range(len(starts)), key=away.distances_mm.__getitem__)
+    others = [mm for row, mm in enumerate(away.distances_mm) if row != nearest]
+    starts = torch.stack([evidence.pose, away.poses[nearest]])
+    here, back = evidence.sought(evidence.middle, starts, _REDUCTION, _STEPS).distances_mm
+    return Again(here, (back if away.costs[nearest] < math.inf else FAR, *others))
 
 
 def check_remaining_step(evidence: Evidence) -> Check:
@@ -76,14 +71,3 @@ def check_starts(again: Again) -> Check:
     """
     against = (Verdict.REJECTED, ErrorCode.STARTS_DISAGREE)
     return Check.at_most('other_starts_mm', min(again.from_away_mm), MAX_RETURN_MM, against)
-
-
-def _sought(
-    evidence: Evidence, level: Level, start: Float64[Tensor, '4 4']
-) -> Float64[Tensor, '4 4'] | None:
-    found = evidence.sought(level, start, _PROMISE, _STEPS)
-    return None if found is None else found.pose
-
-
-def _distance_mm(evidence: Evidence, end: Float64[Tensor, '4 4'] | None) -> float:
-    return FAR if end is None else float(mean_distance_mm(end, evidence.pose, evidence.targets))

@@ -1,7 +1,6 @@
-"""Is there another pose at which the X-rays agree as well? Rivals that look alike are asked."""
+"""Does a plausible alternative pose score better?"""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -10,15 +9,13 @@ from torch import Tensor
 
 from sph_reg_ros.errors import ErrorCode
 from sph_reg_ros.geometry import se3
-from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.registration.gate.evidence import Evidence
 from sph_reg_ros.registration.gate_limits import MAX_RIVAL_GAIN
 from sph_reg_ros.registration.result import Check, Verdict
-from sph_reg_ros.solvers import LMResult
 
 SHIFTS_MM = (-32.0, 32.0)
 """Along the patient's axis; vertebrae lie 25 to 40 mm apart, the solver finds the rest."""
-STEPS, PROMISE = 6, 1e-3
+STEPS, REDUCTION = 6, 1e-3
 DISTINCT_MM = 8.0
 """What ends nearer than this is the same pose."""
 
@@ -37,52 +34,34 @@ class Rival:
 
 
 def best_rival(evidence: Evidence) -> Rival | None:
-    """Return the best pose elsewhere that decoys lead to, None if all lead out of view or back."""
-    level = evidence.coarse
-    start = _scouted(evidence)
-    if start is None:
+    """Return the best pose elsewhere that starts lead to, None if all lead out of view or back."""
+    found = evidence.sought(evidence.coarsest, rival_starts(evidence), REDUCTION, STEPS)
+    elsewhere = found.rows_beyond(DISTINCT_MM)
+    if not elsewhere:
         return None
-    there = evidence.sought(level, start, PROMISE, STEPS)
-    if there is None:
+    start = found.poses[min(elsewhere, key=found.costs.__getitem__)]
+    there = evidence.sought(evidence.coarse, start[None], REDUCTION, STEPS)
+    if not there.rows_beyond(DISTINCT_MM):
         return None
-    distance = float(mean_distance_mm(there.pose, evidence.pose, evidence.targets))
-    if distance < DISTINCT_MM:
-        return None
-    return Rival(_gain(evidence, there), distance)
+    return Rival(_gain(evidence, there.costs[0]), there.distances_mm[0])
 
 
-def _gain(evidence: Evidence, there: LMResult) -> float:
-    level = evidence.coarse
-    gain = level.cost(evidence.pose) - there.cost
+def _gain(evidence: Evidence, cost_there: float) -> float:
+    level, here = evidence.coarse, evidence.pose[None]
+    gain = float(level.linearise(here, seen=True).cost) - cost_there
     if gain > MAX_RIVAL_GAIN:
         # The pose was found by another similarity, at another level: it may settle, too.
-        here = evidence.sought(level, evidence.pose, PROMISE, STEPS)
-        gain = gain if here is None else here.cost - there.cost
+        (settled,) = evidence.sought(level, here, REDUCTION, STEPS).costs
+        gain = settled - cost_there if settled < math.inf else gain
     return gain / (2 * len(level.views))
 
 
-def _scouted(evidence: Evidence) -> Float64[Tensor, '4 4'] | None:
-    """Return where the most promising decoy leads to at the coarsest level."""
-    found = []
-    for start in decoys(evidence):
-        result = evidence.sought(evidence.coarsest, start, PROMISE, STEPS)
-        if result is None:
-            continue
-        if mean_distance_mm(result.pose, evidence.pose, evidence.targets) > DISTINCT_MM:
-            found.append(result)
-    best = min(found, key=lambda result: result.cost, default=None)
-    return None if best is None else best.pose
-
-
-def decoys(evidence: Evidence) -> Iterator[Float64[Tensor, '4 4']]:
-    """Yield the pose one vertebra up and down, and half a turn about each axis of the patient."""
-    axes, nothing = evidence.pose[:3, :3], torch.zeros(3, dtype=torch.float64)
-    centre = evidence.finest.volume.centre
-    for shift in SHIFTS_MM:
-        yield se3.apply_twist(torch.cat([nothing, shift * axes[:, 2]]), evidence.pose, centre)
-    for axis in range(3):
-        turn = torch.cat([math.pi * axes[:, axis], nothing])
-        yield se3.apply_twist(turn, evidence.pose, centre)
+def rival_starts(evidence: Evidence) -> Float64[Tensor, '5 4 4']:
+    """Return the pose one vertebra up and down, and half a turn about each axis of the patient."""
+    axes = evidence.pose[:3, :3].T
+    shifts = torch.outer(torch.tensor(SHIFTS_MM, dtype=torch.float64), axes[2])
+    twists = torch.block_diag(math.pi * axes, shifts)
+    return se3.apply_twist(twists, evidence.pose, evidence.finest.volume.centre)
 
 
 def check_rival(rival: Rival | None) -> Check:
