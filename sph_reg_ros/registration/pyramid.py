@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
+from sph_reg_ros.registration.course import Course
 from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.view import View, shrink
@@ -17,6 +18,17 @@ from sph_reg_ros.similarity import prepare_similarity
 _SMALLER: WeakKeyDictionary[AttenuationVolume, dict[tuple[int, int, int], AttenuationVolume]] = (
     WeakKeyDictionary()
 )
+
+
+def build_pyramid(request: RegistrationRequest, backend: str, course: Course) -> list[Level]:
+    """Return the levels, coarse to fine, ending no finer than the X-rays."""
+    tallest = max(view.camera.height for view in request.views)
+    heights = sorted({min(height, tallest) for height in request.config.levels})
+    levels = []
+    for height in heights:
+        course.report()
+        levels.append(build_level(request, height, backend, course.on_work))
+    return levels
 
 
 def build_level(

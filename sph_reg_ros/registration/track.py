@@ -17,6 +17,7 @@ from sph_reg_ros.errors import ErrorCode, RegistrationError, SolverError
 from sph_reg_ros.geometry import se3, so3
 from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
+from sph_reg_ros.registration.attempt import DEPTH_WARNING
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.course import Observer
 from sph_reg_ros.registration.frame_views import Frame, FrameViews
@@ -31,7 +32,7 @@ from sph_reg_ros.registration.gate_limits import (
 )
 from sph_reg_ros.registration.networks import Networks
 from sph_reg_ros.registration.prepared_view import ViewMaker
-from sph_reg_ros.registration.register import DEPTH_WARNING, register
+from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest, placed_volume
 from sph_reg_ros.registration.result import Check, RegistrationResult, Verdict, Verification
 from sph_reg_ros.registration.track_fit import Fit, fit

@@ -24,11 +24,12 @@ from sph_reg_ros.networks import weights
 from sph_reg_ros.networks.agnostic import AgnosticRegressor
 from sph_reg_ros.networks.encoder import SphericalEncoder
 from sph_reg_ros.networks.regressor import PoseRegressor
-from sph_reg_ros.registration import register as module
+from sph_reg_ros.registration import networks_first
 from sph_reg_ros.registration.course import Course
 from sph_reg_ros.registration.networks import FOR_ANY_CT, Networks, find_networks
+from sph_reg_ros.registration.networks_first import NETWORKS_ASTRAY
 from sph_reg_ros.registration.pyramid import build_level
-from sph_reg_ros.registration.register import NETWORKS_ASTRAY, register
+from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import RegistrationResult, Verdict
 from sph_reg_ros.registration.view import View
@@ -157,10 +158,10 @@ def test_a_search_replaces_a_doubted_pose_only_by_one_that_looks_better():
     worse = moved(VOLUME, found, seed=3, degrees=0.5, millimetres=1.0)
     for pose, method in ((worse, 'image'), (found, 'spherical')):
         doubted = rejected_at(pose, searched)
-        result = module._searched_instead(doubted, asked, Course())
+        result = networks_first.searched_instead(doubted, asked, Course())
         assert result.method == method
         assert (result.verdict is Verdict.VERIFIED) == (method == 'image')
-    assert result.warnings[-1] == module.SEARCHED_IN_VAIN
+    assert result.warnings[-1] == networks_first.SEARCHED_IN_VAIN
 
 
 def test_poses_are_compared_at_one_resolution_of_the_ct_wherever_their_searches_began():
@@ -183,7 +184,7 @@ def test_poses_are_compared_at_one_resolution_of_the_ct_wherever_their_searches_
     doubted = replace(rejected_at(worse, searched), similarity_after=fine.score(worse))
     # By these figures, each of a CT of its own, the better pose would be the worse one.
     assert searched.similarity_after < doubted.similarity_after
-    result = module._searched_instead(doubted, from_deeper, Course())
+    result = networks_first.searched_instead(doubted, from_deeper, Course())
     assert (result.method, result.verdict) == ('image', Verdict.VERIFIED)
 
 
@@ -201,7 +202,7 @@ def test_what_networks_found_survives_a_search_that_runs_out_of_time_but_not_one
             register(asked, stop_in_the_search)
         return
     result = register(asked, stop_in_the_search)
-    assert (result.method, result.warnings[-1]) == ('spherical', module.OUT_OF_TIME)
+    assert (result.method, result.warnings[-1]) == ('spherical', networks_first.OUT_OF_TIME)
     assert result.verdict is not Verdict.VERIFIED and 'again: broken off' in result.timings_s
 
 

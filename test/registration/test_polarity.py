@@ -11,11 +11,11 @@ from registration_scenes import CAMERA, CONFIG, errors, moved, xray
 from sph_reg_ros.errors import CancelledError, ErrorCode, ImageError, SolverError
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.imaging.xray.intensity import IntensityModel
-from sph_reg_ros.registration import register as module
+from sph_reg_ros.registration.negatives import POLARITY_OPEN
 from sph_reg_ros.registration.polarity import NEGATIVE, inverted_views
 from sph_reg_ros.registration.prepared_view import ViewMaker
 from sph_reg_ros.registration.reasons import InputDoubt
-from sph_reg_ros.registration.register import POLARITY_OPEN, register
+from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import Verdict
 
@@ -118,7 +118,7 @@ def test_a_polarity_that_was_given_is_not_overruled_where_the_solver_fails(monke
         raise SolverError(ErrorCode.NUMERICAL, 'degenerate')
 
     asked = request_of(shown(CAMERA, inverted=True), given=True)
-    monkeypatch.setattr(module, '_as_taken', fail)
+    monkeypatch.setattr('sph_reg_ros.registration.register.by_networks_or_search', fail)
     with pytest.raises(SolverError, match='degenerate; .*inverted'):
         register(asked)
 

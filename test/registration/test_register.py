@@ -20,8 +20,9 @@ from registration_scenes import (
 from sph_reg_ros.errors import CancelledError, ConfigError, ErrorCode, SolverError
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
+from sph_reg_ros.registration.attempt import DEPTH_WARNING
 from sph_reg_ros.registration.config import RegistrationConfig
-from sph_reg_ros.registration.register import DEPTH_WARNING, register
+from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import Verdict
 from sph_reg_ros.registration.view import View

@@ -1,0 +1,77 @@
+"""The whole method on one screen: from a request to a judged pose."""
+
+from jaxtyping import Float64
+from torch import Tensor
+
+from sph_reg_ros.registration.course import Course
+from sph_reg_ros.registration.gate.evidence import Evidence
+from sph_reg_ros.registration.gate.verify import NOT_VERIFIED, verify
+from sph_reg_ros.registration.hypotheses import hypotheses
+from sph_reg_ros.registration.reasons import InputDoubt
+from sph_reg_ros.registration.refine import polish, solve
+from sph_reg_ros.registration.request import RegistrationRequest
+from sph_reg_ros.registration.result import RegistrationResult
+from sph_reg_ros.registration.solve import Solver
+from sph_reg_ros.rendering.render import resolve_backend
+
+DEPTH_WARNING = 'one view only: depth along the beam is far less certain than the other directions'
+
+
+def attempt(
+    request: RegistrationRequest, method: str, course: Course, verified: bool
+) -> RegistrationResult:
+    """Find a pose by one method, and judge it.
+
+    Args:
+        request: what `register` was asked, or the same with negatives.
+        method: spherical (networks give the start) or image (a search does).
+        course: of the registration.
+        verified: whether to run the checks.
+
+    Raises:
+        ConfigError: the renderer cannot run here.
+        SolverError: the CT is not in view, or the problem is degenerate.
+    """
+    config = request.config
+    start = hypotheses(request, method, resolve_backend(config.backend, request.volume), course)
+    course.begin('refine {}')
+    solver = Solver(config, course.on_step)
+    rough = solve(start.pyramid, start.poses, solver)
+    best = polish(rough.finer, rough.pose, solver)
+    course.lap('refine')
+    evidence = Evidence.of_result(start.pyramid, best, _expected(request), config)
+    verification = NOT_VERIFIED
+    if verified:
+        course.begin('verify {}', 1 - best.similarity, solver.steps)
+        verification = verify(evidence)
+    course.lap('verify')
+    return RegistrationResult(
+        camera_from_ct=tuple(T @ best.pose for T in best.level.camera_from_first),
+        covariance=evidence.covariance,
+        centre_lps_mm=best.level.volume.centre,
+        termination=best.termination,
+        similarity_before=start.similarity,
+        similarity_after=best.similarity,
+        iterations=solver.steps,
+        timings_s=dict(course.laps),
+        verification=verification,
+        warnings=request.volume.doubts + ((DEPTH_WARNING,) if len(request.views) == 1 else ()),
+        backend=best.level.backend,
+        method=method,
+        similarity=config.similarity,
+        runner_up=rough.runner_up,
+        doubts=_doubts(request),
+        device=str(request.volume.mu.device),
+    )
+
+
+def _doubts(request: RegistrationRequest) -> tuple[InputDoubt, ...]:
+    not_hounsfield = request.volume.hounsfield_doubts
+    return request.doubts + ((InputDoubt.CT_NOT_HOUNSFIELD,) if not_hounsfield else ())
+
+
+def _expected(request: RegistrationRequest) -> Float64[Tensor, '4 4'] | None:
+    """Return the pose that the result ought to be near; None if nothing is known of it."""
+    if request.prior is not None:
+        return request.prior.camera_from_ct
+    return request.initial_camera_from_ct
