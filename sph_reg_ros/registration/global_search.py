@@ -118,7 +118,7 @@ class Templates:
         products = conv2d(channels, self.channels.to(images.device))
         sums = conv2d(channels[:, :1], masks)
         energies = conv2d(channels.square().sum(1, keepdim=True), masks)
-        energies -= sums.square() / masks.sum((2, 3)).view(1, -1, 1, 1)
+        energies -= sums.square() / masks.sum((2, 3)).clamp(min=1).view(1, -1, 1, 1)
         floor = MIN_ENERGY * energies.amax((1, 2, 3), keepdim=True).clamp(min=1e-20)
         best, at = (products / torch.maximum(energies, floor).sqrt()).flatten(2).max(2)
         columns = products.shape[3]
@@ -201,9 +201,8 @@ def propose_by_view(
     # A shift is a turn about the source: the rays through the anatomy stay the same.
     turn = templates.camera_from_square @ roll @ _turn_to(rays).mT
     moved = se3.from_parts(turn, torch.zeros(len(best), 3, dtype=torch.float64)) @ poses[rendering]
-    farther = se3.transform_points(moved, centre[None])[:, 0] * (
-        templates.scales[template, None] - 1
-    )
+    centres = se3.transform_points(moved, centre[None])[:, 0]
+    farther = centres * (templates.scales[template, None] - 1)
     return se3.from_parts(moved[:, :3, :3], moved[:, :3, 3] + farther)
 
 
