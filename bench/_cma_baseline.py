@@ -8,7 +8,7 @@ from _adam_baselines import TIME_LIMIT, Method
 from _levels import Level, level_of, masked_ncc
 
 from sph_reg_ros.evaluation.protocols import Protocol, perturbed
-from sph_reg_ros.evaluation.trials import Outcome
+from sph_reg_ros.evaluation.trials import MethodResult
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.registration.view import View
 from sph_reg_ros.rendering.render import render
@@ -25,7 +25,7 @@ def cma_es(volume: AttenuationVolume, protocol: Protocol, seed: int = 0) -> Meth
     volumes = {height: volume.coarsened(206.0 / height) for height, *_ in STAGES}
     widths = np.asarray(protocol.standard_deviations)
 
-    def register(view: View, start: torch.Tensor, limit_s: float) -> Outcome:
+    def register(view: View, start: torch.Tensor, limit_s: float) -> MethodResult:
         began, iterations, remark = time.perf_counter(), 0, ''
         best = np.zeros(6)
         for height, population, share, generations in STAGES:
@@ -47,7 +47,7 @@ def cma_es(volume: AttenuationVolume, protocol: Protocol, seed: int = 0) -> Meth
             if remark:
                 break
         pose = perturbed(start, torch.from_numpy(best * widths), volume.centre)
-        return Outcome(pose, time.perf_counter() - began, iterations, remark)
+        return MethodResult(pose, time.perf_counter() - began, iterations, remark)
 
     return register
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from sph_reg_ros.errors import RegistrationError
 from sph_reg_ros.evaluation.cases import BenchCT, Case
 from sph_reg_ros.evaluation.protocols import Protocol, Start
-from sph_reg_ros.evaluation.trials import Outcome
+from sph_reg_ros.evaluation.trials import MethodResult
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.learned_initialisation import refined_by_networks, spherical_level
 from sph_reg_ros.registration.level import Level
@@ -129,16 +129,18 @@ class Learned:
 def timed(name: str, answer: Callable[[Case], Answer]) -> Method:
     """Return a method that counts seconds and turns an error into a refusal."""
 
-    def run(case: Case) -> Outcome:
+    def run(case: Case) -> MethodResult:
         began = time.perf_counter()
         try:
             found = answer(case)
         except RegistrationError as error:
             seconds = time.perf_counter() - began
-            return Outcome(case.start.camera_from_ct, seconds, 0, f'refused: {error.code.name}')
+            return MethodResult(
+                case.start.camera_from_ct, seconds, 0, f'refused: {error.code.name}'
+            )
         seconds = time.perf_counter() - began
         pose = found.camera_from_ct
-        return Outcome(pose, seconds, found.iterations, found.remark, found.verdict)
+        return MethodResult(pose, seconds, found.iterations, found.remark, found.verdict)
 
     return Method(name, run)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from sph_reg_ros.errors import RegistrationError
 from sph_reg_ros.evaluation.cases import BenchCT, Case
 from sph_reg_ros.evaluation.protocols import Protocol
-from sph_reg_ros.evaluation.trials import Outcome
+from sph_reg_ros.evaluation.trials import MethodResult
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest
@@ -21,7 +21,7 @@ class Method:
     """A name to print, and what turns a case into an outcome."""
 
     name: str
-    register: Callable[[Case], Outcome]
+    register: Callable[[Case], MethodResult]
 
 
 def ours(name: str, bench_ct: BenchCT, protocol: Protocol) -> Method:
@@ -35,7 +35,7 @@ def ours(name: str, bench_ct: BenchCT, protocol: Protocol) -> Method:
     config = _config(name, protocol)
     volume = bench_ct.volume
 
-    def run(case: Case) -> Outcome:
+    def run(case: Case) -> MethodResult:
         start = case.start.camera_from_ct
         told = start if protocol.told else None
         began = time.perf_counter()
@@ -43,10 +43,10 @@ def ours(name: str, bench_ct: BenchCT, protocol: Protocol) -> Method:
             result = register(RegistrationRequest(volume, (case.view,), told, config))
         except RegistrationError as error:
             seconds = time.perf_counter() - began
-            return Outcome(start, seconds, 0, f'refused: {error.code.name}')
+            return MethodResult(start, seconds, 0, f'refused: {error.code.name}')
         seconds = time.perf_counter() - began
         verdict = result.verdict.name
-        return Outcome(result.camera_from_ct[0], seconds, result.iterations, verdict=verdict)
+        return MethodResult(result.camera_from_ct[0], seconds, result.iterations, verdict=verdict)
 
     return Method(f'{config.similarity}/{config.robust_kernel}', run)
 
@@ -62,13 +62,13 @@ def baselines(
             print(f'{BASELINES[name]}: left out, {error}')
             continue
 
-        def run(case: Case, program: Callable[..., Outcome] = program) -> Outcome:
+        def run(case: Case, program: Callable[..., MethodResult] = program) -> MethodResult:
             return program(case.view, case.start.camera_from_ct, limit_s)
 
         yield Method(BASELINES[name], run)
 
 
-def _baseline(name: str, bench_ct: BenchCT, protocol: Protocol) -> Callable[..., Outcome]:
+def _baseline(name: str, bench_ct: BenchCT, protocol: Protocol) -> Callable[..., MethodResult]:
     # Late: these libraries may be missing.
     from _adam_baselines import diffdrr_adam, nanodrr_adam
     from _cma_baseline import cma_es

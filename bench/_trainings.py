@@ -9,11 +9,11 @@ from tempfile import TemporaryDirectory
 from sph_reg_ros.cli.train import EXIT_STOPPED
 from sph_reg_ros.cli.train_progress import summary_lines, training_bar
 from sph_reg_ros.training.devices import launched
-from sph_reg_ros.training.job import Job
+from sph_reg_ros.training.job import TrainingJob
 from sph_reg_ros.training.loop import Training
 
 
-def train(job: Job, folder: Path) -> None:
+def train(job: TrainingJob, folder: Path) -> None:
     """Train in a folder, or go on there; ends the program after Ctrl-C.
 
     Raises:

@@ -26,7 +26,7 @@ from sph_reg_ros.imaging.ct.read import load_ct
 from sph_reg_ros.imaging.sample_ct import sample_ct_path
 from sph_reg_ros.training.config import TrainingConfig
 from sph_reg_ros.training.config_file import read_config
-from sph_reg_ros.training.job import KINDS, Job
+from sph_reg_ros.training.job import KINDS, TrainingJob
 
 CONFIG = Path(__file__).parents[1] / 'config' / 'train_quick.yaml'
 LEFT_OUT = 'chest'
@@ -48,7 +48,7 @@ def main() -> None:
         if not arguments.measure_only:
             cts = tuple(load_ct(path) for path in paths)
             for kind in KINDS:
-                train(Job(kind, cts, config), folder / kind)
+                train(TrainingJob(kind, cts, config), folder / kind)
         _measure(folder, arguments, anatomy.cube_voxels, [path.name for path in paths])
 
 

@@ -25,7 +25,7 @@ from register import CTS
 from sph_reg_ros.evaluation.cases import BenchCT, Case, CaseMaker
 from sph_reg_ros.evaluation.path_cache import PathCache, default_cache_folder
 from sph_reg_ros.evaluation.protocols import PROTOCOLS, Protocol
-from sph_reg_ros.evaluation.trials import SUCCESS_MM, Outcome, judge
+from sph_reg_ros.evaluation.trials import SUCCESS_MM, MethodResult, judge
 from sph_reg_ros.imaging.sample_ct import sample_ct_path
 
 HERE = Path(__file__).parents[1]
@@ -159,9 +159,9 @@ def _measure(
     return rows
 
 
-def _outcome(answer: dict[str, Any]) -> Outcome:
+def _outcome(answer: dict[str, Any]) -> MethodResult:
     pose = torch.tensor(answer['pose'], dtype=torch.float64)
-    return Outcome(pose, answer['seconds'], 0, verdict=answer['verdict'])
+    return MethodResult(pose, answer['seconds'], 0, verdict=answer['verdict'])
 
 
 def _store(cases: list[Case], protocol: Protocol, path: Path) -> None:

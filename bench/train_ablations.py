@@ -16,7 +16,7 @@ from _trainings import folder_or_none, train
 from sph_reg_ros.imaging.ct.read import load_ct
 from sph_reg_ros.imaging.sample_ct import sample_ct_path
 from sph_reg_ros.training.config_file import read_config
-from sph_reg_ros.training.job import Job, regressor_from
+from sph_reg_ros.training.job import TrainingJob, regressor_from
 
 CONFIG = Path(__file__).parents[1] / 'config' / 'train_quick.yaml'
 NOTHING = (None, '')
@@ -31,7 +31,7 @@ def main() -> None:
     with folder_or_none(arguments.output) as folder:
         for name in arguments.only or settings:
             begun = start if begins_with_regressor(name) else NOTHING
-            train(Job('similarity', cts, settings[name], *begun), folder / name)
+            train(TrainingJob('similarity', cts, settings[name], *begun), folder / name)
 
 
 def _arguments() -> argparse.Namespace:

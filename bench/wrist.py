@@ -61,7 +61,7 @@ class Wrist:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class WristResult:
     """Errors of one registration against the reference."""
 
     centre_mm: float
@@ -111,7 +111,7 @@ def perturbed(
 
 def run(
     wrist: Wrist, cameras: tuple[int, ...], start: torch.Tensor, settings: argparse.Namespace
-) -> tuple[Outcome, torch.Tensor]:
+) -> tuple[WristResult, torch.Tensor]:
     """Register from a start and compare; also return the pose in the first camera."""
     began = time.perf_counter()
     first = cameras[0]
@@ -124,7 +124,7 @@ def run(
     except RegistrationError:
         pose, similarity = start, math.nan
     errors = compare(pose, wrist.camera_from_ct[first], wrist.volume.centre)
-    return Outcome(*errors, time.perf_counter() - began, similarity), pose
+    return WristResult(*errors, time.perf_counter() - began, similarity), pose
 
 
 def compare(
@@ -140,17 +140,17 @@ def compare(
     return float(shift.norm()), float((shift - depth * ray).norm()), abs(depth), tilt, roll
 
 
-def succeeded(outcome: Outcome, views: int) -> bool:
+def succeeded(outcome: WristResult, views: int) -> bool:
     """Return whether a registration is right: two views fix the pose, one only the plane."""
     if views == 1:
         return outcome.in_plane_mm < IN_PLANE_LIMIT_MM
     return all(getattr(outcome, name) < limit for name, limit in LIMITS.items())
 
 
-def summary(outcomes: list[Outcome], views: int) -> dict[str, float]:
+def summary(outcomes: list[WristResult], views: int) -> dict[str, float]:
     """Return the share of successes and the medians."""
     figures = {'success': sum(succeeded(o, views) for o in outcomes) / len(outcomes)}
-    for name in Outcome.__dataclass_fields__:
+    for name in WristResult.__dataclass_fields__:
         figures[name] = statistics.median(getattr(o, name) for o in outcomes)
     return figures
 

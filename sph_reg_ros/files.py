@@ -1,4 +1,4 @@
-"""Files written together or not at all, files in memory, and what JSON can hold."""
+"""Files written together or not at all, files in memory, and JSON without NaN."""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""What an X-ray imager can be like: one place for the ranges that readers, node and gate share.
+"""Plausible ranges of X-ray imagers, shared by readers, node and gate.
 
 They are wide: mini C-arms, small specimens close to the source, crops, oblong pixels lie inside.
 What they keep out is metres for millimetres, and intrinsics of another image.

@@ -11,8 +11,8 @@ from cli_files import body
 from sph_reg_ros.imaging.ct.volume import CT
 from sph_reg_ros.training.config import TrainingConfig
 from sph_reg_ros.training.config_file import config_from
-from sph_reg_ros.training.data import Studio
-from sph_reg_ros.training.job import Job
+from sph_reg_ros.training.data import XRayGenerator
+from sph_reg_ros.training.job import TrainingJob
 
 CONFIG = Path(__file__).parents[1] / 'config'
 CI_FILE = CONFIG / 'train_ci.yaml'
@@ -40,9 +40,11 @@ def ci_config(**schedule: Any) -> TrainingConfig:
     return config_from(ci_content(**schedule))
 
 
-def small_job(kind: str, cts: int = 1, **schedule: Any) -> Job:
-    return Job(kind, tuple(small_ct(number) for number in range(cts)), ci_config(**schedule))
+def small_job(kind: str, cts: int = 1, **schedule: Any) -> TrainingJob:
+    return TrainingJob(
+        kind, tuple(small_ct(number) for number in range(cts)), ci_config(**schedule)
+    )
 
 
-def small_studio(kind: str = 'similarity', **changes: Any) -> Studio:
-    return replace(small_job(kind).task('cpu').studio, **changes)
+def small_generator(kind: str = 'similarity', **changes: Any) -> XRayGenerator:
+    return replace(small_job(kind).task('cpu').generator, **changes)

@@ -1,4 +1,4 @@
-"""Randomisation of the beam: many energies, scattered light, few photons.
+"""Random beam hardening, scatter and photon noise.
 
 Images are line integrals L; a share exp(-L) of the open beam arrives.
 """

@@ -1,4 +1,4 @@
-"""Random parameters of images in a batch, one for each image.
+"""Random parameters, one per image of a batch.
 
 A generator may live on another device than the images: its numbers are moved.
 """

@@ -1,4 +1,4 @@
-"""Randomisation of what is covered."""
+"""Random erasing."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Randomisation of the exposed field."""
+"""Random collimation."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Randomisation of what lies in the beam and is not in the CT: rods, plates, bent wires."""
+"""Random instruments in the beam that the CT lacks: rods, plates, bent wires."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Randomisation of grey values, as published: 2509.06890, supplement 9.
+"""Random grey values, as published: 2509.06890, supplement 9.
 
 Each operation changes every image of a batch with the given probability, by parameters of its own.
 Images are line integrals or any other grey values; ranges are relative to the image's own. Where

@@ -1,4 +1,4 @@
-"""Renderings to images as different as X-rays of the same view can be (domain randomisation)."""
+"""Domain randomisation of renderings."""
 
 from dataclasses import dataclass, fields
 
@@ -24,7 +24,7 @@ from sph_reg_ros.errors import ConfigError, ErrorCode
 
 @dataclass(frozen=True)
 class Randomisation:
-    """How likely each operation is for an image; 0 leaves it out.
+    """Probability of each operation for an image.
 
     The first six happen in front of the detector, the others are those of 2509.06890 (supplement
     9), in its order, where each has a probability of 1/2.

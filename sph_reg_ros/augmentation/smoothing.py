@@ -1,4 +1,4 @@
-"""Randomisation of sharpness, and the blur that others need."""
+"""Random blur."""
 
 import torch
 from jaxtyping import Float

@@ -1,4 +1,4 @@
-"""Commands of sph-reg; each is a few calls of the library."""
+"""The commands of sph-reg."""
 
 import sys
 import traceback

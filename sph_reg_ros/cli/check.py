@@ -1,4 +1,4 @@
-"""What `sph-reg check` finds."""
+"""Checks of the installation: `sph-reg check`."""
 
 import os
 import platform
@@ -20,7 +20,7 @@ REQUIRED = ('torch', 'numba', 'numpy', 'SimpleITK', 'pydicom', 'transforms3d', '
 
 
 def check_lines(ct_path: Path | None) -> list[StatusLine]:
-    """Return one line for each thing that was looked at.
+    """Return one line per check.
 
     Args:
         ct_path: CT to read; the sample CT, if it is installed, for None.
@@ -37,7 +37,7 @@ def check_lines(ct_path: Path | None) -> list[StatusLine]:
 
 
 def package_line(name: str) -> StatusLine:
-    """Say which version of a required package is installed."""
+    """Report the installed version of a required package."""
     try:
         return fine(name, version(name))
     except PackageNotFoundError:
@@ -45,7 +45,7 @@ def package_line(name: str) -> StatusLine:
 
 
 def device_line() -> StatusLine:
-    """Say what torch computes on."""
+    """Report the device that torch computes on."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     cpu = f'CPU, {torch.get_num_threads()} threads, {cores} cores'
     if not torch.cuda.is_available():
@@ -65,7 +65,7 @@ def numba_line() -> StatusLine:
 
 
 def ct_line(path: Path | None) -> StatusLine:
-    """Read a CT and say what it is."""
+    """Read a CT and describe it."""
     name = 'CT' if path else 'sample CT'
     try:
         path = path or sample_ct_path()

@@ -1,4 +1,4 @@
-"""CTs as the user names them."""
+"""Reads the CT that an option names."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from sph_reg_ros.imaging.load import load_ct
 
 
 def read_ct(path: Path, series_uid: str | None = None, *, assume_lps: bool = False) -> CT:
-    """Read a CT, and say which one it is if that fails.
+    """Read a CT; errors name its path.
 
     The library leaves paths out of its messages, as a folder may bear a patient's name and the node
     writes messages to its log; whoever typed the path may see it.

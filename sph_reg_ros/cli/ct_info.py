@@ -1,4 +1,4 @@
-"""Text about a CT."""
+"""Description of a CT: `sph-reg ct-info`."""
 
 from pathlib import Path
 

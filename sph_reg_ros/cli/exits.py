@@ -1,4 +1,4 @@
-"""How a command ends when something is wrong."""
+"""Exit codes and error messages of commands."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ EXIT_ERROR = 2
 
 @contextmanager
 def reported_errors(as_json: bool = False) -> Iterator[None]:
-    """Turn an error that the user can act on into a message on stderr and exit code 2.
+    """Turn expected errors into a message on stderr and exit code 2.
 
     Args:
         as_json: write {"error": CODE, "message": TEXT} on stdout as well.

@@ -1,4 +1,4 @@
-"""One registration from files: read, start, register."""
+"""A registration from files: `sph-reg register`."""
 
 import math
 import time
@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sph_reg_ros.cli.ct_file import read_ct
-from sph_reg_ros.cli.outcome import Outcome
 from sph_reg_ros.cli.progress import Report
+from sph_reg_ros.cli.registration_report import RegistrationReport
 from sph_reg_ros.cli.settings import Settings
 from sph_reg_ros.cli.start import StartOptions
 from sph_reg_ros.cli.xray_views import BeamOptions, XRayFile, read_xrays
@@ -23,8 +23,8 @@ from sph_reg_ros.registration.result import Progress as State
 
 
 @dataclass(frozen=True)
-class Job:
-    """What `sph-reg register` was asked."""
+class RegisterJob:
+    """The arguments of `sph-reg register`."""
 
     ct_path: Path
     xray_paths: tuple[Path, ...]
@@ -42,7 +42,7 @@ class Job:
     settings: Settings = field(default_factory=Settings)
 
 
-def run_job(job: Job, report: Report = lambda state: None) -> Outcome:
+def register_files(job: RegisterJob, report: Report = lambda state: None) -> RegistrationReport:
     """Read CT and X-rays, and register them; raises RegistrationError."""
     folders = weights_folders(job.weights)
     # The X-rays first: they are small, and most mistakes are made there.
@@ -67,10 +67,10 @@ def run_job(job: Job, report: Report = lambda state: None) -> Outcome:
     result = register(request, _limited(report, job.settings.timeout_s))
     warnings = tuple(text for xray in xrays for text in xray.warnings(job.intensity))
     start = replace(start, assumptions=(*_assumed(job), *start.assumptions))
-    return Outcome(request, result, ct, job.energy_kev, warnings, start)
+    return RegistrationReport(request, result, ct, job.energy_kev, warnings, start)
 
 
-def _assumed(job: Job) -> tuple[str, ...]:
+def _assumed(job: RegisterJob) -> tuple[str, ...]:
     """Return what is taken for granted of images that say nothing of themselves."""
     if all(other_reader(path) is None for path in job.xray_paths):
         return ()

@@ -1,4 +1,4 @@
-"""Files that say where to start."""
+"""Reads initial poses: matrices, ITK transforms, plain numbers."""
 
 import re
 from dataclasses import dataclass

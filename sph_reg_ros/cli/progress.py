@@ -1,4 +1,4 @@
-"""A line on the terminal that says how far a registration is."""
+"""Progress on the terminal."""
 
 import sys
 from collections.abc import Callable, Iterator

@@ -184,7 +184,7 @@ def register_command(
     error.
     """
     # Imported lazily: torch takes seconds.
-    from sph_reg_ros.cli.file_registration import Job, run_job
+    from sph_reg_ros.cli.file_registration import RegisterJob, register_files
     from sph_reg_ros.cli.progress import progress_bar
     from sph_reg_ros.cli.start import StartOptions
     from sph_reg_ros.cli.summary import summary_lines
@@ -192,7 +192,7 @@ def register_command(
     from sph_reg_ros.registration.result import Verdict
 
     with reported_errors(as_json), progress_bar() as report:
-        job = Job(
+        job = RegisterJob(
             ct_path=ct,
             xray_paths=tuple(xray),
             series_uid=series,
@@ -225,9 +225,9 @@ def register_command(
                 },
             ),
         )
-        outcome = run_job(job, report)
-        files = () if output is None else outcome.write(output)
-    for line in [outcome.json_text()] if as_json else summary_lines(outcome, files):
+        registration = register_files(job, report)
+        files = () if output is None else registration.write(output)
+    for line in [registration.json_text()] if as_json else summary_lines(registration, files):
         typer.echo(line)
-    if outcome.result.verdict != Verdict.VERIFIED:
+    if registration.result.verdict != Verdict.VERIFIED:
         raise typer.Exit(EXIT_NOT_USABLE)

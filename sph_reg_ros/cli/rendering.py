@@ -1,4 +1,4 @@
-"""An X-ray rendered from a CT, as a file."""
+"""Renders a CT to an X-ray file: `sph-reg render`."""
 
 import io
 import shlex
@@ -35,7 +35,7 @@ FRONTAL = (0.0, 0.0)
 
 @dataclass(frozen=True)
 class RenderJob:
-    """What `sph-reg render` was asked."""
+    """The arguments of `sph-reg render`."""
 
     ct_path: Path
     output: Path
@@ -61,13 +61,13 @@ class RenderJob:
 
     @property
     def suffix(self) -> str:
-        """Return the end of the file's name, which says what it is."""
+        """Return the file name's suffix, which selects the format."""
         return self.output.suffix.lower()
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """What was rendered: from where, and what had to be assumed."""
+    """A rendering, its pose, and what had to be assumed."""
 
     job: RenderJob
     camera: Camera

@@ -23,7 +23,7 @@ MESSAGES = (
 
 
 def ros_lines() -> list[StatusLine]:
-    """Return what was found of ROS 2."""
+    """Return the findings about ROS 2."""
     found = run_probe()
     if found.get('rclpy') == 'absent':
         return [note('ROS', 'not installed: library and command line work, the nodes do not')]
@@ -53,12 +53,12 @@ def run_probe() -> dict[str, str]:
 
 
 def rmw_line(rmw: str) -> StatusLine:
-    """Say which middleware is used."""
+    """Report the middleware."""
     return broken('RMW', rmw) if rmw.startswith('error') else fine('RMW', rmw)
 
 
 def messages_line(found: Mapping[str, str]) -> StatusLine:
-    """Say whether every message package is there and loads."""
+    """Check that every message package is installed and loads."""
     faulty = {name: found[name] for name in MESSAGES if found[name] not in ('ok', 'absent')}
     if faulty:
         return broken('messages', '; '.join(f'{name}: {why}' for name, why in faulty.items()))
@@ -69,14 +69,14 @@ def messages_line(found: Mapping[str, str]) -> StatusLine:
 
 
 def tf_line(found: Mapping[str, str]) -> StatusLine:
-    """Say who sends transforms."""
+    """Report what sends transforms."""
     if found['tf2_ros'] == 'ok':
         return fine('transforms', 'tf2_ros')
     return fine('transforms', 'own publisher of tf2_msgs/TFMessage (tf2_ros is not installed)')
 
 
 def profile_line(environment: Mapping[str, str]) -> StatusLine:
-    """Say whether Fast DDS is set up for large images."""
+    """Check that Fast DDS is set up for large images."""
     for variable in PROFILE_VARIABLES:
         path = environment.get(variable, '')
         if path and not Path(path).is_file():

@@ -1,4 +1,4 @@
-"""Tries ROS 2 and prints what it found as JSON; run in a process of its own.
+"""Probes the ROS 2 installation, in a process of its own; prints JSON.
 
 A broken ROS installation may abort the process that imports it.
 """

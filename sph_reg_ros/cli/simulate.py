@@ -1,4 +1,4 @@
-"""The command sph-reg simulate: a bag to rehearse with."""
+"""The command sph-reg simulate: a bag of a simulated C-arm."""
 
 from pathlib import Path
 from typing import Annotated

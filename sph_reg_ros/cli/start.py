@@ -1,4 +1,4 @@
-"""Where a registration from files starts."""
+"""Initial poses of registrations from files."""
 
 import math
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ _MUCH_FARTHER = 4.0
 
 @dataclass(frozen=True)
 class Start:
-    """Where a registration starts.
+    """The initial pose and its source.
 
     Attributes:
         camera_from_ct: pose [4, 4] (mm) in the first camera; None: networks or a search find one.

@@ -7,7 +7,7 @@ NAME_WIDTH = 14
 
 
 class Status(Enum):
-    """How a finding is marked."""
+    """Outcome of a check, as it is shown."""
 
     FINE = ' ok '
     NOTE = ' -  '
@@ -16,7 +16,7 @@ class Status(Enum):
 
 @dataclass(frozen=True)
 class StatusLine:
-    """What was looked at, whether it works, and what was found or what to do."""
+    """What was checked, whether it works, and what was found or what to do."""
 
     name: str
     status: Status

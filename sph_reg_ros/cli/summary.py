@@ -1,26 +1,26 @@
-"""The few lines that `sph-reg register` prints."""
+"""The summary that `sph-reg register` prints."""
 
 from pathlib import Path
 
 import torch
 
-from sph_reg_ros.cli.outcome import Outcome
+from sph_reg_ros.cli.registration_report import RegistrationReport
 from sph_reg_ros.geometry.carm import angles_from_camera_from_ct, format_angles
 from sph_reg_ros.registration.landmarks import tolerance_px
 from sph_reg_ros.registration.reasons import failures
 from sph_reg_ros.registration.result import RegistrationResult
 
 
-def summary_lines(outcome: Outcome, files: tuple[Path, ...]) -> list[str]:
+def summary_lines(report: RegistrationReport, files: tuple[Path, ...]) -> list[str]:
     """Return verdict, reason and advice if it is bad, figures, what was assumed, and files."""
-    result = outcome.result
+    result = report.result
     sigma = torch.diagonal(result.covariance).clamp(min=0).sqrt().tolist()
     x_mm, y_mm, z_mm = sigma[3:]
     angles = format_angles(*angles_from_camera_from_ct(result.camera_from_ct[0]))
     # Of the CT: they explain what goes wrong further on.
-    doubts = outcome.request.volume.doubts
+    doubts = report.request.volume.doubts
     others = [text for text in result.warnings if text not in doubts]
-    networks = outcome.networks_name
+    networks = report.networks_name
     method = f'{result.method}, networks {networks}' if networks else result.method
     checks = failures(result.checks) + [check for check in result.checks if check.passed]
     return [
@@ -29,8 +29,8 @@ def summary_lines(outcome: Outcome, files: tuple[Path, ...]) -> list[str]:
         *_why(result),
         *(f'warning      {text}' for text in doubts),
         f'method       {method}',
-        f'start        {outcome.start.source or _found_by(outcome)}',
-        *_landmark_lines(outcome),
+        f'start        {report.start.source or _found_by(report)}',
+        *_landmark_lines(report),
         f'similarity   {result.similarity_before:.3f} -> {result.similarity_after:.3f}',
         f'view         {angles} (beam relative to the patient)',
         f'sigma        {x_mm:.2f} {y_mm:.2f} mm across the beam, {z_mm:.2f} mm along it',
@@ -39,14 +39,14 @@ def summary_lines(outcome: Outcome, files: tuple[Path, ...]) -> list[str]:
             f'{"passed" if check.passed else "FAILED"}'
             for check in checks
         ),
-        *(f'assumed      {text}' for text in outcome.assumptions),
-        *(f'warning      {text}' for text in (*outcome.xray_warnings, *others)),
+        *(f'assumed      {text}' for text in report.assumptions),
+        *(f'warning      {text}' for text in (*report.xray_warnings, *others)),
         *(f'wrote        {path}' for path in files),
     ]
 
 
-def _found_by(outcome: Outcome) -> str:
-    return 'found by networks' if outcome.networks_name else 'found by a search of all directions'
+def _found_by(report: RegistrationReport) -> str:
+    return 'found by networks' if report.networks_name else 'found by a search of all directions'
 
 
 def _why(result: RegistrationResult) -> list[str]:
@@ -57,11 +57,11 @@ def _why(result: RegistrationResult) -> list[str]:
     return [f'reason       {explanation.reason}', f'advice       {explanation.advice}']
 
 
-def _landmark_lines(outcome: Outcome) -> list[str]:
+def _landmark_lines(report: RegistrationReport) -> list[str]:
     """Return how well the landmarks fit the result; a doubt if they do not."""
-    off_px = outcome.landmarks_px
+    off_px = report.landmarks_px
     if off_px is None:
         return []
-    camera = outcome.request.views[0].camera
+    camera = report.request.views[0].camera
     doubt = '' if off_px <= tolerance_px(camera) else ': they contradict it, check both'
     return [f'landmarks    {off_px:.1f} px off at the result{doubt}']

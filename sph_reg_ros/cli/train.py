@@ -64,7 +64,7 @@ def train_command(
     # Imported lazily: it takes seconds, and other commands need none of it.
     from sph_reg_ros.training.config_file import read_config
     from sph_reg_ros.training.devices import launched
-    from sph_reg_ros.training.job import Job, regressor_from
+    from sph_reg_ros.training.job import TrainingJob, regressor_from
     from sph_reg_ros.training.loop import Training
 
     with reported_errors():
@@ -75,7 +75,7 @@ def train_command(
             description=description or settings.description,
         )
         begun = (None, '') if start is None else regressor_from(start)
-        job = Job(
+        job = TrainingJob(
             network, tuple(read_ct(path, assume_lps=assume_lps) for path in ct), settings, *begun
         )
         fabric = launched(settings.run)

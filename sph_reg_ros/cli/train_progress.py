@@ -1,4 +1,4 @@
-"""What sph-reg train shows: how far it is, how fast, how good."""
+"""Progress of `sph-reg train`: steps, speed, losses."""
 
 import sys
 import time
@@ -13,9 +13,9 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
 if TYPE_CHECKING:
-    from sph_reg_ros.training.progress import Progress, Trained
+    from sph_reg_ros.training.progress import Trained, TrainingProgress
 
-Report = Callable[['Progress'], None]
+Report = Callable[['TrainingProgress'], None]
 LINE_EVERY_S = 30.0
 """Seconds between two lines where there is no terminal."""
 
@@ -42,7 +42,7 @@ def training_bar(shown: bool = True, console: Console | None = None) -> Iterator
             )
 
 
-def text_of(progress: 'Progress') -> str:
+def text_of(progress: 'TrainingProgress') -> str:
     """Return one line about a training."""
     parts = [
         f'step {progress.step}/{progress.steps}',
@@ -57,7 +57,7 @@ def text_of(progress: 'Progress') -> str:
 
 
 def summary_lines(trained: 'Trained', folder: Path) -> list[str]:
-    """Return what came of a training."""
+    """Return the summary of a training."""
     if not trained.is_complete:
         return [f'stopped after step {trained.step} of {trained.steps}: --resume goes on']
     return [
@@ -81,7 +81,7 @@ def duration(seconds: float) -> str:
 def _line_by_line() -> Report:
     last = -LINE_EVERY_S
 
-    def report(progress: 'Progress') -> None:
+    def report(progress: 'TrainingProgress') -> None:
         nonlocal last
         if time.monotonic() - last >= LINE_EVERY_S or progress.step == progress.steps:
             last = time.monotonic()

@@ -85,7 +85,7 @@ class XRayFile:
     flip: str | None = None
 
     def warnings(self, intensity: str | None) -> tuple[str, ...]:
-        """Return what had to be assumed, for the option --intensity as it was given."""
+        """Return what had to be assumed, given the option --intensity."""
         pixels, stated = self.xray.pixels, self.xray.intensity
         model = IntensityModel(cast(IntensityKind, intensity)) if intensity else stated
         warnings = self.xray.warnings + offset_warning(pixels, model, self.xray.mask)
@@ -183,7 +183,7 @@ def read_xrays(
 
 @contextmanager
 def named(path: Path) -> Iterator[None]:
-    """Say in errors which of several files is meant."""
+    """Add the file name to errors where there are several files."""
     try:
         yield
     except RegistrationError as error:

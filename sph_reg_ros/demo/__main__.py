@@ -28,7 +28,7 @@ from sph_reg_ros.imaging.ct.read import load_ct
 from sph_reg_ros.imaging.ct.volume import CT
 from sph_reg_ros.imaging.sample_ct import sample_ct_path
 from sph_reg_ros.rendering.render import render
-from sph_reg_ros.ros.demo_client import DemoClient, DemoError, Outcome
+from sph_reg_ros.ros.demo_client import DemoClient, DemoError, ExposureResult
 
 IMAGES = 10
 TIMEOUT_S = 300.0
@@ -81,13 +81,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _take_images(runner: Runner, ct: CT, deadline_s: float) -> tuple[list[Outcome], list[Row]]:
+def _take_images(
+    runner: Runner, ct: CT, deadline_s: float
+) -> tuple[list[ExposureResult], list[Row]]:
     def still_running() -> None:
         if runner.ended():
             raise DemoError(f'ended too early: {", ".join(runner.ended())}')
 
     client = DemoClient(still_running, deadline_s)
-    outcomes: list[Outcome] = []
+    outcomes: list[ExposureResult] = []
     rows: list[Row] = []
     try:
         client.wait_until_ready()
@@ -102,7 +104,7 @@ def _take_images(runner: Runner, ct: CT, deadline_s: float) -> tuple[list[Outcom
     return outcomes, rows
 
 
-def _row(index: int, outcome: Outcome, ct: CT) -> Row:
+def _row(index: int, outcome: ExposureResult, ct: CT) -> Row:
     geometry = CArmGeometry()
     landmarks_mm = landmark_grid(isocentre_of(ct), LANDMARK_HALF_SIZE_MM)
     truth = torch.from_numpy(outcome.truth)
@@ -124,7 +126,7 @@ def _row(index: int, outcome: Outcome, ct: CT) -> Row:
     )
 
 
-def _tiles(ct: CT, outcomes: list[Outcome], rows: list[Row]) -> list[Tile]:
+def _tiles(ct: CT, outcomes: list[ExposureResult], rows: list[Row]) -> list[Tile]:
     volume, camera = attenuation_from_hounsfield(ct), CArmGeometry().camera
 
     def picture(pose: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What the demo starts, and in which surroundings."""
+"""Processes of the demo and their environment."""
 
 import importlib.util
 import os
@@ -16,7 +16,7 @@ PROFILE = 'fastdds_large_images.xml'
 
 
 def local_environment() -> dict[str, str]:
-    """Return settings for a graph that nobody else meets, with room for large images."""
+    """Return environment variables: an isolated ROS graph with room for large images."""
     profile = str(share_folder() / 'config' / PROFILE)
     return {
         'ROS_DOMAIN_ID': str(random.SystemRandom().randint(1, 100)),
@@ -35,7 +35,7 @@ def launch_is_installed() -> bool:
 
 
 def commands(*, use_launch: bool) -> dict[str, list[str]]:
-    """Return the processes by name: one `ros2 launch`, or both nodes where that is not there."""
+    """Return the commands by name: one `ros2 launch`, or both nodes where launch is missing."""
     listeners = f'wait_for_subscribers:={LISTENERS}'
     if use_launch and launch_is_installed():
         return {'launch': ['ros2', 'launch', 'sph_reg_ros', 'demo.launch.py', listeners]}

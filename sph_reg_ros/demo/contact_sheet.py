@@ -19,7 +19,7 @@ _COLOURS = 128
 
 @dataclass(frozen=True)
 class Tile:
-    """What is shown of one image.
+    """One image of the contact sheet.
 
     Attributes:
         title: over the pair of pictures.

@@ -1,4 +1,4 @@
-"""Processes of the demo: started with a log each, always ended."""
+"""Starts the demo's processes with a log each, and always ends them."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ _GRACE_S = 10.0
 
 
 class Runner:
-    """Starts processes in groups of their own, and ends every one of them when it is left."""
+    """Starts processes in their own process groups; ends them all on exit."""
 
     def __init__(self, log_folder: Path, environment: Mapping[str, str]) -> None:
         """Logs go to the folder, which is made; the environment is added to this process's own."""
@@ -53,7 +53,7 @@ class Runner:
         return '\n'.join(tails)
 
     def stop(self) -> None:
-        """Ask politely, wait, then insist; also on children of the processes."""
+        """Send SIGINT, wait, then SIGKILL, to the process groups."""
         for number, grace_s in ((signal.SIGINT, _GRACE_S), (signal.SIGTERM, 3.0)):
             self._signal(number)
             deadline = time.monotonic() + grace_s

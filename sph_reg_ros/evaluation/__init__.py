@@ -1,1 +1,1 @@
-"""Simulated X-rays and the figures that say how good a registration is."""
+"""Simulated X-rays, test cases and error metrics of registrations."""

@@ -1,4 +1,4 @@
-"""Gaussian blur of an image whose border goes on outside."""
+"""Gaussian blur of an image with replicated borders."""
 
 import numpy as np
 import torch

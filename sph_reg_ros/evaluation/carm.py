@@ -1,4 +1,4 @@
-"""A C-arm that orbits a patient and does not know exactly where it is. No ROS.
+"""A simulated C-arm with inexact encoders.
 
 Frames: `ct` (LPS mm), `camera` (optical, mm) and `fixed`, the floor of the encoders (mm).
 """
@@ -91,7 +91,7 @@ class Orbit:
 
 
 class Angles(Protocol):
-    """The way of a C-arm, image by image."""
+    """Given C-arm angles, image by image."""
 
     def angles_rad(self, index: int) -> tuple[float, float]:
         """Return (primary, secondary) of an image, counted from 0."""
@@ -99,7 +99,7 @@ class Angles(Protocol):
 
 @dataclass(frozen=True)
 class EncoderError:
-    """How wrong the encoders may be; a new error for every image.
+    """Random encoder errors, drawn anew for every image.
 
     Attributes:
         max_translation_mm: largest shift, mm; its length is uniform, its direction random.
@@ -125,7 +125,7 @@ class EncoderError:
 
 @dataclass(frozen=True)
 class Exposure:
-    """One image and what belongs to it.
+    """One simulated image with true and reported poses.
 
     Attributes:
         index: number of the image, from 0.
@@ -190,7 +190,7 @@ class CArm:
 
     @property
     def fixed_from_ct(self) -> Float64[Tensor, '4 4']:
-        """Return where the patient really lies (mm)."""
+        """Return the true pose of the patient (mm)."""
         return patient_on_the_table(self.isocentre_lps_mm)
 
     def poses(self, index: int) -> tuple[Float64[Tensor, '4 4'], Float64[Tensor, '4 4']]:

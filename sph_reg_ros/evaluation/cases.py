@@ -1,4 +1,4 @@
-"""Registrations to try: a CT, X-rays of it whose true pose is known, and where to start."""
+"""Benchmark cases: a CT, X-rays with known true poses, and initial poses."""
 
 import zlib
 from collections.abc import Iterator, Sequence
@@ -36,7 +36,7 @@ _BONE_HU, _SPINE_REACH_MM = 250.0, 40.0
 
 @dataclass(frozen=True, eq=False)
 class BenchCT:
-    """A CT and what its cases need of it.
+    """A CT prepared for simulation and registration.
 
     Attributes:
         name: to print.
@@ -89,7 +89,7 @@ class BenchCT:
 
 @dataclass(frozen=True)
 class Case:
-    """One registration to try.
+    """One benchmark case.
 
     Attributes:
         number: of the case; with the CT, the protocol and the condition it determines the rest.
@@ -179,7 +179,7 @@ def all_disturbances() -> Disturbances:
 
 
 def _prepared(counts: np.ndarray, camera: Camera) -> View:
-    """Prepare counts as the product does: I0, saturation and collimator found, not told."""
+    """Prepare counts as in use: I0, saturation and collimator are estimated."""
     pixels = torch.from_numpy(counts.astype(np.float32))
     integrals, mask = prepare_xray(pixels, IntensityModel())
     return View(integrals, camera, mask)

@@ -1,4 +1,4 @@
-"""What a real X-ray has and a rendering lacks; each disturbance alone, and random combinations."""
+"""Disturbances of real X-rays that renderings lack, alone and in random combinations."""
 
 from dataclasses import dataclass
 

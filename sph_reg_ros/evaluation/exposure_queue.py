@@ -1,4 +1,4 @@
-"""X-rays taken ahead in a background thread, so that publishing keeps its pace; no ROS here."""
+"""X-rays simulated ahead in a background thread, so that publishing keeps its rate."""
 
 from collections.abc import Callable
 from queue import Empty, Full, Queue
@@ -45,7 +45,7 @@ class ExposureQueue:
             raise self._error
 
     def close(self) -> None:
-        """Stop within milliseconds of work and wait for the thread."""
+        """Stop the thread and wait for it."""
         self._stop.set()
         self._thread.join()
 

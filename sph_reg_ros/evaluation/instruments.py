@@ -1,4 +1,4 @@
-"""Steel that lies in the beam and that the CT does not have: needle, screw, plate."""
+"""Steel instruments in the beam that the CT lacks: needle, screw, plate."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""How far a found pose is from the true one.
+"""Error metrics between an estimated and the true pose.
 
 X are landmarks in the CT (LPS mm), E = camera_from_ct; a hat marks the estimate, a star the truth.
 Rotations and optical axes are those of the true camera unless a name says otherwise.

@@ -1,4 +1,4 @@
-"""Pictures of how well a rendering lies on an X-ray; NumPy only."""
+"""Overlays of X-ray and rendering; NumPy only."""
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -37,7 +37,7 @@ def blended(
 def checkerboard(
     xray: Float32[np.ndarray, 'H W'], drr: Float32[np.ndarray, 'H W'], squares: int = 8
 ) -> UInt8[np.ndarray, 'H W 3']:
-    """Return X-ray and rendering square by square: bones go on over the borders if they agree.
+    """Return a checkerboard of X-ray and rendering: edges continue across squares if they agree.
 
     Args:
         xray: line integrals of the X-ray.
@@ -54,7 +54,7 @@ def checkerboard(
 def levelled(
     xray: Float32[np.ndarray, 'H W'], mask: Bool[np.ndarray, 'H W'] | None
 ) -> Float32[np.ndarray, 'H W']:
-    """Return the X-ray for a picture: outside the mask nothing takes grey levels from the rest."""
+    """Return the X-ray scaled to grey levels by the pixels within the mask."""
     if mask is None:
         return xray
     return xray.clip(*np.quantile(xray[mask], (0.001, 0.999)))

@@ -1,4 +1,4 @@
-"""Path integrals of simulated X-rays, kept on disk: they take seconds, all the rest is quick."""
+"""Disk cache of path integrals, the slow part of simulated X-rays."""
 
 import hashlib
 import os
@@ -85,7 +85,7 @@ class PathCache:
 
 
 def _read(path: Path, size: tuple[int, int]) -> PathIntegrals | None:
-    """Return what a file holds, None if it is missing or damaged."""
+    """Return the content of a file, None if it is missing or damaged."""
     try:
         with np.load(path) as file:
             integrals = PathIntegrals(file['soft_mm'], file['bone_mm'])

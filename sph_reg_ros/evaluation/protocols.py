@@ -1,4 +1,4 @@
-"""How far from the truth a registration starts."""
+"""Protocols: distributions of initial poses about the true one."""
 
 import math
 from collections.abc import Callable
@@ -65,7 +65,7 @@ PROTOCOLS = {protocol.name: protocol for protocol in (NEAR, FAR, NO_GUESS)}
 
 @dataclass(frozen=True)
 class Start:
-    """Where a registration starts.
+    """An initial pose.
 
     Attributes:
         camera_from_ct: initial pose (mm).

@@ -1,4 +1,4 @@
-"""Settings that know their range: one place for the check and for whoever declares parameters."""
+"""Dataclass fields with ranges, for checks and for declared parameters."""
 
 from dataclasses import field, fields
 from typing import Any

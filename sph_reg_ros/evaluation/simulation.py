@@ -1,4 +1,4 @@
-"""X-rays of a CT that the registration did not make itself: polyenergetic, blurred, noisy counts.
+"""Simulated X-rays, independent of the registration's renderer: polyenergetic, blurred, noisy.
 
 Two materials (soft tissue, bone) are integrated by DiffDRR's Siddon (`rendering.siddon`) through
 the full-resolution CT, attenuated at several energies by Beer-Lambert and read out by a detector.
@@ -69,7 +69,7 @@ class XRaySimulation:
 
     @property
     def open_beam_counts(self) -> float:
-        """Return the counts of a pixel that nothing shades: the I0 of Beer-Lambert's law."""
+        """Return the counts of an unattenuated pixel: I0 of Beer-Lambert's law."""
         return self.open_beam_level * (2**self.bits - 1)
 
 

@@ -1,4 +1,4 @@
-"""What came of one registration, and of many."""
+"""Results of benchmark cases, alone and summarised."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ SUCCESS_MM, COARSE_SUCCESS_MM = 2.0, 10.0
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a method returned.
+class MethodResult:
+    """Pose, time and remarks of one method on one case.
 
     Attributes:
         camera_from_ct: found pose (mm); the initial one if the method refused.
@@ -40,13 +40,13 @@ class Outcome:
 
     @property
     def refused(self) -> bool:
-        """Return whether the method gave no pose."""
+        """Return whether the method returned no pose."""
         return self.remark.startswith('refused')
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One case and what a method made of it.
+    """The errors of a method on one case.
 
     Attributes:
         number: of the case.
@@ -64,7 +64,7 @@ class Trial:
     error: PoseError
     mrpe_mm: float
     dgeo_mm: float
-    outcome: Outcome
+    outcome: MethodResult
 
     def within(self, limit_mm: float) -> bool:
         """Return whether a pose was found whose error is below a limit."""
@@ -72,11 +72,11 @@ class Trial:
 
     @property
     def verified(self) -> bool:
-        """Return whether the method vouched for its pose."""
+        """Return whether the method verified its pose."""
         return self.outcome.verdict == Verdict.VERIFIED.name
 
 
-def judge(case: Case, bench_ct: BenchCT, outcome: Outcome) -> Trial:
+def judge(case: Case, bench_ct: BenchCT, outcome: MethodResult) -> Trial:
     """Measure a found pose against the true one."""
     found, landmarks = outcome.camera_from_ct, bench_ct.landmarks_mm
     sdd_mm = BENCH_GEOMETRY.sdd_mm

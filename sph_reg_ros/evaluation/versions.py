@@ -1,4 +1,4 @@
-"""The versions that a result depends on."""
+"""Software versions that a result depends on."""
 
 import platform
 

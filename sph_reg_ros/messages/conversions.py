@@ -178,7 +178,7 @@ def covariance_of_centre(
 
 
 def unknown_pose(new: NewMessage = ros_message) -> Message:
-    """Return a pose of NaN: there is none, and no reader may take it for the identity."""
+    """Return a pose of NaN, which stands for none."""
     nan = float('nan')
     message = new('geometry_msgs/PoseWithCovariance')
     p, o = message.pose.position, message.pose.orientation

@@ -1,4 +1,4 @@
-"""What a simulated C-arm says about an exposure, as messages; for the live node and for bags."""
+"""Messages of a simulated exposure, for the live simulator and for bags."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Which X-rays are of the present; no ROS here."""
+"""Refuses images that are too old or stamped in the future."""
 
 from sph_reg_ros.errors import ErrorCode, ImageError
 

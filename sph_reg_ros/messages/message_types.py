@@ -1,4 +1,4 @@
-"""Where messages come from: rclpy's classes, or others that have the same attributes.
+"""Message classes: those of rclpy, or others with the same attributes.
 
 The functions of this package that read or build messages only use attributes. What a bag holds is
 read without ROS, as classes of another library, and goes through the same functions.

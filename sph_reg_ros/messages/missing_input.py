@@ -1,4 +1,4 @@
-"""Why nothing arrives on an input: in words, by topic, with what to do; no ROS here."""
+"""Explains why an input stays silent, by topic, and what to do about it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""An X-ray as it came in, decoded once; no ROS here."""
+"""Received images, decoded once."""
 
 from dataclasses import dataclass
 

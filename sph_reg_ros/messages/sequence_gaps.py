@@ -1,4 +1,4 @@
-"""Messages that never came, told by the numbers that a publisher gives to its messages."""
+"""Counts lost messages by their publisher's sequence numbers."""
 
 from typing import Any
 

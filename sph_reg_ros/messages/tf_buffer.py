@@ -69,7 +69,7 @@ class _Link:
         return _interpolate(self.poses[index - 1], self.poses[index], share)
 
     def span(self) -> str:
-        """Return in words since when and until when it is known."""
+        """Return the covered span of time as text."""
         if self.static:
             return 'static'
         return f'oldest {self.stamps[0] / 1e9:.3f} s, newest {self.stamps[-1] / 1e9:.3f} s'

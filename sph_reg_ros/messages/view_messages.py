@@ -1,4 +1,4 @@
-"""Messages that belong together, checked and turned into what the core works with."""
+"""Turns matched messages into checked views in the units of the core."""
 
 from sph_reg_ros.errors import ErrorCode, PoseError
 from sph_reg_ros.messages.conversions import framed_pose, nanoseconds, require_covariance

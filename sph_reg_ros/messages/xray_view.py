@@ -1,4 +1,4 @@
-"""An X-ray with all that belongs to it, in the units of the core (mm), without ROS or torch."""
+"""A received X-ray with its poses, in the units of the core (mm), without ROS or torch."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""The pose of an X-ray of a patient that the network has never seen: it looks at the CT too.
+"""CT-conditioned pose regressor: works for patients that it was not trained on.
 
 After RTPIv3, the regressor that 2509.06890 uses for unseen patients, as its description has it:
 group norms for batch norms, and adaptive pooling where its sizes do not fit each other.

@@ -1,4 +1,4 @@
-"""Networks by what their card says they are."""
+"""Builds networks by the kind that their card names."""
 
 from collections.abc import Callable
 from dataclasses import asdict

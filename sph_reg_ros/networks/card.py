@@ -1,4 +1,4 @@
-"""The card beside weights: what they are, what they are for, and how good they are.
+"""Model cards: kind, purpose, training data and accuracy of weights.
 
 Needs no torch, so that the node can check weights without loading it.
 """
@@ -16,7 +16,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Card:
-    """What a weights file is for.
+    """The card of a weights file.
 
     Attributes:
         kind: one of KINDS.

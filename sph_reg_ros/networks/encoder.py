@@ -1,4 +1,4 @@
-"""The encoder whose features are compared: convolutions, then a transformer, then a head."""
+"""The encoder of the learned similarity: convolutions, transformer, head."""
 
 from collections.abc import Iterator
 from typing import cast
@@ -53,7 +53,7 @@ class SphericalEncoder(nn.Module):
         return cast(Chain, self.body[0])
 
     def begin_with(self, regressor: PoseRegressor) -> None:
-        """Take over the filters of a regressor, and with the head so4 the pose that it finds.
+        """Copy the filters of a regressor, and with the head so4 its pose output.
 
         Raises:
             ConfigError: the sizes of the filters differ.

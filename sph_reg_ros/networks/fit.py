@@ -1,4 +1,4 @@
-"""Whether weights are for this CT and this imager."""
+"""Checks whether weights fit a CT and an imager."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Group normalisation: a batch of one image has no statistics worth the name."""
+"""Group normalisation, which does not depend on the batch size."""
 
 from torch import nn
 

@@ -1,4 +1,4 @@
-"""What features are and how far apart two of them lie: in SO(4), on a sphere, in a vector space.
+"""Heads: feature spaces and their distances, in SO(4), on a sphere, in a vector space.
 
 Whatever the head, `residual` is a vector whose length is the learned distance d of two images, so
 that one solver serves all of them. Training makes d agree with the distance of the poses, measured

@@ -1,4 +1,4 @@
-"""Layers that carry derivatives along: `push` maps a value and its tangents in one pass.
+"""Layers with forward-mode derivatives: `push` maps a value and its tangents in one pass.
 
 The same as `torch.func.jvp` under `vmap`, which works too but takes three times as long (measured
 on a CPU): it also multiplies by the zero tangents of all weights. A value is [B, ...], its tangents

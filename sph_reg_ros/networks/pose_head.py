@@ -1,4 +1,4 @@
-"""Six numbers to a pose, about the view that an imager is expected to have."""
+"""Pose output: six numbers to a pose about the nominal view."""
 
 import torch
 from jaxtyping import Float, Float64

@@ -1,4 +1,4 @@
-"""The pose of one X-ray without an initial guess, for one CT."""
+"""Patient-specific pose regressor: the pose of an X-ray of one CT, without an initial guess."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Where networks lie, in a folder of the user's and with the software, and other files with it."""
+"""Folders of networks: the user's and those shipped with the software."""
 
 import os
 import sys

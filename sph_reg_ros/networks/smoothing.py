@@ -1,4 +1,4 @@
-"""Layers that drop every second pixel, and smooth before they do.
+"""Anti-aliased downsampling layers.
 
 Without that, what a network says jumps back and forth as an image moves by less than a pixel, and
 its derivative by the pose, which registration needs, is mostly noise (Zhang, arXiv 1904.11486).
@@ -43,7 +43,7 @@ class SmoothedPool(nn.Module):
 
 
 def smooth(images: Float[Tensor, 'B c h w'], stride: int = 1) -> Float[Tensor, 'B c H W']:
-    """Return images after a binomial filter of 3 x 3 pixels; borders go on as they end."""
+    """Return images after a binomial filter of 3 x 3 pixels, with replicated borders."""
     channels = images.shape[1]
     row = torch.tensor(_BINOMIAL, dtype=images.dtype, device=images.device)
     kernel = (row[:, None] * row).expand(channels, 1, 3, 3)

@@ -1,4 +1,4 @@
-"""A ResNet (He et al., arXiv 1512.03385) that carries derivatives along, up to its last stage.
+"""A ResNet (He et al., arXiv 1512.03385) with forward-mode derivatives, up to its last stage.
 
 Regressor and encoder share it, so that an encoder can begin with what a regressor has learned.
 """

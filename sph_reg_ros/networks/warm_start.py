@@ -1,4 +1,4 @@
-"""An encoder that begins with what a pose regressor has learned."""
+"""Initialises an encoder with the weights of a pose regressor."""
 
 import torch
 from torch import nn

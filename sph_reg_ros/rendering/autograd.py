@@ -1,4 +1,4 @@
-"""Back-propagation through a renderer that gives its Jacobian: the way back is one product."""
+"""Back-propagation through a renderer that gives its Jacobian, by one matrix product."""
 
 from types import ModuleType
 from typing import Any

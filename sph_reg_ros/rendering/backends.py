@@ -1,4 +1,4 @@
-"""Names of the renderers; settings need them without torch, which takes seconds to import."""
+"""Names of the renderers, importable without torch."""
 
 BACKENDS = ('auto', 'numba', 'triton', 'torch', 'diffdrr')
 DEVICES = ('auto', 'cpu', 'cuda')

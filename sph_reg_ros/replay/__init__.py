@@ -1,1 +1,1 @@
-"""Bags without ROS: made by a simulated C-arm, and registered by the node's own handlers."""
+"""Bags without ROS: simulated ones, and their registration by the code of the node."""

@@ -1,4 +1,4 @@
-"""Messages of bags: the types of ROS 2 and our own, without ROS.
+"""Message types of bags, ROS 2's and our own, without ROS.
 
 The classes are those of the library `rosbags`; they have the attributes of the ROS classes.
 """

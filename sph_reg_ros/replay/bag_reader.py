@@ -1,4 +1,4 @@
-"""What a bag holds for a registration, by topic and in the order of header stamps.
+"""Reads the inputs of a registration from a bag, in the order of header stamps.
 
 Where the stamps of a bag start again, each run through them is in order for itself.
 """

@@ -1,4 +1,4 @@
-"""One bag: replayed, and everything about it written into a folder."""
+"""Replays one bag and writes its results into a folder."""
 
 import random
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from sph_reg_ros.evaluation.versions import versions
 from sph_reg_ros.files import write_together
 from sph_reg_ros.replay.bag_reader import BagInputs, Shot, opened
 from sph_reg_ros.replay.bag_writer import new_bag
-from sph_reg_ros.replay.offline_node import OfflineNode, Outcome
+from sph_reg_ros.replay.offline_node import ImageResult, OfflineNode
 from sph_reg_ros.replay.outputs import RESULT_BAG, record_files, require_unused
 from sph_reg_ros.replay.per_image import (
     Judge,
@@ -28,7 +28,7 @@ from sph_reg_ros.replay.record import DROPPED, BagRecord, ImageRow
 from sph_reg_ros.replay.result_bag import ResultBag
 from sph_reg_ros.service.parameters import NodeParameters
 from sph_reg_ros.service.protocol import CTLoaded, LoadCT
-from sph_reg_ros.service.session import Workbench
+from sph_reg_ros.service.session import RegistrationSession
 
 Report = Callable[[int, int], None]
 """Gets the images done and how many there are."""
@@ -87,19 +87,17 @@ class _Run:
         parameters = job.parameters
         tolerance = tolerance_ns(parameters.matching.max_time_difference)
         self._truths = truths_of(inputs, job.truth, tolerance)
-        self._workbench = Workbench()
-        loaded = self._workbench.handle(_load_request(parameters), lambda progress: None)
+        self._session = RegistrationSession()
+        loaded = self._session.handle(_load_request(parameters), lambda progress: None)
         assert isinstance(loaded, CTLoaded)
         self.ct_hash, self.doubts = loaded.series_uid_hash, loaded.doubts
-        self._judge = Judge(landmarks_of(self._workbench.volume), self._truths[0], tolerance)
+        self._judge = Judge(landmarks_of(self._session.volume), self._truths[0], tolerance)
         self._rows: list[ImageRow] = []
-        self._outcomes: list[Outcome] = []
+        self._outcomes: list[ImageResult] = []
 
     def rows(self, bag: ResultBag, report: Report) -> tuple[ImageRow, ...]:
         inputs, images = self._inputs, self._inputs.images
-        node = OfflineNode(
-            self._workbench, self.ct_hash, self._job.parameters, self._outcomes.append
-        )
+        node = OfflineNode(self._session, self.ct_hash, self._job.parameters, self._outcomes.append)
         _seed(self._job.seed)
         for run, events in groupby(inputs.events(), lambda event: event.run):
             self._judge = replace(self._judge, truth=self._truths[run])
@@ -119,7 +117,7 @@ class _Run:
             self._rows.append(replace(row, run=run, pictures=self._pictures(outcome)))
         self._outcomes.clear()
 
-    def _pictures(self, outcome: Outcome) -> dict[str, str]:
+    def _pictures(self, outcome: ImageResult) -> dict[str, str]:
         view, registered = outcome.view, outcome.registered
         if view is None or registered is None or registered.drr is None:
             return {}
@@ -138,7 +136,7 @@ def _load_request(parameters: NodeParameters) -> LoadCT:
 
 
 def _dropped(shots: list[Shot], rows: list[ImageRow]) -> list[ImageRow]:
-    """Return rows of images that came in and that nothing became of."""
+    """Return rows of images that were dropped."""
     known = {(row.run, row.stamp_ns) for row in rows}
     reason = 'gave way to newer images while it waited for what belongs to it'
     return [

@@ -1,4 +1,4 @@
-"""Bags whose stamps start again: a simulator that was reset, or a recording in a loop.
+"""Splits bags whose stamps restart: a simulator that was reset, or a recording in a loop.
 
 Each input is stamped and delayed in its own way. A run begins where the stamps of one input fall
 back by more than a second, in order of arrival; those of the others follow within a second.

@@ -1,4 +1,4 @@
-"""The inputs of the node, fed from a bag: matched views, and the initial pose with them."""
+"""Feeds a bag to the input handlers of the node; emits matched views."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Which topics of a bag are the inputs of the node."""
+"""Maps topics of a bag to inputs of the node."""
 
 from collections.abc import Iterable
 

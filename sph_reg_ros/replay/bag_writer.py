@@ -1,4 +1,4 @@
-"""Messages into a new bag that every ROS 2 can play."""
+"""Writes new bags that every ROS 2 can play."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Many bags: a process each, so that a bag that fails, or crashes, fails alone."""
+"""Replays many bags, a process each, so that failures and crashes stay isolated."""
 
 import multiprocessing
 import os

@@ -1,4 +1,4 @@
-"""Curves over time, laid out for the report's template, which draws them as SVG."""
+"""Charts over time for the report's template, which draws them as SVG."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Many bags on a Ray cluster; bags, CT and output lie where every machine finds them."""
+"""Replays many bags on a Ray cluster with shared storage."""
 
 import os
 import socket

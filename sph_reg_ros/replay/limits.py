@@ -1,4 +1,4 @@
-"""Figures of a replay, and the limits that the command line sets them."""
+"""Summary figures of a replay and limits on them."""
 
 import difflib
 import math

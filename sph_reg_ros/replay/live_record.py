@@ -1,4 +1,4 @@
-"""The record of a bag that the live node registered; no ROS here."""
+"""The record of a bag that the live node registered."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -32,7 +32,7 @@ from sph_reg_ros.service.parameters import NodeParameters
 
 
 class LiveRecord:
-    """Knows from the bag which view a result of the live node speaks of, and the truth."""
+    """Matches results of the live node with the views and the truth of the bag."""
 
     def __init__(
         self, inputs: BagInputs, bag: Path, parameters: NodeParameters, truth: str, folder: Path

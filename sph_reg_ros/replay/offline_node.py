@@ -1,4 +1,4 @@
-"""The node's handlers on the messages of a bag: no ROS, one image after the other."""
+"""Registers the messages of a bag by the handlers of the node, without ROS, image by image."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from sph_reg_ros.service.parameters import NodeParameters
 from sph_reg_ros.service.protocol import Registered
 from sph_reg_ros.service.requests import register_request
 from sph_reg_ros.service.result_messages import refusal_message, result_message, view_header
-from sph_reg_ros.service.session import Workbench
+from sph_reg_ros.service.session import RegistrationSession
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of one image.
+class ImageResult:
+    """Result, view and registration of one image.
 
     Attributes:
         result: RegistrationResult.
@@ -41,20 +41,20 @@ class OfflineNode:
 
     def __init__(
         self,
-        workbench: Workbench,
+        session: RegistrationSession,
         ct_hash: str,
         parameters: NodeParameters,
-        on_outcome: Callable[[Outcome], None],
+        on_outcome: Callable[[ImageResult], None],
     ) -> None:
         """Start without initial pose.
 
         Args:
-            workbench: that has loaded the CT.
+            session: that has loaded the CT.
             ct_hash: of the CT.
             parameters: of the node.
             on_outcome: gets what became of each image.
         """
-        self._workbench, self._ct_hash = workbench, ct_hash
+        self._session, self._ct_hash = session, ct_hash
         self._parameters, self._on_outcome = parameters, on_outcome
         self._run = 0
         self._stream = BagStream(parameters, self._on_view, self._on_refused)
@@ -78,20 +78,20 @@ class OfflineNode:
         except Exception as error:
             header, typed = view_header(view, bag_message), registration_error(error)
             result = refusal_message(typed, header, patient, self._ct_hash, bag_message)
-            self._on_outcome(Outcome(result, view, start))
+            self._on_outcome(ImageResult(result, view, start))
         else:
             result = result_message(registered, (view,), patient, bag_message)
-            self._on_outcome(Outcome(result, view, start, registered))
+            self._on_outcome(ImageResult(result, view, start, registered))
 
     def _register(self, view: XRayView, initial: InitialPose | None) -> Registered:
         request = register_request(
             self._ct_hash, (view,), initial, self._parameters, drr=True, stream=self._run
         )
-        registered = self._workbench.handle(request, lambda progress: None)
+        registered = self._session.handle(request, lambda progress: None)
         assert isinstance(registered, Registered)
         return registered
 
     def _on_refused(self, header: Message, error: RegistrationError) -> None:
         patient = self._parameters.frames.patient
         result = refusal_message(error, header, patient, self._ct_hash, bag_message)
-        self._on_outcome(Outcome(result))
+        self._on_outcome(ImageResult(result))

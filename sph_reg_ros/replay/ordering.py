@@ -1,4 +1,4 @@
-"""The order in which a player that waits for each result publishes a bag; no ROS here."""
+"""Order in which bag_player publishes messages."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,7 @@ _COMPANIONS = ('camera_info', 'imager_pose')
 
 
 def companions_first(events: Iterable[Event], tolerance_ns: int) -> Iterator[Event]:
-    """Let what may belong to an image come before it, at its time.
+    """Move cameras and poses before the image that they may belong to.
 
     The node takes the imager pose that is closest in time, be it later than the image. Played at
     its normal rate a bag brings that one while the image waits for it; here time stands still.

@@ -1,4 +1,4 @@
-"""The files that a replay leaves: of one bag, and of all of them together."""
+"""Output files of a replay, of one bag and of all of them."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The node's parameter file, read and written without ROS."""
+"""Reads and writes the node's parameter file without ROS."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass

@@ -1,4 +1,4 @@
-"""Rows of a record from result messages, live or of a bag, compared with the truth."""
+"""One row per image: result messages compared with the truth."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ LANDMARK_BOX_MM = (60.0, 60.0, 60.0)
 
 @dataclass(frozen=True)
 class Judge:
-    """Knows the truth of a bag.
+    """Compares poses with the truth of a bag.
 
     Attributes:
         landmarks_mm: points of the anatomy, CT coordinates.

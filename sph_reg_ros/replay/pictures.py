@@ -1,4 +1,4 @@
-"""How a rendering lies on an X-ray: the three pictures of the report."""
+"""The three pictures of the report: edges, blended, checkerboard."""
 
 import io
 from itertools import chain, count

@@ -1,4 +1,4 @@
-"""Poses as text: CSV with every figure of a replay, TUM for other tools, and truth from both."""
+"""Pose files: CSV with every figure, and TUM; truth is read from both."""
 
 import bisect
 import csv

@@ -1,4 +1,4 @@
-"""What a replay found out, image by image; plain data that goes through JSON."""
+"""The record of a replay, image by image, as plain data for JSON."""
 
 import json
 import math

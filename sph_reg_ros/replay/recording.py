@@ -1,4 +1,4 @@
-"""A replay for the rerun viewer: patient, source, detector and images over time.
+"""Recording for the rerun viewer: patient, source, detector and images over time.
 
 Lengths are metres, as in ROS. The patient is shown where each registration put it, usable or not;
 its verdict is logged beside it.

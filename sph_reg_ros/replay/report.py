@@ -1,4 +1,4 @@
-"""One page about a replay, readable without network or other files."""
+"""HTML report of a replay, one self-contained file."""
 
 import base64
 import math

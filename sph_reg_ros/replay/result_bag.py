@@ -1,11 +1,11 @@
-"""The results of a replay as the messages that the live node sends, in a new bag."""
+"""Writes the results of a replay into a bag, as the live node sends them."""
 
 from collections.abc import Sequence
 
 from sph_reg_ros.messages.conversions import NANOSECONDS, nanoseconds, time_message
 from sph_reg_ros.replay.bag_messages import bag_message
 from sph_reg_ros.replay.bag_writer import BagWriter
-from sph_reg_ros.replay.offline_node import Outcome
+from sph_reg_ros.replay.offline_node import ImageResult
 from sph_reg_ros.service.parameters import NodeParameters
 from sph_reg_ros.service.result_messages import note_result, patient_transforms
 
@@ -24,7 +24,7 @@ class ResultBag:
             'sph_reg_ros/RegistrationStatus', ct_series_uid_hash=ct_hash, warnings=list(doubts)
         )
 
-    def write(self, outcome: Outcome) -> None:
+    def write(self, outcome: ImageResult) -> None:
         """Write what became of an image; transforms only if it is VERIFIED."""
         result, view, registered = outcome.result, outcome.view, outcome.registered
         # An image may bear any stamp, and is refused for it; a bag knows no time before 1970.

@@ -1,4 +1,4 @@
-"""A rehearsal: the bag of a C-arm that orbits a patient, takes angled views, and is not perfect."""
+"""Simulated bags: a C-arm that orbits a patient and takes angled views, with errors."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace

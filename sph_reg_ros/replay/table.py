@@ -1,4 +1,4 @@
-"""The table at the end of a replay, on paper of 100 columns; the same live and from a bag."""
+"""The table at the end of a replay, 100 columns wide."""
 
 import math
 from collections import Counter

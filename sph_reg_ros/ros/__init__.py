@@ -1,1 +1,1 @@
-"""The ROS 2 face: the only place that imports rclpy and knows metres and messages."""
+"""The ROS 2 nodes; the only folder that imports ROS."""

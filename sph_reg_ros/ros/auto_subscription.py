@@ -1,4 +1,4 @@
-"""A subscription that loses nothing if its publishers allow that.
+"""A subscription that is reliable if its publishers are.
 
 A single X-ray shot is not repeated, so it must not get lost on the way: large best-effort messages
 do. A reliable subscription, on the other hand, hears nothing from a best-effort publisher.

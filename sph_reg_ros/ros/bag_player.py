@@ -1,4 +1,4 @@
-"""bag_player: a bag through the live node, image by image, with the report of sph-reg replay.
+"""bag_player: plays a bag through the live node, image by image, and reports as sph-reg replay.
 
 Publishes /clock and the node's inputs, transforms where they are needed; simulated time stands
 still while an image is registered, so that none is skipped or too old.

@@ -1,4 +1,4 @@
-"""Loading of a CT, at configure and by the service ~/load_ct."""
+"""Loads CTs, on configure and by the service ~/load_ct."""
 
 import threading
 from collections.abc import Callable
@@ -22,7 +22,7 @@ _NOT_TRIED = (ErrorCode.NOT_ACTIVE, ErrorCode.BUSY, ErrorCode.PATH_NOT_ALLOWED)
 
 
 class CTLoader:
-    """Puts a CT into the worker; if that fails, the one before stays in use as if nothing was.
+    """Loads a CT into the worker; if that fails, the previous one stays in use.
 
     Attributes:
         has_networks: whether there are networks for the CT.
@@ -89,11 +89,11 @@ class CTLoader:
         return self._paths.require(path) if path else ''
 
     def forget(self) -> None:
-        """Note that there is no CT, and stop and withdraw what came of the last one."""
+        """Unset the CT; stops running registrations and withdraws their results."""
         self._use('', False)
 
     def _use(self, series_uid_hash: str, has_networks: bool, doubts: tuple[str, ...] = ()) -> None:
-        """Note which CT there is, and stop and withdraw what came of the one before."""
+        """Set the CT; stops running registrations and withdraws results of the previous one."""
         self._registrar.ct_hash = series_uid_hash
         self._registrar.reset()
         if self._phase() == 'active':

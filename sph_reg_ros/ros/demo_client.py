@@ -1,4 +1,4 @@
-"""The demo's downstream node: takes exposures, hears results, looks transforms up on tf2."""
+"""The demo's downstream node: takes exposures, receives results, looks up transforms."""
 
 import time
 from collections.abc import Callable
@@ -31,12 +31,12 @@ _LATCHED = QoSProfile(
 
 
 class DemoError(Exception):
-    """Something that the demo waited for did not come; the text says what."""
+    """The demo timed out; the text says what was missing."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of one exposure; matrices in mm.
+class ExposureResult:
+    """Poses and result of one exposure; matrices in mm.
 
     Attributes:
         counts: the X-ray [H, W].
@@ -98,7 +98,7 @@ class DemoClient:
         self._wait('the service carm_simulator/expose', self._expose.service_is_ready)
         self._wait('the registration node to become ready', self._is_ready)
 
-    def expose(self) -> Outcome:
+    def expose(self) -> ExposureResult:
         """Take one image and wait for its result and transform."""
         count = len(self._by_stamp['image'])
         future = self._expose.call_async(Trigger.Request())
@@ -113,7 +113,7 @@ class DemoClient:
         exposed_s = time.monotonic()
         result = self._at('registration/result', stamp)
         initial = matrix_from_pose(self._latest['initial_pose'].pose.pose)
-        return Outcome(
+        return ExposureResult(
             counts=array_from_image(image),
             truth=matrix_from_pose(truth.pose),
             start=np.linalg.inv(matrix_from_pose(imager_pose.pose)) @ initial,

@@ -1,4 +1,4 @@
-"""The node's health on /diagnostics; names no patient."""
+"""Publishes the node's health on /diagnostics; names no patient."""
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node

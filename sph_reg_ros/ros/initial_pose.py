@@ -1,4 +1,4 @@
-"""The rough pose of the patient, from the topic initial_pose."""
+"""Subscribes to initial_pose, the rough pose of the patient."""
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.node import Node

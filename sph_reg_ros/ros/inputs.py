@@ -1,4 +1,4 @@
-"""Subscriptions of the inputs: topics in, matched and checked views out."""
+"""Subscribes to the inputs; emits matched, validated X-ray views."""
 
 import threading
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""What the launch files share; imports launch, so only where ROS 2 is installed."""
+"""Arguments and actions that the launch files share."""
 
 import os
 from collections.abc import Iterable, Mapping

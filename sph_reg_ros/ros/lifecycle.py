@@ -1,4 +1,4 @@
-"""Lifecycle transitions that say why they failed, and services that answer meanwhile."""
+"""Lifecycle transitions that report failures; lifecycle services answer while they run."""
 
 import functools
 import threading

@@ -1,4 +1,4 @@
-"""Transforms as a downstream node asks for them: by tf2_ros where it is installed."""
+"""Looks up transforms as a downstream node does, by tf2_ros where it is installed."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Publishers of results, of the patient's frame and of pictures."""
+"""Publishers for results, patient transform and debug images."""
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.node import Node

@@ -1,4 +1,4 @@
-"""The node's parameters: declared from the tree, checked by the tree, given back as the tree."""
+"""Declares and validates the node's parameters."""
 
 import array
 import sys

@@ -1,4 +1,4 @@
-"""The patient on /tf: sent again and again while it may be used, and not once afterwards."""
+"""Broadcasts the patient on /tf while its registration is valid."""
 
 import threading
 from collections.abc import Callable, Sequence

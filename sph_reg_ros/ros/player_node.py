@@ -1,4 +1,4 @@
-"""The ROS node that publishes a bag, message by message, and hears what becomes of each image.
+"""The node that publishes a bag message by message and waits for each result.
 
 Simulated time stands still while an image is registered, so that none is skipped or too old.
 """

@@ -1,4 +1,4 @@
-"""The action ~/register: one registration on request, from the next X-ray or from given ones.
+"""The action ~/register: one registration, of the next X-ray or of given ones.
 
 A goal that comes while another runs is rejected. The goal succeeds only with a VERIFIED pose; it is
 aborted otherwise, and `error` says why.
@@ -34,7 +34,7 @@ from sph_reg_ros.ros.registrar import Registrar
 from sph_reg_ros.service.frames import Frames
 from sph_reg_ros.service.mailbox import Mailbox
 from sph_reg_ros.service.parameters import NodeParameters
-from sph_reg_ros.service.pending_registration import Job
+from sph_reg_ros.service.pending_registration import PendingRegistration
 from sph_reg_ros.service.protocol import ProgressReport
 from sph_reg_ros.service.result_messages import refusal_message, view_header
 
@@ -131,7 +131,7 @@ class RegisterAction:
         except PoseError as error:
             self._registrar.refuse(view_header(views[0]), error)
             raise
-        job = Job(
+        job = PendingRegistration(
             views,
             initial,
             timeout_s=max(deadline - time.monotonic(), POLL_S),

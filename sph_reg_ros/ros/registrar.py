@@ -1,4 +1,4 @@
-"""From matched views to published results: one registration at a time, the newest view first."""
+"""Registers matched views one at a time, the newest first, and publishes the results."""
 
 import threading
 import traceback
@@ -24,7 +24,7 @@ from sph_reg_ros.ros.patient_frame import PatientFrame
 from sph_reg_ros.ros.status import StatusBoard
 from sph_reg_ros.service.mailbox import Mailbox
 from sph_reg_ros.service.parameters import NodeParameters
-from sph_reg_ros.service.pending_registration import Job
+from sph_reg_ros.service.pending_registration import PendingRegistration
 from sph_reg_ros.service.protocol import Registered
 from sph_reg_ros.service.requests import no_ct, register_request
 from sph_reg_ros.service.result_messages import refusal_message, result_message, view_header
@@ -57,9 +57,9 @@ class Registrar:
         # A new one with every start and reset; setting it makes what began before it stop.
         self._obsolete = threading.Event()
         self._active = False
-        # Stamp of the newest X-ray that was registered or refused; see `_is_outrun`.
-        self._judged_ns = 0
-        self._outrun = 0
+        # Stamp of the newest X-ray that was registered or refused; see `_is_superseded`.
+        self._latest_decided_ns = 0
+        self._superseded = 0
         # Number of the stream of X-rays that are followed one from the other; see `reset`.
         self._stream = 0
         # The last X-ray that was followed, and its pose: still to be registered by itself.
@@ -69,7 +69,7 @@ class Registrar:
     @property
     def dropped(self) -> int:
         """Return how many views gave way to newer ones before their turn."""
-        return self._views.dropped + self._outrun
+        return self._views.dropped + self._superseded
 
     def start(self) -> None:
         """Register views as they come."""
@@ -108,7 +108,7 @@ class Registrar:
     def submit(self, view: XRayView, initial: InitialPose | None) -> None:
         """Leave a view to be registered next, in place of one that still waits."""
         timeout_ns = self._parameters().matching.timeout * NANOSECONDS
-        if view.stamp_ns < self._judged_ns - timeout_ns:
+        if view.stamp_ns < self._latest_decided_ns - timeout_ns:
             # Not late, but of a bag that starts again.
             self.reset()
         self._patient.expect(view.stamp_ns)
@@ -122,11 +122,11 @@ class Registrar:
             if not self._active:
                 return
             # A stamp that cannot be true counts as now: it must not rule out what comes next.
-            turn_ns = stamp_ns if 0 < stamp_ns <= now_ns + MAX_FUTURE_NS else now_ns
-            self._publish_failure(result, max(turn_ns, self._judged_ns))
-        self._patient.settle(turn_ns)
+            effective_ns = stamp_ns if 0 < stamp_ns <= now_ns + MAX_FUTURE_NS else now_ns
+            self._publish_failure(result, max(effective_ns, self._latest_decided_ns))
+        self._patient.settle(effective_ns)
 
-    def register(self, job: Job) -> RegistrationResult:
+    def register(self, job: PendingRegistration) -> RegistrationResult:
         """Run one job and publish its outcome; errors are in the result, none is raised."""
         stamp_ns = job.views[0].stamp_ns
         self._patient.expect(stamp_ns)
@@ -135,24 +135,24 @@ class Registrar:
         finally:
             self._patient.settle(stamp_ns)
 
-    def _carry_out(self, job: Job) -> RegistrationResult:
+    def _carry_out(self, job: PendingRegistration) -> RegistrationResult:
         obsolete, parameters = self._obsolete, self._parameters()
-        header, turn_ns = view_header(job.views[0]), self._turn_of(job)
+        header, effective_ns = view_header(job.views[0]), self._effective_ns(job)
         try:
             registered = self._registered(job, obsolete, parameters)
         except CancelledError as error:
-            self._give_up(turn_ns)
+            self._give_up(effective_ns)
             return refusal_message(error, header, parameters.frames.patient, self.ct_hash)
         except RegistrationError as error:
             result = self._refusal(header, error)
             with self._publishing:
                 if not self._is_obsolete(obsolete):
-                    self._publish_failure(result, turn_ns)
+                    self._publish_failure(result, effective_ns)
             return result
         result = result_message(registered, job.views, parameters.frames.patient)
         with self._publishing:
             if not self._is_obsolete(obsolete):
-                self._publish(result, registered, job, turn_ns)
+                self._publish(result, registered, job, effective_ns)
         return result
 
     def _is_obsolete(self, obsolete: threading.Event) -> bool:
@@ -160,7 +160,7 @@ class Registrar:
         return obsolete.is_set() or not self._active
 
     def _registered(
-        self, job: Job, obsolete: threading.Event, parameters: NodeParameters
+        self, job: PendingRegistration, obsolete: threading.Event, parameters: NodeParameters
     ) -> Registered:
         request = register_request(
             self.ct_hash,
@@ -185,36 +185,36 @@ class Registrar:
             )
         return registered
 
-    def _turn_of(self, job: Job) -> int:
-        """Return the stamp of a job among others: X-rays of a goal may be old, and count as new."""
+    def _effective_ns(self, job: PendingRegistration) -> int:
+        """Return the stamp that orders a registration; the X-rays of a goal count as new."""
         stamp_ns = job.views[0].stamp_ns
-        return max(stamp_ns, self._judged_ns) if job.single_shot else stamp_ns
+        return max(stamp_ns, self._latest_decided_ns) if job.single_shot else stamp_ns
 
-    def _is_outrun(self, turn_ns: int) -> bool:
+    def _is_superseded(self, effective_ns: int) -> bool:
         """Return whether a newer X-ray was registered, or refused, before this one was done.
 
         What is published then must not be replaced, or withdrawn, by what was true before it.
         """
-        return turn_ns < self._judged_ns
+        return effective_ns < self._latest_decided_ns
 
-    def _comes_in_turn(self, result: RegistrationResult, turn_ns: int) -> bool:
-        """Note an outcome; one that was outrun is counted and published, and nothing else."""
-        if self._is_outrun(turn_ns):
+    def _decides(self, result: RegistrationResult, effective_ns: int) -> bool:
+        """Note a result; return whether it decides the state, or was superseded by a newer one."""
+        if self._is_superseded(effective_ns):
             self._status.count(result)
             self._outputs.publish_result(result)
             return False
-        self._judged_ns = turn_ns
+        self._latest_decided_ns = effective_ns
         return True
 
     def _forget(self) -> None:
         with self._publishing:
             self._obsolete.set()
-            self._judged_ns, self._followed = 0, None
+            self._latest_decided_ns, self._followed = 0, None
             self._patient.forget()
 
-    def _give_up(self, turn_ns: int) -> None:
+    def _give_up(self, effective_ns: int) -> None:
         with self._publishing:
-            if self._is_outrun(turn_ns):
+            if self._is_superseded(effective_ns):
                 return
             self._patient.withdraw()
             if self._active:
@@ -226,16 +226,20 @@ class Registrar:
         )
         return refusal_message(error, header, self._parameters().frames.patient, self.ct_hash)
 
-    def _publish_failure(self, result: RegistrationResult, turn_ns: int) -> None:
-        if self._comes_in_turn(result, turn_ns):
+    def _publish_failure(self, result: RegistrationResult, effective_ns: int) -> None:
+        if self._decides(result, effective_ns):
             self._patient.withdraw()
             self._status.set_result(result)
             self._outputs.publish_result(result)
 
     def _publish(
-        self, result: RegistrationResult, registered: Registered, job: Job, turn_ns: int
+        self,
+        result: RegistrationResult,
+        registered: Registered,
+        job: PendingRegistration,
+        effective_ns: int,
     ) -> None:
-        if not self._comes_in_turn(result, turn_ns):
+        if not self._decides(result, effective_ns):
             return
         parameters, now_ns = self._parameters(), self._node.get_clock().now().nanoseconds
         checked = registered.frames_since_full_checks == 0
@@ -259,23 +263,25 @@ class Registrar:
             item = self._views.take(IDLE_CHECK_S)
             followed, self._followed = self._followed, None
             if item is not None and self._active:
-                self._take_turn(*item)
+                self._register_next(*item)
             elif followed is not None and self._active:
                 self._check(*followed)
             else:
                 self._look_after_worker()
 
-    def _take_turn(self, view: XRayView, initial: InitialPose | None) -> None:
-        if self._is_outrun(view.stamp_ns):
-            self._outrun += 1
+    def _register_next(self, view: XRayView, initial: InitialPose | None) -> None:
+        if self._is_superseded(view.stamp_ns):
+            self._superseded += 1
             return
-        self._survive(Job((view,), initial))
+        self._register_safely(PendingRegistration((view,), initial))
 
     def _check(self, view: XRayView, pose: InitialPose) -> None:
         """Register an X-ray by itself that was only followed, unless a newer one comes."""
-        self._survive(Job((view,), pose, cancelled=lambda: self._views.full, single_shot=True))
+        self._register_safely(
+            PendingRegistration((view,), pose, cancelled=lambda: self._views.full, single_shot=True)
+        )
 
-    def _survive(self, job: Job) -> None:
+    def _register_safely(self, job: PendingRegistration) -> None:
         try:
             self.register(job)
         # A bug that one image meets must not end the registration of all others.

@@ -1,4 +1,4 @@
-"""Where the files of the package are that are not Python."""
+"""The folder of config/ and launch/."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""carm_simulator: a C-arm with a patient, for demos and tests; it knows the truth.
+"""carm_simulator: a simulated C-arm with known true poses, for demos and tests.
 
 Publishes, all with the stamp of the exposure: image, camera_info, imager_pose (encoders, wrong on
 purpose), ground_truth (patient in the imager), /tf fixed -> imager (encoders); and initial_pose,

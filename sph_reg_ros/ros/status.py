@@ -1,4 +1,4 @@
-"""What the node is doing, in one place; published latched, so that late comers know at once."""
+"""Publishes state, errors and counters of the node on ~/status, latched."""
 
 import threading
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The tf2 end: transforms out on /tf, and a lookup, with tf2_ros where it is installed.
+"""Publishes and receives transforms, by tf2_ros where it is installed.
 
 Where it is not, tf2_msgs/TFMessage goes over the same topics with the same QoS, and `TFBuffer`
 answers lookups. Which of the two is decided once, when this module is imported.

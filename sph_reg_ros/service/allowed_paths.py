@@ -1,4 +1,4 @@
-"""Which files the node may be told to read; no ROS here."""
+"""Restricts which paths the node reads on request."""
 
 import os
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""How imager, fixed frame and initial pose lie at the time of an X-ray, by tf2; no ROS here."""
+"""Looks up imager, fixed frame and initial pose at the time of an X-ray, on tf2."""
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""How many images came in, and what became of those that were not taken further."""
+"""Counters of received, refused and dropped images."""
 
 from dataclasses import dataclass
 

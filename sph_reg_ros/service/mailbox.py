@@ -1,4 +1,4 @@
-"""A place for one item: the newest wins, so that a slow consumer never works on old images."""
+"""One-place mailbox: the newest item replaces one that waits."""
 
 from threading import Condition
 from typing import Generic, TypeVar

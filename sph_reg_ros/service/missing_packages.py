@@ -1,4 +1,4 @@
-"""A program that lacks a package says which, in one line; stays importable without any."""
+"""Reports missing packages in one line; imports none itself."""
 
 import sys
 from types import TracebackType

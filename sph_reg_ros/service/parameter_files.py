@@ -1,4 +1,4 @@
-"""What a ROS parameter file says to one node, and whether it does so by name; no ROS here.
+"""Reads the values that a ROS parameter file gives to one node.
 
 ROS merges all files into one table for a node. It is read again here, as a shared file (`/**`) may
 hold what other nodes need, while a name that is given to this very node must be right.

@@ -1,4 +1,4 @@
-"""One registration to be done; no ROS here."""
+"""A registration that waits for the worker."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from sph_reg_ros.service.protocol import ProgressReport
 
 
 @dataclass(frozen=True)
-class Job:
-    """One registration to be done.
+class PendingRegistration:
+    """A registration to be carried out.
 
     Attributes:
         views: X-rays; several need an imager pose each, all in one fixed frame.

@@ -1,4 +1,4 @@
-"""What the node and its worker process say to each other: plain data, no tensors, no ROS.
+"""Messages between node and worker process: plain data, no tensors, no ROS.
 
 Every request is answered by any number of Progress, then one reply or Failure.
 """

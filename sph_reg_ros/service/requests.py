@@ -1,4 +1,4 @@
-"""What the worker is asked, from matched views."""
+"""Builds requests to the worker from matched views."""
 
 from sph_reg_ros.errors import CTError, ErrorCode, PoseError
 from sph_reg_ros.messages.conversions import NANOSECONDS

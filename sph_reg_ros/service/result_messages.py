@@ -1,4 +1,4 @@
-"""What the worker answers, as messages: result, status, transforms.
+"""Turns replies of the worker into messages: result, status, transforms.
 
 `new` makes the messages: the installed ROS unless another is given.
 """

@@ -1,4 +1,4 @@
-"""What the worker does with its requests; here the node's torch begins."""
+"""Carries out requests: loads CTs and registers views; the only part of the service with torch."""
 
 import math
 import time
@@ -38,8 +38,8 @@ Report = Callable[[ProgressReport], None]
 NOT_LOOKED_FOR = 'method was image when the CT was loaded: load it again to look for networks'
 
 
-class Workbench:
-    """Keeps the CT and its networks between requests."""
+class RegistrationSession:
+    """A loaded CT with its networks, and registrations of it."""
 
     def __init__(self, *, checks_later: bool = False) -> None:
         """Start without a CT.
@@ -115,7 +115,7 @@ class Workbench:
         config, clipped = self._config(request)
         view: View | None
         if request.frame is None:
-            asked = self._asked(request, config)
+            asked = self._build_request(request, config)
             result, view = register(asked, observe), asked.views[0]
         else:
             result, view = self._followed(request, request.frame, config, observe)
@@ -176,7 +176,9 @@ class Workbench:
         carried = covariance_of_centre(start, covariance, self.volume.centre.numpy())
         return with_widths_of(request.config, torch.from_numpy(carried))
 
-    def _asked(self, request: protocol.Register, config: RegistrationConfig) -> RegistrationRequest:
+    def _build_request(
+        self, request: protocol.Register, config: RegistrationConfig
+    ) -> RegistrationRequest:
         """Return what is to be registered."""
         return RegistrationRequest(
             self.volume,

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM ask a process to stop; it then ends by itself, in its own time."""
+"""SIGINT and SIGTERM as an event that asks a process to stop."""
 
 import signal
 import threading

@@ -1,4 +1,4 @@
-"""What would otherwise make the first X-ray of a process wait."""
+"""Compiles and warms up before the first X-ray."""
 
 import contextlib
 

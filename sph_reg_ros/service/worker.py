@@ -107,13 +107,13 @@ def main() -> None:
 def _handler() -> tuple[Handler, Spare]:
     """Return what carries requests out; without the packages for that, every one says so."""
     try:
-        from sph_reg_ros.service.session import Workbench
+        from sph_reg_ros.service.session import RegistrationSession
     # OSError: a library that a package brings along cannot be loaded.
     except (ImportError, OSError) as error:
         missing = missing_package(error)
     else:
-        workbench = Workbench(checks_later=True)
-        return workbench.handle, workbench.check_frame
+        session = RegistrationSession(checks_later=True)
+        return session.handle, session.check_frame
 
     def refuse(request: Request, report: Report) -> Reply:
         raise missing

@@ -1,4 +1,4 @@
-"""The node's worker: one process at a time, the CT in it, and a new one when it dies."""
+"""Client of the worker process; restarts it, with its CT, when it dies."""
 
 import math
 import threading

@@ -1,4 +1,4 @@
-"""A worker process: started as a command, spoken to over a socket, ended by the node."""
+"""A worker process that is started as a command and called over a socket."""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""Whether a worker process is there, also while it computes."""
+"""Liveness of a worker process by pings, also while it computes."""
 
 import time
 from multiprocessing.connection import Connection

@@ -1,4 +1,4 @@
-"""Messages in, in any order; matched and checked views out. The live node and bags share it."""
+"""Matches messages in any order to validated views; shared by the live node and replay."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""All that a training needs to go on, in one safetensors file.
+"""Checkpoints: all that a resumed training needs, in one safetensors file.
 
 Tensors hold weights and the optimiser's moments, the header's text holds the rest as JSON: nothing
 in the file can run when it is read. It is replaced in one step, so that a kill at any time leaves

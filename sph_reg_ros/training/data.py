@@ -1,4 +1,4 @@
-"""Batches: poses, renderings at them, and X-rays made of renderings."""
+"""Training batches: poses, renderings at them, and randomised X-rays."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from sph_reg_ros.training.seeding import generator_of, seed_of
 from sph_reg_ros.training.stopwatch import Stopwatch
 from sph_reg_ros.training.subjects import Subject
 
-Words = tuple[int | str, ...]
+SeedKey = tuple[int | str, ...]
 RENDERING, RANDOMISING = 'rendering', 'randomising'
 
 
@@ -68,8 +68,8 @@ class Pairs(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Studio:
-    """Where X-rays are taken; what comes of `words` depends on them alone.
+class XRayGenerator:
+    """Makes X-rays by rendering; the result depends on the seed key alone.
 
     Attributes:
         subjects: CTs, all on one device, on which everything happens.
@@ -92,23 +92,23 @@ class Studio:
         """Return where the images are."""
         return self.subjects[0].volumes[0].mu.device
 
-    def xrays(self, count: int, words: Words, wait: bool = False) -> XRays:
-        """Take X-rays of one CT, drawn like everything else.
+    def xrays(self, count: int, seed_key: SeedKey, wait: bool = False) -> XRays:
+        """Take X-rays of one CT, at random poses.
 
         Args:
             count: B.
-            words: of the batch.
+            seed_key: key of the batch.
             wait: measure time on a GPU too.
         """
-        chance = generator_of('cpu', 'poses', *words)
-        number = int(torch.randint(len(self.subjects), (1,), generator=chance))
+        rng = generator_of('cpu', 'poses', *seed_key)
+        number = int(torch.randint(len(self.subjects), (1,), generator=rng))
         subject = self.subjects[number]
-        poses = self.prior.draw(count, subject.centre_mm, chance)
-        energy = int(torch.randint(len(subject.volumes), (1,), generator=chance))
+        poses = self.prior.draw(count, subject.centre_mm, rng)
+        energy = int(torch.randint(len(subject.volumes), (1,), generator=rng))
         with self.stopwatch.part(RENDERING, wait):
             clean = self._rendered(subject, poses, energy)
         with self.stopwatch.part(RANDOMISING, wait):
-            disturbing = generator_of(self.device, 'randomisation', *words)
+            disturbing = generator_of(self.device, 'randomisation', *seed_key)
             images, masks = randomise(clean, self.randomisation, disturbing)
             images = normalise(images, masks)
         return XRays(images, masks, clean, poses, number)
@@ -117,7 +117,7 @@ class Studio:
         self,
         count: int,
         displacements: Displacements,
-        words: Words,
+        seed_key: SeedKey,
         wait: bool = False,
         sloped: int | None = None,
         secant_mm: float = 0.0,
@@ -127,20 +127,20 @@ class Studio:
         Args:
             count: B.
             displacements: how near.
-            words: of the batch.
+            seed_key: key of the batch.
             wait: measure time on a GPU too.
             sloped: n, how many renderings have a Jacobian, which takes twice as long; all if None.
             secant_mm: length of the small step in each of its six directions; 0: no such step.
         """
-        xrays = self.xrays(count, words, wait)
+        xrays = self.xrays(count, seed_key, wait)
         subject = self.subjects[xrays.subject]
         centre_mm = subject.centre_mm.cpu()
-        twists = displacements.draw(count, generator_of('cpu', 'displacements', *words))
+        twists = displacements.draw(count, generator_of('cpu', 'displacements', *seed_key))
         moving = se3.apply_twist(twists, xrays.camera_from_ct, centre_mm)
         beside = moving[:0]
         if secant_mm > 0:
-            chance = generator_of('cpu', 'secants', *words)
-            steps = secant_mm * torch.randn(count, 6, generator=chance, dtype=torch.float64)
+            rng = generator_of('cpu', 'secants', *seed_key)
+            steps = secant_mm * torch.randn(count, 6, generator=rng, dtype=torch.float64)
             steps[:, :3] /= so4.EMBEDDING_LENGTH_MM
             beside = se3.apply_twist(steps, moving, centre_mm)
         with self.stopwatch.part(RENDERING, wait):
@@ -190,12 +190,12 @@ class Studio:
         return render(volume, poses, camera.K, camera.size, step_mm=self.step_mm)
 
 
-def step_words(seed: int, rank: int, step: int) -> Words:
+def step_key(seed: int, rank: int, step: int) -> SeedKey:
     """Return what the batch of a step on a device is drawn by."""
     return ('training', seed, rank, step)
 
 
-def validation_words(seed: int, number: int) -> Words:
+def validation_key(seed: int, number: int) -> SeedKey:
     """Return what a held-out batch is drawn by."""
     return ('validation', seed, number)
 

@@ -1,9 +1,9 @@
-"""X-rays that a network never learns from."""
+"""Measurement on held-out X-rays."""
 
 import math
 from typing import Any
 
-from sph_reg_ros.training.data import validation_words
+from sph_reg_ros.training.data import validation_key
 from sph_reg_ros.training.task import Task
 
 _BATCH = 16
@@ -22,8 +22,8 @@ class HeldOut:
         if not self._batches:
             wanted = self._task.schedule.validation_images
             for first in range(0, wanted, _BATCH):
-                words = validation_words(self._seed, first)
-                self._batches.append(self._task.held_out(min(_BATCH, wanted - first), words))
+                seed_key = validation_key(self._seed, first)
+                self._batches.append(self._task.held_out(min(_BATCH, wanted - first), seed_key))
         was_training = self._task.network.training
         self._task.network.eval()
         figures = self._task.measure(self._batches)

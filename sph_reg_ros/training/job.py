@@ -20,7 +20,7 @@ from sph_reg_ros.networks import weights
 from sph_reg_ros.networks.card import Card
 from sph_reg_ros.networks.regressor import PoseRegressor
 from sph_reg_ros.training.config import TrainingConfig
-from sph_reg_ros.training.data import Studio, seed_networks
+from sph_reg_ros.training.data import XRayGenerator, seed_networks
 from sph_reg_ros.training.regressor_task import RegressorTask
 from sph_reg_ros.training.similarity_task import SimilarityTask
 from sph_reg_ros.training.stopwatch import Stopwatch
@@ -32,7 +32,7 @@ SOFTWARE = ('torch', 'numba', 'lightning-fabric')
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class TrainingJob:
     """What to train, on what.
 
     Attributes:
@@ -69,7 +69,7 @@ class Job:
 
     @property
     def seed(self) -> int:
-        """Return the seed of all chance."""
+        """Return the seed of all random numbers."""
         return self.config.run.seed
 
     @property
@@ -85,10 +85,12 @@ class Job:
     def task(self, device: torch.device | str) -> Task:
         """Return what learns, with CTs on a device and random weights; takes seconds."""
         seed_networks(self.seed, 0, -1)
-        studio = self._studio(device)
+        generator = self._generator(device)
         if self.kind == 'similarity':
-            return SimilarityTask(self.config.similarity, studio, self.start)
-        return RegressorTask(self.config.regressor, studio, self.config.imager.sdd_mm, self.start)
+            return SimilarityTask(self.config.similarity, generator, self.start)
+        return RegressorTask(
+            self.config.regressor, generator, self.config.imager.sdd_mm, self.start
+        )
 
     def identity(self, devices: int) -> dict[str, Any]:
         """Return all that must not change while a training goes on, as JSON holds it."""
@@ -136,14 +138,14 @@ class Job:
     def _is_single(self) -> bool:
         return len(self.cts) == 1
 
-    def _studio(self, device: torch.device | str) -> Studio:
+    def _generator(self, device: torch.device | str) -> XRayGenerator:
         config, camera = self.config, self.camera
         distance_mm = sum(config.poses.source_to_isocentre_mm) / 2
         pixel_mm = distance_mm / camera.focal_length
         subjects = subjects_from(self.cts, config.anatomy, pixel_mm, device, self.seed)
         if self.kind == 'regressor' and not self._is_single:
             subjects = self._with_cubes(subjects)
-        return Studio(
+        return XRayGenerator(
             subjects,
             camera,
             config.poses,
@@ -160,7 +162,7 @@ class Job:
 
 
 def regressor_from(folder: Path) -> tuple[PoseRegressor, str]:
-    """Return a trained regressor for `Job.start`, and the hash of its weights.
+    """Return a trained regressor for `TrainingJob.start`, and the hash of its weights.
 
     Raises:
         WeightsError: WEIGHTS_MISSING, or WEIGHTS_INVALID if they are not those of a regressor.

@@ -9,20 +9,20 @@ import torch
 
 from sph_reg_ros.networks import weights
 from sph_reg_ros.training import checkpoint
-from sph_reg_ros.training.data import seed_networks, step_words
+from sph_reg_ros.training.data import seed_networks, step_key
 from sph_reg_ros.training.held_out import HeldOut
 from sph_reg_ros.training.history import History
-from sph_reg_ros.training.job import Job
+from sph_reg_ros.training.job import TrainingJob
 from sph_reg_ros.training.optimiser import Learner, optimiser_of
 from sph_reg_ros.training.producer import batches
-from sph_reg_ros.training.progress import Means, Progress, Speedometer, Trained
-from sph_reg_ros.training.state import begun
+from sph_reg_ros.training.progress import Means, Speedometer, Trained, TrainingProgress
+from sph_reg_ros.training.state import resumed
 from sph_reg_ros.training.stop import stop_asked
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-Observer = Callable[[Progress], None]
+Observer = Callable[[TrainingProgress], None]
 WEIGHTS_FOLDER = 'weights'
 NETWORK, WAITING = 'network', 'waiting'
 
@@ -37,7 +37,7 @@ class Training:
     def __init__(
         self,
         fabric: 'Fabric',
-        job: Job,
+        job: TrainingJob,
         folder: Path,
         observer: Observer = lambda progress: None,
         resume: bool = False,
@@ -57,10 +57,10 @@ class Training:
         """
         self._fabric, self._job, self._folder, self._observer = fabric, job, folder, observer
         self._identity = job.identity(fabric.world_size)
-        self._state, found = begun(folder, self._identity, resume)
+        self._state, found = resumed(folder, self._identity, resume)
         self._task = task = job.task(fabric.device)
         self._steps = task.schedule.steps(fabric.world_size)
-        self._optimiser = optimiser_of(task.module, task.schedule, task.begun)
+        self._optimiser = optimiser_of(task.module, task.schedule, task.pretrained)
         self._module, self._wrapped = fabric.setup(task.module, self._optimiser)
         if found is not None:
             # Now that weights are on their device: moments go where they are.
@@ -81,7 +81,7 @@ class Training:
         settings, state = self._job.config.run, self._state
         self._folder.mkdir(parents=True, exist_ok=True)
         history = History(self._folder, state.step) if self._fabric.is_global_zero else None
-        # Said aloud, because the thread that makes batches sets its own.
+        # Set explicitly, because the thread that makes batches sets its own.
         torch.set_num_threads(torch.get_num_threads())
         self._speed.take(state.step)
         left = range(state.step, self._steps)
@@ -122,8 +122,8 @@ class Training:
             self._means.add(losses)
 
     def _batch(self, step: int) -> Any:
-        words = step_words(self._job.seed, self._fabric.global_rank, step)
-        return self._task.batch(self._task.schedule.batch, words, self._is_timed(step))
+        seed_key = step_key(self._job.seed, self._fabric.global_rank, step)
+        return self._task.batch(self._task.schedule.batch, seed_key, self._is_timed(step))
 
     def _is_timed(self, step: int) -> bool:
         return step % self._task.schedule.log_steps == 0
@@ -131,7 +131,7 @@ class Training:
     def _log(self, history: History | None) -> None:
         step, schedule = self._state.step, self._task.schedule
         steps_per_s = self._speed.take(step)
-        progress = Progress(
+        progress = TrainingProgress(
             step=step,
             steps=self._steps,
             losses=self._means.take(),

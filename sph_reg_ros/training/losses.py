@@ -1,4 +1,4 @@
-"""What training makes small. Each function returns one number for each image of a batch.
+"""Training losses, one value per image.
 
 Distances of poses are measured in SO(4): D = L / sqrt(2) d(Psi(T1), Psi(T2)) mm, Psi being
 `so4.pose_embedding` and L its length. The learned distance d is on the same scale:

@@ -1,4 +1,4 @@
-"""One step of learning."""
+"""Optimiser and one training step."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,20 +18,21 @@ MOST_BAD_STEPS = 20
 
 
 def optimiser_of(
-    module: nn.Module, schedule: Schedule, begun: Sequence[nn.Parameter] = ()
+    module: nn.Module, schedule: Schedule, pretrained: Sequence[nn.Parameter] = ()
 ) -> torch.optim.Optimizer:
     """Return the optimiser that a schedule names.
 
     Args:
         module: what learns.
         schedule: settings.
-        begun: weights of the module that were trained before, and learn by `begun_share`.
+        pretrained: its weights that were trained before; they learn by
+            `pretrained_lr_scale`.
     """
-    known = {id(parameter) for parameter in begun}
+    known = {id(parameter) for parameter in pretrained}
     rest = [p for p in module.parameters() if p.requires_grad and id(p) not in known]
     groups: list[dict[str, Any]] = [{'params': rest, 'share': 1.0}]
-    if begun and schedule.begun_share > 0:
-        groups.append({'params': list(begun), 'share': schedule.begun_share})
+    if pretrained and schedule.pretrained_lr_scale > 0:
+        groups.append({'params': list(pretrained), 'share': schedule.pretrained_lr_scale})
     if schedule.optimiser == 'adamw':
         # Fused, a step takes a third of the time on a CPU, where it is a tenth of the whole.
         return torch.optim.AdamW(

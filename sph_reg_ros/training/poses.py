@@ -1,4 +1,4 @@
-"""Where training looks from, and how far a pose lies from another that it is compared with."""
+"""Random poses of training: views, and displacements between two poses that are compared."""
 
 import math
 from dataclasses import dataclass, fields
@@ -65,7 +65,7 @@ class PoseRanges:
         Args:
             count: B.
             centre_mm: middle of the CT (LPS).
-            generator: on the CPU, source of all chance.
+            generator: on the CPU, source of randomness.
         """
         shares = torch.rand(count, 7, generator=generator, dtype=torch.float64)
         return torch.stack([self._pose(row, centre_mm) for row in shares])
@@ -149,7 +149,7 @@ class Displacements:
 
         Args:
             count: B.
-            generator: on the CPU, source of all chance.
+            generator: on the CPU, source of randomness.
         """
         kinds = torch.multinomial(
             torch.tensor(self._shares), count, replacement=True, generator=generator

@@ -1,4 +1,4 @@
-"""Batches made in turn, or ahead of time by another thread."""
+"""Batches made on demand, or ahead of time by another thread."""
 
 import queue
 import threading

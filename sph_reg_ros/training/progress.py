@@ -1,4 +1,4 @@
-"""How far a training is."""
+"""Progress, speed and mean losses of a training."""
 
 import time
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """What is known at an entry of the log.
 
     Attributes:

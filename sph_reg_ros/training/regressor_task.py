@@ -1,4 +1,4 @@
-"""The pose regressor learns to find poses."""
+"""Training of the pose regressor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from sph_reg_ros.networks.agnostic import AgnosticRegressor, camera_from_ct
 from sph_reg_ros.networks.regressor import PoseRegressor
 from sph_reg_ros.rendering.render import render
 from sph_reg_ros.training.config import RegressorLoss, RegressorSettings
-from sph_reg_ros.training.data import Studio, Words, XRays
+from sph_reg_ros.training.data import SeedKey, XRayGenerator, XRays
 from sph_reg_ros.training.losses import image_loss
 from sph_reg_ros.training.schedule import Schedule
 from sph_reg_ros.training.stopwatch import Stopwatch
@@ -33,15 +33,17 @@ _NEAR_MM = 10.0
 class RegressorModule(nn.Module):
     """Pose errors and, if they count, image errors of a batch."""
 
-    def __init__(self, network: Regressor, loss: RegressorLoss, sdd_mm: float, studio: Studio):
-        """Take the network and where its X-rays are from."""
+    def __init__(
+        self, network: Regressor, loss: RegressorLoss, sdd_mm: float, generator: XRayGenerator
+    ):
+        """Take the network and what makes its X-rays."""
         super().__init__()
         self.network = network
-        self._loss, self._sdd_mm, self._studio = loss, sdd_mm, studio
+        self._loss, self._sdd_mm, self._generator = loss, sdd_mm, generator
 
     def forward(self, batch: XRays) -> Losses:
         """Return the mean losses of a batch."""
-        found = found_poses(self.network, batch, self._studio)
+        found = found_poses(self.network, batch, self._generator)
         truth = batch.camera_from_ct.to(found)
         parts = {'geodesic_mm': self._geodesic_mm(found, truth, batch.subject).mean()}
         loss = self._loss.pose * parts['geodesic_mm']
@@ -53,12 +55,12 @@ class RegressorModule(nn.Module):
     def _geodesic_mm(self, found: Tensor, truth: Tensor, subject: int) -> Tensor:
         if self._loss.geodesic == 'double':
             return double_geodesic_mm(found, truth, self._sdd_mm, _EPS_MM)
-        centre_mm = self._studio.subjects[subject].centre_mm.to(found)
+        centre_mm = self._generator.subjects[subject].centre_mm.to(found)
         return centre_geodesic_mm(found, truth, centre_mm, self._loss.length_mm, _EPS_MM)
 
     def _image(self, found: Tensor, batch: XRays) -> Tensor:
-        volume = self._studio.subjects[batch.subject].volumes[0]
-        camera = self._studio.camera
+        volume = self._generator.subjects[batch.subject].volumes[0]
+        camera = self._generator.camera
         return image_loss(render(volume, found, camera.K, camera.size), batch.clean).mean()
 
 
@@ -68,13 +70,13 @@ class RegressorTask:
 
     Attributes:
         settings: network, loss and schedule.
-        studio: where its X-rays are from.
+        generator: makes its X-rays.
         sdd_mm: from source to detector.
         start: what the network begins with; None: random weights.
     """
 
     settings: RegressorSettings
-    studio: Studio
+    generator: XRayGenerator
     sdd_mm: float
     start: PoseRegressor | None = None
 
@@ -86,12 +88,12 @@ class RegressorTask:
     @property
     def stopwatch(self) -> Stopwatch:
         """Return what measures where the time goes."""
-        return self.studio.stopwatch
+        return self.generator.stopwatch
 
     @cached_property
     def network(self) -> Regressor:
         """Return the network."""
-        subject, prior = self.studio.subjects[0], self.studio.prior
+        subject, prior = self.generator.subjects[0], self.generator.prior
         if subject.cube is not None:
             origin = torch.zeros(3, dtype=torch.float64)
             return AgnosticRegressor(self.settings.agnostic_network, prior.nominal(origin))
@@ -104,29 +106,29 @@ class RegressorTask:
     @cached_property
     def module(self) -> RegressorModule:
         """Return what makes losses of batches."""
-        return RegressorModule(self.network, self.settings.loss, self.sdd_mm, self.studio)
+        return RegressorModule(self.network, self.settings.loss, self.sdd_mm, self.generator)
 
     @property
-    def begun(self) -> Sequence[nn.Parameter]:
-        """Return nothing: all weights learn alike."""
+    def pretrained(self) -> Sequence[nn.Parameter]:
+        """Return none: all weights learn at the same rate."""
         return ()
 
-    def batch(self, count: int, words: Words, wait: bool = False) -> XRays:
+    def batch(self, count: int, seed_key: SeedKey, wait: bool = False) -> XRays:
         """Return X-rays."""
-        return self.studio.xrays(count, words, wait)
+        return self.generator.xrays(count, seed_key, wait)
 
-    def held_out(self, count: int, words: Words) -> XRays:
+    def held_out(self, count: int, seed_key: SeedKey) -> XRays:
         """Return X-rays to measure with."""
-        return self.batch(count, words)
+        return self.batch(count, seed_key)
 
     @torch.no_grad()
     def measure(self, batches: Sequence[XRays]) -> dict[str, float]:
         """Return errors of found poses; mtre_mm is that of a box of points about the middle."""
         errors_mm, angles_deg = [], []
         for batch in batches:
-            found = found_poses(self.network, batch, self.studio).cpu()
+            found = found_poses(self.network, batch, self.generator).cpu()
             truth = batch.camera_from_ct
-            centre_mm = self.studio.subjects[batch.subject].centre_mm.cpu()
+            centre_mm = self.generator.subjects[batch.subject].centre_mm.cpu()
             points = landmark_grid(centre_mm, TRUNK_HALF_SIZE_MM)
             errors_mm.append(mean_distance_mm(found, truth, points))
             angles_deg.append(torch.rad2deg(rotation_angle_rad(found, truth)))
@@ -139,11 +141,13 @@ class RegressorTask:
         }
 
 
-def found_poses(network: Regressor, batch: XRays, studio: Studio) -> Float64[Tensor, 'B 4 4']:
+def found_poses(
+    network: Regressor, batch: XRays, generator: XRayGenerator
+) -> Float64[Tensor, 'B 4 4']:
     """Return camera_from_ct as the network sees it."""
     if isinstance(network, PoseRegressor):
         return network(batch.images)
-    subject = studio.subjects[batch.subject]
+    subject = generator.subjects[batch.subject]
     assert subject.cube is not None
     cubes = subject.cube.expand(len(batch.images), 1, -1, -1, -1)
     found = network(batch.images, cubes)

@@ -1,4 +1,4 @@
-"""What both networks are trained with: machine, imager and CTs."""
+"""Settings that both networks share: machine, imager and CTs."""
 
 import math
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Run:
         overlap: make the next batch while the network learns from this one.
         renderer_threads: of the CPU renderer while it overlaps; 0 for as many as there are cores.
         network_threads: of torch on the CPU; 0 for its own choice.
-        seed: of all chance.
+        seed: of all random numbers.
     """
 
     accelerator: str = 'auto'
@@ -41,7 +41,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Imager:
-    """The C-arm whose images the networks shall understand; pixels are those of the network.
+    """The C-arm whose images the networks take, at the resolution of the network.
 
     Attributes:
         sdd_mm: distance from source to detector.
@@ -65,7 +65,7 @@ class Imager:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What is made of the CTs.
+    """How the CTs are prepared and varied.
 
     Attributes:
         energies_kev: photon energies; X-rays are rendered at one of them, the renderings that a

@@ -18,7 +18,7 @@ class Schedule:
         batch: X-rays of a step on each device.
         optimiser: one of OPTIMISERS.
         learning_rate: the largest.
-        begun_share: learning rate, by that of the others, of weights that a network began with;
+        pretrained_lr_scale: learning rate of pretrained weights by that of the others;
             0: they stay.
         weight_decay: of AdamW.
         course: cosine: half a wave down to the lowest rate; cyclic: triangles between the lowest
@@ -37,7 +37,7 @@ class Schedule:
     batch: int = 4
     optimiser: str = 'adam'
     learning_rate: float = 1e-3
-    begun_share: float = 1.0
+    pretrained_lr_scale: float = 1.0
     weight_decay: float = 0.0
     course: str = 'cosine'
     lowest_share: float = 0.0
@@ -59,7 +59,7 @@ class Schedule:
         )
         require_setting(self.course in COURSES, f'course must be one of {", ".join(COURSES)}')
         require_setting(0 < self.learning_rate < math.inf, 'learning_rate must be positive')
-        for name in ('begun_share', 'lowest_share', 'warmup_share'):
+        for name in ('pretrained_lr_scale', 'lowest_share', 'warmup_share'):
             require_setting(0 <= getattr(self, name) <= 1, f'{name} must lie in [0, 1]')
         for name in ('weight_decay', 'clip_norm', 'checkpoint_s'):
             require_setting(0 <= getattr(self, name) < math.inf, f'{name} must not be negative')

@@ -1,7 +1,7 @@
-"""Chance that depends on what it is for, and on nothing that happened before.
+"""Order-independent seeding: each random stream has its own key.
 
-A training that goes on after a kill, or whose batches are made ahead of time, thus sees the same
-batches, and no generator's state needs to be kept.
+A training that is resumed, or whose batches are made ahead of time, sees the same batches, and no
+state of a generator is saved.
 """
 
 import hashlib
@@ -9,14 +9,14 @@ import hashlib
 import torch
 
 
-def seed_of(*words: int | str) -> int:
-    """Return a seed in [0, 2^63); seeds of different words are unrelated."""
-    digest = hashlib.sha256(repr(words).encode()).digest()
+def seed_of(*seed_key: int | str) -> int:
+    """Return a seed in [0, 2^63); those of different keys are unrelated."""
+    digest = hashlib.sha256(repr(seed_key).encode()).digest()
     return int.from_bytes(digest[:8], 'big') >> 1
 
 
-def generator_of(device: torch.device | str, *words: int | str) -> torch.Generator:
-    """Return a generator on a device, seeded by words."""
+def generator_of(device: torch.device | str, *seed_key: int | str) -> torch.Generator:
+    """Return a generator on a device, seeded by a key."""
     generator = torch.Generator(device)
-    generator.manual_seed(seed_of(*words))
+    generator.manual_seed(seed_of(*seed_key))
     return generator

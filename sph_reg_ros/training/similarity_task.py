@@ -1,4 +1,4 @@
-"""The encoder learns that distances of images be distances of poses."""
+"""Training of the encoder: distances of features become distances of poses."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from sph_reg_ros.networks.regressor import PoseRegressor
 from sph_reg_ros.similarity.encoded import encoded_residual
 from sph_reg_ros.training import losses
 from sph_reg_ros.training.config import SimilarityLoss, SimilaritySettings
-from sph_reg_ros.training.data import Pairs, Studio, Words
+from sph_reg_ros.training.data import Pairs, SeedKey, XRayGenerator
 from sph_reg_ros.training.schedule import Schedule
 from sph_reg_ros.training.stopwatch import Stopwatch
 from sph_reg_ros.training.task import LOSS, Losses
@@ -123,12 +123,12 @@ class SimilarityTask:
 
     Attributes:
         settings: network, pairs, loss and schedule.
-        studio: where X-rays and renderings are from.
+        generator: makes X-rays and renderings.
         start: whose filters the encoder begins with; None: random ones.
     """
 
     settings: SimilaritySettings
-    studio: Studio
+    generator: XRayGenerator
     start: PoseRegressor | None = None
 
     @property
@@ -139,7 +139,7 @@ class SimilarityTask:
     @property
     def stopwatch(self) -> Stopwatch:
         """Return what measures where the time goes."""
-        return self.studio.stopwatch
+        return self.generator.stopwatch
 
     @cached_property
     def network(self) -> SphericalEncoder:
@@ -147,7 +147,7 @@ class SimilarityTask:
         network = SphericalEncoder(self.settings.network)
         if self.start is not None:
             network.begin_with(self.start)
-            network.trunk.requires_grad_(self.schedule.begun_share > 0)
+            network.trunk.requires_grad_(self.schedule.pretrained_lr_scale > 0)
         return network
 
     @cached_property
@@ -156,25 +156,25 @@ class SimilarityTask:
         return SimilarityModule(self.network, self.settings.loss)
 
     @property
-    def begun(self) -> Sequence[nn.Parameter]:
-        """Return the filters that the encoder has from a regressor."""
+    def pretrained(self) -> Sequence[nn.Parameter]:
+        """Return the filters that the encoder took over from a regressor."""
         return () if self.start is None else tuple(self.network.trunk.parameters())
 
-    def batch(self, count: int, words: Words, wait: bool = False) -> Pairs:
+    def batch(self, count: int, seed_key: SeedKey, wait: bool = False) -> Pairs:
         """Return X-rays and renderings near them, with what the loss needs."""
         loss = self.settings.loss
-        return self.studio.pairs(
+        return self.generator.pairs(
             count,
             self.settings.displacements,
-            words,
+            seed_key,
             wait,
             math.ceil(loss.slope_share * count) if loss.looks_at_slopes else 0,
             loss.secant_mm if loss.secant > 0 else 0.0,
         )
 
-    def held_out(self, count: int, words: Words) -> Pairs:
+    def held_out(self, count: int, seed_key: SeedKey) -> Pairs:
         """Return X-rays and renderings near them, all with slopes."""
-        return self.studio.pairs(count, self.settings.displacements, words)
+        return self.generator.pairs(count, self.settings.displacements, seed_key)
 
     def measure(self, batches: Sequence[Pairs]) -> dict[str, float]:
         """Return how well distances agree, and the angles between learned and true gradients."""

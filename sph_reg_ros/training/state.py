@@ -1,4 +1,4 @@
-"""How far a training is, in a form that JSON holds; and whether a folder's can go on."""
+"""State of a training as JSON, and whether the training in a folder can be resumed."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -33,7 +33,7 @@ class State:
         return {'identity': dict(identity), 'state': asdict(self)}
 
 
-def begun(
+def resumed(
     folder: Path, identity: Mapping[str, Any], resume: bool
 ) -> tuple[State, Checkpoint | None]:
     """Return where the training in a folder is, and its checkpoint; a new one if it has none.

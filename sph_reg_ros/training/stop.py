@@ -1,4 +1,4 @@
-"""Ctrl-C that ends a training after the step it is in."""
+"""Ctrl-C ends a training after the present step."""
 
 import signal
 import threading

@@ -1,4 +1,4 @@
-"""Where the time goes."""
+"""Time per part of a training step."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""What the training loop needs to know of a network and its loss."""
+"""Interface between the training loop and what it trains."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -7,13 +7,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sph_reg_ros.networks.build import Network
-from sph_reg_ros.training.data import Words
+from sph_reg_ros.training.data import SeedKey
 from sph_reg_ros.training.schedule import Schedule
 from sph_reg_ros.training.stopwatch import Stopwatch
 
 Losses = dict[str, Float[Tensor, '']]
 LOSS = 'loss'
-"""Name of the loss that is made small, among the parts that are only shown."""
+"""Name of the loss that is minimised; the others are its parts, for the log."""
 
 
 class Task(Protocol):
@@ -36,13 +36,13 @@ class Task(Protocol):
         """Return a module that makes Losses of a batch, and has the network inside."""
 
     @property
-    def begun(self) -> Sequence[nn.Parameter]:
-        """Return the weights that were trained before and shall change less than the others."""
+    def pretrained(self) -> Sequence[nn.Parameter]:
+        """Return the weights that begin trained and change less than the others."""
 
-    def batch(self, count: int, words: Words, wait: bool = False) -> Any:
-        """Return `count` examples, drawn by `words`; `wait` measures time on a GPU too."""
+    def batch(self, count: int, seed_key: SeedKey, wait: bool = False) -> Any:
+        """Return `count` examples, drawn by a seed key; `wait` measures time on a GPU too."""
 
-    def held_out(self, count: int, words: Words) -> Any:
+    def held_out(self, count: int, seed_key: SeedKey) -> Any:
         """Return `count` examples to measure with."""
 
     def measure(self, batches: Sequence[Any]) -> dict[str, float]:

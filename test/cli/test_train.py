@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 from sph_reg_ros.cli import app
 from sph_reg_ros.cli.train_progress import duration, text_of, training_bar
 from sph_reg_ros.networks import weights
-from sph_reg_ros.training.progress import Progress
+from sph_reg_ros.training.progress import TrainingProgress
 
-PROGRESS = Progress(
+PROGRESS = TrainingProgress(
     step=20,
     steps=80,
     losses={'loss': 1.5, 'value': 1.25},

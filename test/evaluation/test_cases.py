@@ -12,7 +12,7 @@ from sph_reg_ros.evaluation.disturbances import DISTURBANCES
 from sph_reg_ros.evaluation.metrics import rotation_error_deg
 from sph_reg_ros.evaluation.path_cache import PathCache, default_cache_folder
 from sph_reg_ros.evaluation.protocols import NEAR
-from sph_reg_ros.evaluation.trials import Outcome, judge, summarise
+from sph_reg_ros.evaluation.trials import MethodResult, judge, summarise
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.imaging.ct.volume import CT
 
@@ -120,9 +120,9 @@ def test_trials_are_summed_up_with_refusals_as_failures(bench_ct, cache):
         found = case.truth.clone()
         found[0, 3] += shift_mm
         verdict = 'VERIFIED' if shift_mm in (1.0, 12.0) else 'REJECTED'
-        outcome = Outcome(found, 1.0 + shift_mm, 10, verdict=verdict)
+        outcome = MethodResult(found, 1.0 + shift_mm, 10, verdict=verdict)
         trials.append(judge(case, bench_ct, outcome))
-    refused = Outcome(case.truth, 1.0, 0, 'refused: SOLVER')
+    refused = MethodResult(case.truth, 1.0, 0, 'refused: SOLVER')
     trials.append(judge(case, bench_ct, refused))
     summary = summarise(trials)
     assert summary.success_share == pytest.approx(2 / 5)

@@ -8,7 +8,7 @@ pytest.importorskip('diffdrr.renderers')
 
 from sph_reg_ros.replay.bag_replay import ReplayJob, replay
 from sph_reg_ros.replay.params_file import read_parameters
-from sph_reg_ros.service.session import Workbench
+from sph_reg_ros.service.session import RegistrationSession
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_an_image_with_a_bad_message_is_refused_and_the_others_are_registered(
 def test_an_unexpected_error_is_the_refusal_of_its_image_alone(
     registered, monkeypatch, error, text
 ):
-    handle, calls = Workbench.handle, []
+    handle, calls = RegistrationSession.handle, []
 
     def fails_once(self, request, report):
         calls.append(request)
@@ -110,7 +110,7 @@ def test_an_unexpected_error_is_the_refusal_of_its_image_alone(
             raise error
         return handle(self, request, report)
 
-    monkeypatch.setattr(Workbench, 'handle', fails_once)
+    monkeypatch.setattr(RegistrationSession, 'handle', fails_once)
     rows = registered(lambda entry: None)
     assert [row.camera_from_ct is None for row in rows] == [True, False]
     assert rows[0].reason.startswith('NUMERICAL') and text in rows[0].reason

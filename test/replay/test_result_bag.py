@@ -11,7 +11,7 @@ from sph_reg_ros.messages.xray_view import FramedPose, XRayView
 from sph_reg_ros.registration.result import TerminationReason, Verdict
 from sph_reg_ros.replay.bag_messages import bag_message
 from sph_reg_ros.replay.bag_writer import new_bag
-from sph_reg_ros.replay.offline_node import Outcome
+from sph_reg_ros.replay.offline_node import ImageResult
 from sph_reg_ros.replay.result_bag import RESULT, STATUS, ResultBag
 from sph_reg_ros.service.parameters import NodeParameters
 from sph_reg_ros.service.protocol import Registered
@@ -26,7 +26,7 @@ def view(second: int, imager: FramedPose | None = IMAGER) -> XRayView:
     return XRayView(second * SECOND, 'carm_optical', np.zeros((4, 4), np.uint16), np.eye(3), imager)
 
 
-def outcome(xray: XRayView, verdict: Verdict) -> Outcome:
+def outcome(xray: XRayView, verdict: Verdict) -> ImageResult:
     registered = Registered(
         ct_series_uid_hash='abc',
         camera_from_ct=(CAMERA_FROM_CT,),
@@ -44,16 +44,16 @@ def outcome(xray: XRayView, verdict: Verdict) -> Outcome:
         backend='torch',
     )
     result = result_message(registered, (xray,), 'patient', bag_message)
-    return Outcome(result, xray, None, registered)
+    return ImageResult(result, xray, None, registered)
 
 
-def refused(xray: XRayView) -> Outcome:
+def refused(xray: XRayView) -> ImageResult:
     error = ImageError(ErrorCode.IMAGE_CONTENT, 'nothing in it')
     header = view_header(xray, bag_message)
-    return Outcome(refusal_message(error, header, 'patient', 'abc', bag_message), xray)
+    return ImageResult(refusal_message(error, header, 'patient', 'abc', bag_message), xray)
 
 
-def written(path, *outcomes: Outcome):
+def written(path, *outcomes: ImageResult):
     with new_bag(path, 'mcap') as writer:
         bag = ResultBag(writer, NodeParameters(), 'abc', ['CT: a doubt'])
         for one in outcomes:

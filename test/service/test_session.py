@@ -8,7 +8,7 @@ import pytest
 from sph_reg_ros.errors import ErrorCode, ImageError, RegistrationError
 from sph_reg_ros.service.parameters import ImageParameters
 from sph_reg_ros.service.protocol import Register, RegisterView
-from sph_reg_ros.service.session import Workbench, prepare_view, with_pauses
+from sph_reg_ros.service.session import RegistrationSession, prepare_view, with_pauses
 
 K = np.array([[100.0, 0, 31.5], [0, 100.0, 31.5], [0, 0, 1]])
 LENGTHS = np.random.default_rng(0).uniform(0.5, 3.0, (64, 64))
@@ -73,5 +73,7 @@ def test_xrays_that_come_too_fast_leave_time_for_the_checks():
 
 def test_without_a_ct_nothing_is_done():
     with pytest.raises(RegistrationError) as caught:
-        Workbench().handle(Register((RegisterView(LENGTHS, K),), None), lambda progress: None)
+        RegistrationSession().handle(
+            Register((RegisterView(LENGTHS, K),), None), lambda progress: None
+        )
     assert caught.value.code == ErrorCode.CT_NOT_LOADED

@@ -17,7 +17,7 @@ from sph_reg_ros.imaging.ct.read import load_ct
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.reasons import InputDoubt
 from sph_reg_ros.service.protocol import CTLoaded, LoadCT, Register, Registered, RegisterView
-from sph_reg_ros.service.session import NOT_LOOKED_FOR, Workbench
+from sph_reg_ros.service.session import NOT_LOOKED_FOR, RegistrationSession
 
 CAMERA = Camera.from_geometry(SDD_MM, PITCH_MM, SIZE)
 
@@ -35,101 +35,106 @@ def own(files, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def bench() -> Workbench:
-    return Workbench()
+def session() -> RegistrationSession:
+    return RegistrationSession()
 
 
 def load(
-    bench: Workbench, files: Files, weights: Path | str | None = '', backend: str | None = None
+    session: RegistrationSession,
+    files: Files,
+    weights: Path | str | None = '',
+    backend: str | None = None,
 ) -> CTLoaded:
     request = LoadCT(str(files / 'ct.nii.gz'), '', 60.0, weights and str(weights), backend)
-    return bench.handle(request, print)
+    return session.handle(request, print)
 
 
-def register(bench: Workbench, files: Files, start=None, camera=CAMERA, **settings) -> Registered:
+def register(
+    session: RegistrationSession, files: Files, start=None, camera=CAMERA, **settings
+) -> Registered:
     with Image.open(files / 'xray.png') as image:
         view = RegisterView(np.array(image), camera.K.numpy())
     config = RegistrationConfig(**settings)
-    return bench.handle(Register((view,), start, config=config), lambda progress: None)
+    return session.handle(Register((view,), start, config=config), lambda progress: None)
 
 
-def searched(bench: Workbench, files: Files, **settings) -> str:
+def searched(session: RegistrationSession, files: Files, **settings) -> str:
     """Register without initial pose, by a search; return the warnings."""
-    found = register(bench, files, **settings)
+    found = register(session, files, **settings)
     assert found.method == 'image'
     assert files.error_of(found.camera_from_ct[0])[0] < 0.5
     return ' '.join(found.warnings)
 
 
-def test_networks_of_the_ct_need_no_initial_pose(bench, files, own):
-    assert load(bench, files, own, 'auto').networks == 'body'
+def test_networks_of_the_ct_need_no_initial_pose(session, files, own):
+    assert load(session, files, own, 'auto').networks == 'body'
     for _ in range(2):
-        found = register(bench, files)
+        found = register(session, files)
         assert found.method == 'spherical' and found.verdict == 1
         assert files.error_of(found.camera_from_ct[0])[0] < 0.5
-    near = register(bench, files, files.near().numpy())
+    near = register(session, files, files.near().numpy())
     assert near.method == 'spherical' and NOT_LOOKED_FOR not in near.warnings
 
 
-def test_without_networks_no_initial_pose_is_needed_and_one_is_used(bench, files):
-    assert load(bench, files).networks == ''
-    assert 'no networks for this CT' in searched(bench, files)
-    found = register(bench, files, files.near().numpy())
+def test_without_networks_no_initial_pose_is_needed_and_one_is_used(session, files):
+    assert load(session, files).networks == ''
+    assert 'no networks for this CT' in searched(session, files)
+    found = register(session, files, files.near().numpy())
     assert found.method == 'image'
     assert any('no networks for this CT' in text for text in found.warnings)
 
 
 def test_a_ct_that_is_not_in_hounsfield_units_is_told_at_once_and_in_every_result(
-    bench, files, tmp_path
+    session, files, tmp_path
 ):
-    assert load(bench, files).doubts == ()
+    assert load(session, files).doubts == ()
     phantom = body()
     stored = Phantom(phantom.hounsfield + 1024, phantom.ct_from_index)
     path = write_volume(tmp_path / 'ct.nrrd', stored)
-    (doubt,) = bench.handle(LoadCT(str(path), '', 60.0), print).doubts
+    (doubt,) = session.handle(LoadCT(str(path), '', 60.0), print).doubts
     assert 'no air or no tissue: are these HU?' in doubt
-    found = register(bench, files, files.near().numpy())
+    found = register(session, files, files.near().numpy())
     assert found.warnings[0] == doubt and found.doubts == (InputDoubt.CT_NOT_HOUNSFIELD,)
 
 
-def test_networks_are_forgotten_with_their_ct(bench, files, own):
+def test_networks_are_forgotten_with_their_ct(session, files, own):
     for weights in (None, ''):
-        load(bench, files, own)
-        load(bench, files, weights)
-        assert 'no networks for this CT' in searched(bench, files)
+        load(session, files, own)
+        load(session, files, weights)
+        assert 'no networks for this CT' in searched(session, files)
 
 
-def test_both_networks_run_before_the_first_xray(bench, files, own):
+def test_both_networks_run_before_the_first_xray(session, files, own):
     ran = []
     hook = register_module_forward_hook(lambda network, *_: ran.append(type(network).__name__))
     try:
-        load(bench, files, own, 'auto')
+        load(session, files, own, 'auto')
     finally:
         hook.remove()
     assert {'PoseRegressor', 'SphericalEncoder'} <= set(ran)
 
 
-def test_method_image_uses_no_networks_even_if_they_are_there(bench, files, own):
-    load(bench, files, own)
-    assert 'networks' not in searched(bench, files, method='image')
-    assert register(bench, files, files.near().numpy(), method='image').method == 'image'
+def test_method_image_uses_no_networks_even_if_they_are_there(session, files, own):
+    load(session, files, own)
+    assert 'networks' not in searched(session, files, method='image')
+    assert register(session, files, files.near().numpy(), method='image').method == 'image'
 
 
-def test_networks_of_a_larger_field_of_view_are_not_used(bench, files, own):
-    load(bench, files, own)
+def test_networks_of_a_larger_field_of_view_are_not_used(session, files, own):
+    load(session, files, own)
     K = CAMERA.K.clone()
     K[:2, :2] *= 1.2
-    assert 'larger field of view' in searched(bench, files, camera=replace(CAMERA, K=K))
+    assert 'larger field of view' in searched(session, files, camera=replace(CAMERA, K=K))
 
 
-def test_a_method_that_was_changed_after_loading_asks_for_the_ct_again(bench, files, own):
-    load(bench, files, weights=None)
-    found = register(bench, files, files.near().numpy())
+def test_a_method_that_was_changed_after_loading_asks_for_the_ct_again(session, files, own):
+    load(session, files, weights=None)
+    found = register(session, files, files.near().numpy())
     assert found.method == 'image' and NOT_LOOKED_FOR in found.warnings
-    assert not register(bench, files, files.near().numpy(), method='image').warnings[1:]
+    assert not register(session, files, files.near().numpy(), method='image').warnings[1:]
 
 
-def test_broken_networks_of_the_ct_are_no_ct(bench, files, tmp_path):
+def test_broken_networks_of_the_ct_are_no_ct(session, files, tmp_path):
     ct = load_ct(files / 'ct.nii.gz')
     damage(write_networks(tmp_path / 'body', ct, CAMERA, files.near()))
     for folder, code in (
@@ -137,23 +142,23 @@ def test_broken_networks_of_the_ct_are_no_ct(bench, files, tmp_path):
         (tmp_path / 'absent', ErrorCode.WEIGHTS_MISSING),
     ):
         with pytest.raises(RegistrationError) as caught:
-            load(bench, files, folder)
+            load(session, files, folder)
         assert caught.value.code == code
         with pytest.raises(RegistrationError) as caught:
-            register(bench, files)
+            register(session, files)
         assert caught.value.code == ErrorCode.CT_NOT_LOADED
 
 
 @pytest.mark.parametrize(
     'wrong', [{'path': 'absent.nii.gz'}, {'weights': 'absent'}, {'backend': 'no such renderer'}]
 )
-def test_what_cannot_be_loaded_leaves_ct_and_networks_as_they_are(bench, files, own, wrong):
-    load(bench, files, own)
-    before = register(bench, files)
+def test_what_cannot_be_loaded_leaves_ct_and_networks_as_they_are(session, files, own, wrong):
+    load(session, files, own)
+    before = register(session, files)
     asked = LoadCT(str(files / 'ct.nii.gz'), '', 70.0, None, 'auto')
     with pytest.raises(RegistrationError):
-        bench.handle(replace(asked, **wrong), print)
-    after = register(bench, files)
+        session.handle(replace(asked, **wrong), print)
+    after = register(session, files)
     assert after.method == 'spherical'
     assert np.array_equal(after.camera_from_ct[0], before.camera_from_ct[0])
     assert NOT_LOOKED_FOR not in after.warnings

@@ -6,7 +6,7 @@ from torch import nn
 
 from sph_reg_ros.errors import ConfigError, WeightsError
 from sph_reg_ros.training import checkpoint
-from sph_reg_ros.training.state import State, begun
+from sph_reg_ros.training.state import State, resumed
 
 IDENTITY = {'kind': 'regressor', 'schedule': {'batch': 4, 'range': (1, 2)}}
 
@@ -91,22 +91,22 @@ def kept(folder, identity=IDENTITY) -> State:
 
 
 def test_a_training_goes_on_where_it_was_only_if_asked_to(tmp_path):
-    assert begun(tmp_path, IDENTITY, True) == (State(), None)
+    assert resumed(tmp_path, IDENTITY, True) == (State(), None)
     state = kept(tmp_path)
-    found, tensors = begun(tmp_path, IDENTITY, True)
+    found, tensors = resumed(tmp_path, IDENTITY, True)
     assert found == state and tensors is not None
     with pytest.raises(ConfigError, match='--resume'):
-        begun(tmp_path, IDENTITY, False)
+        resumed(tmp_path, IDENTITY, False)
 
 
 def test_settings_that_changed_meanwhile_are_named(tmp_path):
     kept(tmp_path)
     other = {'kind': 'regressor', 'schedule': {'batch': 8, 'range': (1, 2)}}
     with pytest.raises(ConfigError, match=r'\(schedule.batch\)'):
-        begun(tmp_path, other, True)
+        resumed(tmp_path, other, True)
 
 
 def test_a_header_without_a_training_is_refused(tmp_path):
     checkpoint.save(tmp_path, *learned(1), {'identity': IDENTITY})
     with pytest.raises(WeightsError, match='lacks'):
-        begun(tmp_path, IDENTITY, True)
+        resumed(tmp_path, IDENTITY, True)

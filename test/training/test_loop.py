@@ -21,7 +21,7 @@ from sph_reg_ros.training import history
 from sph_reg_ros.training.config_file import config_from
 from sph_reg_ros.training.devices import launched
 from sph_reg_ros.training.held_out import HeldOut
-from sph_reg_ros.training.job import Job
+from sph_reg_ros.training.job import TrainingJob
 from sph_reg_ros.training.loop import WEIGHTS_FOLDER, Training
 from sph_reg_ros.training.optimiser import MOST_BAD_STEPS
 from sph_reg_ros.training.run_config import Run
@@ -32,7 +32,7 @@ SHORT = {'images': 40, 'batch': 2, 'log_steps': 3, 'validation_steps': 8, 'valid
 DEADLINE_S = 300.0
 
 
-def train(job: Job, folder: Path, observer=lambda progress: None, resume: bool = False):
+def train(job: TrainingJob, folder: Path, observer=lambda progress: None, resume: bool = False):
     return Training(launched(CPU), job, folder, observer, resume).run()
 
 
@@ -92,7 +92,7 @@ def test_the_curve_is_the_same_whether_batches_are_made_ahead_or_not(tmp_path):
     content = ci_content(**SHORT)
     for name, overlap in (('one', False), ('two', True)):
         content['run']['overlap'] = overlap
-        train(Job('regressor', (small_ct(),), config_from(content)), tmp_path / name)
+        train(TrainingJob('regressor', (small_ct(),), config_from(content)), tmp_path / name)
     assert curve(tmp_path / 'one') == curve(tmp_path / 'two')
 
 
@@ -102,7 +102,7 @@ def test_a_training_learns(tmp_path):
     content['poses'] |= {'primary_deg': [0.0, 0.0], 'secondary_deg': [0.0, 0.0]}
     content['randomisation'] = {name: 0.0 for name in vars(config_from({}).randomisation)}
     content['regressor']['schedule']['learning_rate'] = 0.003
-    train(Job('regressor', (small_ct(),), config_from(content)), tmp_path)
+    train(TrainingJob('regressor', (small_ct(),), config_from(content)), tmp_path)
     losses = list(curve(tmp_path).values())
     assert losses[-1] < 0.7 * losses[0]
 
@@ -173,9 +173,9 @@ def test_a_step_without_a_finite_gradient_is_left_out_and_too_many_end_the_train
     make = type(task).batch
     bad = {4, 5}
 
-    def batch(self, count, words, wait=False):
-        made = make(self, count, words, wait)
-        return made._replace(images=made.images * torch.nan) if words[-1] in bad else made
+    def batch(self, count, seed_key, wait=False):
+        made = make(self, count, seed_key, wait)
+        return made._replace(images=made.images * torch.nan) if seed_key[-1] in bad else made
 
     monkeypatch.setattr(type(task), 'batch', batch)
     assert train(job, tmp_path / 'few').is_complete
@@ -221,7 +221,7 @@ def test_a_killed_training_goes_on_to_the_same_curve(tmp_path):
     process.communicate()
     assert 6 <= len(curve(tmp_path / 'out')) < 26
     assert (tmp_path / 'out' / 'checkpoint.safetensors').is_file()
-    job = Job('regressor', (load_ct(ct),), config_from(yaml.safe_load(config.read_text())))
+    job = TrainingJob('regressor', (load_ct(ct),), config_from(yaml.safe_load(config.read_text())))
     assert train(job, tmp_path / 'out', resume=True).is_complete
     train(job, tmp_path / 'whole')
     assert curve(tmp_path / 'out') == curve(tmp_path / 'whole')

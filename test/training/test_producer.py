@@ -14,11 +14,11 @@ def test_batches_come_in_the_order_of_the_steps(overlap):
 
 
 def test_batches_are_made_ahead_but_not_further_than_said():
-    begun = []
-    with batches(lambda step: begun.append(step) or step, range(100)) as made:
+    made_so_far = []
+    with batches(lambda step: made_so_far.append(step) or step, range(100)) as made:
         assert next(made) == 0
         time.sleep(0.3)
-        assert 1 + AHEAD <= len(begun) <= 2 + AHEAD
+        assert 1 + AHEAD <= len(made_so_far) <= 2 + AHEAD
 
 
 @pytest.mark.parametrize('overlap', [False, True])

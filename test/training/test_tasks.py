@@ -12,15 +12,15 @@ from sph_reg_ros.errors import ConfigError
 from sph_reg_ros.networks.agnostic import AgnosticRegressor
 from sph_reg_ros.networks.regressor import PoseRegressor
 from sph_reg_ros.training.config_file import config_from
-from sph_reg_ros.training.job import Job
+from sph_reg_ros.training.job import TrainingJob
 from sph_reg_ros.training.similarity_task import Compared, SimilarityModule, compare
 from sph_reg_ros.training.task import LOSS
 
 
-def with_loss(kind: str, **loss) -> Job:
+def with_loss(kind: str, **loss) -> TrainingJob:
     content = ci_content()
     content[kind]['loss'] = loss
-    return Job(kind, (small_ct(),), config_from(content))
+    return TrainingJob(kind, (small_ct(),), config_from(content))
 
 
 def test_a_regressor_starts_at_the_nominal_view_and_its_loss_is_the_distance_from_there():
@@ -29,7 +29,7 @@ def test_a_regressor_starts_at_the_nominal_view_and_its_loss_is_the_distance_fro
     parts = task.module(batch)
     assert isinstance(task.network, PoseRegressor)
     assert float(parts[LOSS]) == pytest.approx(0.01 * float(parts['geodesic_mm']))
-    nominal = task.studio.prior.nominal(task.studio.subjects[0].centre_mm)
+    nominal = task.generator.prior.nominal(task.generator.subjects[0].centre_mm)
     exact = batch._replace(camera_from_ct=nominal.expand(4, 4, 4))
     assert task.module(exact)['geodesic_mm'] < 0.2 * parts['geodesic_mm']
 
@@ -81,8 +81,8 @@ def test_a_regressor_of_one_ct_cannot_learn_from_its_mirror_image():
     content = ci_content()
     content['anatomy']['flips'] = True
     with pytest.raises(ConfigError, match='mirror'):
-        Job('regressor', (small_ct(),), config_from(content))
-    Job('similarity', (small_ct(),), config_from(content))
+        TrainingJob('regressor', (small_ct(),), config_from(content))
+    TrainingJob('similarity', (small_ct(),), config_from(content))
 
 
 def test_the_gradient_of_the_similarity_is_its_derivative_by_the_pose():

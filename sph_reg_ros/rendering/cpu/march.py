@@ -1,4 +1,4 @@
-"""The inner loop of the CPU renderer: sixteen rays walk through the volume side by side.
+"""The inner loop of the CPU renderer: sixteen rays at once.
 
 Written as LLVM vectors because neither numba nor its loop vectoriser gets there by itself: one
 gather fetches two neighbouring voxels for each of sixteen rays, and from the eight corner values a

@@ -1,4 +1,4 @@
-"""The CT as the CPU renderer reads it: few bits a voxel, and a map of where there is only air."""
+"""Packed volume of the CPU renderer, with a map of bricks of air."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a registration from files leaves behind: registration.json and an overlay of each view."""
+"""Output files of a registration: registration.json, transforms and an overlay of each view."""
 
 import io
 import json
@@ -51,8 +51,8 @@ OUR_TRANSFORM = re.compile(rf'({"|".join(TRANSFORMS)})(_\d+)?(_UNVERIFIED|_REJEC
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """A registration with what is needed to write it down."""
+class RegistrationReport:
+    """A registration and what its output files need."""
 
     request: RegistrationRequest
     result: RegistrationResult
@@ -72,7 +72,7 @@ class Outcome:
 
     @property
     def assumptions(self) -> tuple[str, ...]:
-        """Return what nobody said and had to be assumed."""
+        """Return what had to be assumed for lack of information."""
         return self.start.assumptions
 
     @property
@@ -85,7 +85,7 @@ class Outcome:
 
     @property
     def networks_name(self) -> str | None:
-        """Return which networks the pose is from; None if they had no part in it."""
+        """Return the name of the networks that were used, None without."""
         networks = self.request.networks
         return networks.name if networks and self.result.method == 'spherical' else None
 
@@ -112,7 +112,7 @@ class Outcome:
 
     @property
     def _doubt(self) -> str:
-        """Return the end of a transform's name: the verdict, unless it is the good one."""
+        """Return the suffix of a transform's name: the verdict unless VERIFIED."""
         verdict = self.result.verdict
         return '' if verdict == Verdict.VERIFIED else f'_{verdict.name}'
 
