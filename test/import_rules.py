@@ -10,7 +10,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / 'sph_reg_ros'
 FLOORS = (
-    ('__init__', 'errors', 'files', 'plausible'),
+    ('__init__', 'errors', 'files', 'plausible', 'settings'),
     ('geometry',),
     ('imaging',),
     ('rendering',),

@@ -75,7 +75,7 @@ def version(specifier: str) -> tuple[int, ...]:
 
 def test_rosdep_is_asked_for_what_it_has():
     asked = {entry.text for entry in package_xml().iter('exec_depend')}
-    known = 'jinja2 numba numpy opencv pil rich rosbags-pip torch transforms3d typer yaml'
+    known = 'jinja2 numba numpy opencv pil pydantic rich rosbags-pip torch transforms3d typer yaml'
     assert {f'python3-{name}' for name in known.split()} <= asked
 
 

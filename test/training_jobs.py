@@ -9,8 +9,8 @@ import yaml
 from cli_files import body
 
 from sph_reg_ros.imaging.ct.volume import CT
+from sph_reg_ros.settings import from_plain
 from sph_reg_ros.training.config import TrainingConfig
-from sph_reg_ros.training.config_file import config_from
 from sph_reg_ros.training.data import XRayGenerator
 from sph_reg_ros.training.job import TrainingJob
 
@@ -37,7 +37,7 @@ def ci_content(**schedule: Any) -> dict[str, Any]:
 
 
 def ci_config(**schedule: Any) -> TrainingConfig:
-    return config_from(ci_content(**schedule))
+    return from_plain(TrainingConfig, ci_content(**schedule))
 
 
 def small_job(kind: str, cts: int = 1, **schedule: Any) -> TrainingJob:

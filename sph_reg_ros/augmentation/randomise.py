@@ -1,7 +1,5 @@
 """Domain randomisation of renderings."""
 
-from dataclasses import dataclass, fields
-
 import torch
 from jaxtyping import Bool
 from torch import Tensor
@@ -19,10 +17,10 @@ from sph_reg_ros.augmentation.intensity import (
     scale,
 )
 from sph_reg_ros.augmentation.smoothing import smooth
-from sph_reg_ros.errors import ConfigError, ErrorCode
+from sph_reg_ros.settings import parameter, settings
 
 
-@dataclass(frozen=True)
+@settings
 class Randomisation:
     """Probability of each operation for an image.
 
@@ -45,27 +43,19 @@ class Randomisation:
         erasing: of a rectangle.
     """
 
-    hardening: float = 0.5
-    instrument: float = 0.3
-    collimator: float = 0.3
-    field_told: float = 0.8
-    scatter: float = 0.5
-    photons: float = 1.0
-    smoothing: float = 0.5
-    noise: float = 0.5
-    renormalisation: float = 0.5
-    scaling: float = 0.5
-    gamma: float = 0.5
-    bending: float = 0.5
-    erasing: float = 0.5
-
-    def __post_init__(self) -> None:
-        """Check ranges; raises ConfigError."""
-        for field in fields(self):
-            if not 0.0 <= getattr(self, field.name) <= 1.0:
-                raise ConfigError(
-                    ErrorCode.CONFIG_INVALID, f'{field.name} is a probability, in [0, 1]'
-                )
+    hardening: float = parameter(0.5, low=0.0, high=1.0)
+    instrument: float = parameter(0.3, low=0.0, high=1.0)
+    collimator: float = parameter(0.3, low=0.0, high=1.0)
+    field_told: float = parameter(0.8, low=0.0, high=1.0)
+    scatter: float = parameter(0.5, low=0.0, high=1.0)
+    photons: float = parameter(1.0, low=0.0, high=1.0)
+    smoothing: float = parameter(0.5, low=0.0, high=1.0)
+    noise: float = parameter(0.5, low=0.0, high=1.0)
+    renormalisation: float = parameter(0.5, low=0.0, high=1.0)
+    scaling: float = parameter(0.5, low=0.0, high=1.0)
+    gamma: float = parameter(0.5, low=0.0, high=1.0)
+    bending: float = parameter(0.5, low=0.0, high=1.0)
+    erasing: float = parameter(0.5, low=0.0, high=1.0)
 
 
 def randomise(

@@ -1,7 +1,7 @@
 """Settings of a registration on the command line; names, ranges and help are those of the node."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,8 @@ import typer
 
 from sph_reg_ros.errors import ConfigError, ErrorCode
 from sph_reg_ros.registration.config import RegistrationConfig
-from sph_reg_ros.service.parameter_tree import Spec, build, specs
 from sph_reg_ros.service.parameters import RegistrationParameters
+from sph_reg_ros.settings import Spec, build, specs
 
 SPECS = specs(RegistrationParameters)
 PANEL = 'Settings of the registration'
@@ -50,11 +50,11 @@ def read_settings(path: Path | None, given: Mapping[str, Any]) -> Settings:
     values: dict[str, Any] = {}
     if path is not None:
         try:
-            values = _typed(_file_values(path))
+            values = _file_values(path)
             build(values, RegistrationParameters)
         except ConfigError as error:
             raise ConfigError(error.code, f'{path.name}: {error}') from None
-    values |= _typed({name: value for name, value in given.items() if value is not None})
+    values |= {name: _as_given(name, value) for name, value in given.items() if value is not None}
     parameters = build(values, RegistrationParameters)
     timeout_s = parameters.timeout if _ENDLESS in values else None
     return Settings(parameters.config, timeout_s)
@@ -82,31 +82,16 @@ def _node_values(path: Path) -> dict[str, Any]:
     # Imported lazily: it takes a while.
     from sph_reg_ros.replay.params_file import read_parameters
 
-    registration = read_parameters(path).registration
-    return {'timeout': registration.timeout, **vars(registration.config)}
+    return asdict(read_parameters(path).registration)
 
 
-def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values as the tree has them: arrays are tuples, and 1 may stand for 1.0."""
-    return {name: _typed_value(name, value) for name, value in values.items()}
-
-
-def _typed_value(name: str, value: Any) -> Any:
-    default = SPECS[name].default if name in SPECS else None
-    if isinstance(default, tuple) and isinstance(value, str):
-        return _numbers(name, value)
-    if isinstance(value, list):
-        return tuple(value)
-    if isinstance(default, float) and type(value) is int:
-        return float(value)
-    return value
-
-
-def _numbers(name: str, text: str) -> tuple[int, ...]:
+def _as_given(name: str, value: Any) -> Any:
+    if not (isinstance(value, str) and isinstance(SPECS[name].default, tuple)):
+        return value
     try:
-        return tuple(int(number) for number in text.split(','))
+        return tuple(int(number) for number in value.split(','))
     except ValueError:
-        raise _invalid(f'{name} must be whole numbers with commas, not {text!r}') from None
+        raise _invalid(f'{name} must be whole numbers with commas, not {value!r}') from None
 
 
 def _sentence(text: str) -> str:

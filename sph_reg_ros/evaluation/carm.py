@@ -14,7 +14,6 @@ from jaxtyping import Float64, UInt16
 from torch import Tensor
 
 from sph_reg_ros.errors import ConfigError, ErrorCode
-from sph_reg_ros.evaluation.ranges import ranged, require_ranges
 from sph_reg_ros.evaluation.simulation import (
     Patient,
     XRaySimulation,
@@ -24,9 +23,10 @@ from sph_reg_ros.evaluation.simulation import (
 from sph_reg_ros.geometry import Camera, se3, so3
 from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
 from sph_reg_ros.imaging.ct.volume import CT
+from sph_reg_ros.settings import parameter, settings
 
 
-@dataclass(frozen=True)
+@settings
 class CArmGeometry:
     """The imager.
 
@@ -38,15 +38,14 @@ class CArmGeometry:
         pixel_pitch_mm: spacing of rows and columns on the detector, mm.
     """
 
-    sdd_mm: float = ranged(1020.0, 100.0, 5000.0)
-    source_to_isocentre_mm: float = ranged(700.0, 50.0, 5000.0)
-    height: int = ranged(256, 8, 4096)
-    width: int = ranged(256, 8, 4096)
-    pixel_pitch_mm: float = ranged(1.4, 0.05, 50.0)
+    sdd_mm: float = parameter(1020.0, low=100.0, high=5000.0)
+    source_to_isocentre_mm: float = parameter(700.0, low=50.0, high=5000.0)
+    height: int = parameter(256, low=8, high=4096)
+    width: int = parameter(256, low=8, high=4096)
+    pixel_pitch_mm: float = parameter(1.4, low=0.05, high=50.0)
 
     def __post_init__(self) -> None:
         """Check ranges; raises ConfigError."""
-        require_ranges(self)
         if not 0 < self.source_to_isocentre_mm < self.sdd_mm:
             raise ConfigError(
                 ErrorCode.CONFIG_INVALID,
@@ -60,7 +59,7 @@ class CArmGeometry:
         return Camera.from_geometry(self.sdd_mm, pitch_mm, (self.height, self.width))
 
 
-@dataclass(frozen=True)
+@settings
 class Orbit:
     """The angles of the images: evenly from start to stop, then back, and so on.
 
@@ -71,14 +70,10 @@ class Orbit:
         steps: images of one sweep.
     """
 
-    primary_start_deg: float = ranged(-45.0, -180.0, 180.0)
-    primary_stop_deg: float = ranged(45.0, -180.0, 180.0)
-    secondary_deg: float = ranged(10.0, -90.0, 90.0)
-    steps: int = ranged(10, 1, 100_000)
-
-    def __post_init__(self) -> None:
-        """Check ranges; raises ConfigError."""
-        require_ranges(self)
+    primary_start_deg: float = parameter(-45.0, low=-180.0, high=180.0)
+    primary_stop_deg: float = parameter(45.0, low=-180.0, high=180.0)
+    secondary_deg: float = parameter(10.0, low=-90.0, high=90.0)
+    steps: int = parameter(10, low=1, high=100_000)
 
     def angles_rad(self, index: int) -> tuple[float, float]:
         """Return (primary, secondary) of an image, counted from 0."""
@@ -97,7 +92,7 @@ class Angles(Protocol):
         """Return (primary, secondary) of an image, counted from 0."""
 
 
-@dataclass(frozen=True)
+@settings
 class EncoderError:
     """Random encoder errors, drawn anew for every image.
 
@@ -106,12 +101,8 @@ class EncoderError:
         max_rotation_deg: largest turn, degrees; uniform, about a random axis through the isocentre.
     """
 
-    max_translation_mm: float = ranged(10.0, 0.0, 500.0)
-    max_rotation_deg: float = ranged(5.0, 0.0, 180.0)
-
-    def __post_init__(self) -> None:
-        """Check ranges; raises ConfigError."""
-        require_ranges(self)
+    max_translation_mm: float = parameter(10.0, low=0.0, high=500.0)
+    max_rotation_deg: float = parameter(5.0, low=0.0, high=180.0)
 
     def sample(
         self, pivot_mm: Float64[Tensor, '3'], generator: np.random.Generator

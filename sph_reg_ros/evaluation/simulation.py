@@ -15,14 +15,14 @@ from torch import Tensor
 
 from sph_reg_ros.errors import ConfigError, ErrorCode
 from sph_reg_ros.evaluation.blur import gaussian_blur
-from sph_reg_ros.evaluation.ranges import ranged, require_ranges
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.attenuation import CT_EFFECTIVE_KEV, bone_attenuation, water_attenuation
 from sph_reg_ros.imaging.ct.volume import CT
 from sph_reg_ros.rendering.reference.siddon import signed_path_integrals
+from sph_reg_ros.settings import parameter, settings
 
 
-@dataclass(frozen=True)
+@settings
 class XRaySimulation:
     """The beam and the detector; the defaults are a good flat panel behind an anti-scatter grid.
 
@@ -43,21 +43,20 @@ class XRaySimulation:
         instrument: draw a needle that the CT does not have, at a random place in every image.
     """
 
-    energies_kev: tuple[float, ...] = (50.0, 60.0, 80.0)
+    energies_kev: tuple[float, ...] = parameter((50.0, 60.0, 80.0), low=30.0, high=150.0)
     energy_weights: tuple[float, ...] = (0.25, 0.5, 0.25)
-    bone_threshold_hu: float = ranged(250.0, 0.0, 3000.0)
-    photons_per_pixel: float = ranged(200_000.0, 10.0, 1e12)
-    blur_sigma_px: float = ranged(0.6, 0.0, 10.0)
-    scatter_fraction: float = ranged(0.05, 0.0, 1.0)
-    scatter_sigma_px: float = ranged(40.0, 1.0, 1000.0)
-    bits: int = ranged(16, 12, 16)
-    open_beam_level: float = ranged(0.9, 0.01, 1.0)
-    collimator_margin_px: int = ranged(0, 0, 1000)
+    bone_threshold_hu: float = parameter(250.0, low=0.0, high=3000.0)
+    photons_per_pixel: float = parameter(200_000.0, low=10.0, high=1e12)
+    blur_sigma_px: float = parameter(0.6, low=0.0, high=10.0)
+    scatter_fraction: float = parameter(0.05, low=0.0, high=1.0)
+    scatter_sigma_px: float = parameter(40.0, low=1.0, high=1000.0)
+    bits: int = parameter(16, low=12, high=16)
+    open_beam_level: float = parameter(0.9, low=0.01, high=1.0)
+    collimator_margin_px: int = parameter(0, low=0, high=1000)
     instrument: bool = False
 
     def __post_init__(self) -> None:
         """Check ranges; raises ConfigError."""
-        require_ranges(self)
         if not 0 < len(self.energies_kev) == len(self.energy_weights):
             raise ConfigError(
                 ErrorCode.CONFIG_INVALID, 'energies_kev and energy_weights must be of equal length'

@@ -4,13 +4,11 @@ After RTPIv3, the regressor that 2509.06890 uses for unseen patients, as its des
 group norms for batch norms, and adaptive pooling where its sizes do not fit each other.
 """
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
-from sph_reg_ros.errors import ConfigError, ErrorCode
+from sph_reg_ros.errors import require_setting
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.networks.group_norm import group_norm
 from sph_reg_ros.networks.pose_head import (
@@ -20,6 +18,7 @@ from sph_reg_ros.networks.pose_head import (
     last_layer,
 )
 from sph_reg_ros.networks.split_attention import SplitAttentionBottleneck
+from sph_reg_ros.settings import parameter, settings
 
 WATER_PER_MM = 0.02
 """Attenuation that counts as 1."""
@@ -29,7 +28,7 @@ _DOWN = 2 ** len(JOINT_WIDTHS)
 _MAX_WIDTH, _MAX_GRID = 512, 64
 
 
-@dataclass(frozen=True)
+@settings
 class AgnosticConfig:
     """How the CT-conditioned regressor is built; the defaults are the published sizes.
 
@@ -42,31 +41,17 @@ class AgnosticConfig:
         typical_translation_mm: along the camera's axes.
     """
 
-    image_size: tuple[int, int] = (256, 256)
-    widths: tuple[int, int] = (64, 128)
-    grid: int = 32
-    dropout: float = 0.2
-    typical_rotation_rad: tuple[float, float, float] = TYPICAL_ROTATION_RAD
-    typical_translation_mm: tuple[float, float, float] = TYPICAL_TRANSLATION_MM
+    image_size: tuple[int, int] = parameter((256, 256), low=32, high=1024)
+    widths: tuple[int, int] = parameter((64, 128), low=1, high=_MAX_WIDTH)
+    grid: int = parameter(32, low=1, high=_MAX_GRID)
+    dropout: float = parameter(0.2, low=0.0, high=0.99)
+    typical_rotation_rad: tuple[float, float, float] = parameter(TYPICAL_ROTATION_RAD, low=1e-6)
+    typical_translation_mm: tuple[float, float, float] = parameter(TYPICAL_TRANSLATION_MM, low=1e-6)
 
     def __post_init__(self) -> None:
-        """Check ranges; raises ConfigError."""
-        checks = {
-            'image_size must be two numbers in [32, 1024]': len(self.image_size) == 2
-            and all(32 <= n <= 1024 for n in self.image_size),
-            f'widths must be two numbers in [1, {_MAX_WIDTH}]': len(self.widths) == 2
-            and all(1 <= n <= _MAX_WIDTH for n in self.widths),
-            f'grid must be a multiple of {_DOWN // 2} up to {_MAX_GRID}': 0 < self.grid <= _MAX_GRID
-            and self.grid % (_DOWN // 2) == 0,
-            'dropout must lie in [0, 1)': 0 <= self.dropout < 1,
-            'typical rotation and translation must be three positive numbers each': all(
-                len(typical) == 3 and min(typical) > 0
-                for typical in (self.typical_rotation_rad, self.typical_translation_mm)
-            ),
-        }
-        for message, holds in checks.items():
-            if not holds:
-                raise ConfigError(ErrorCode.CONFIG_INVALID, message)
+        """Check what ranges cannot say; raises ConfigError."""
+        step = _DOWN // 2
+        require_setting(self.grid % step == 0, f'grid must be a multiple of {step}')
 
 
 QUICK_AGNOSTIC = AgnosticConfig(image_size=(128, 128), widths=(16, 32), grid=16)

@@ -12,7 +12,7 @@ from sph_reg_ros.networks.card import KINDS
 from sph_reg_ros.networks.encoder import SphericalEncoder
 from sph_reg_ros.networks.encoder_config import EncoderConfig
 from sph_reg_ros.networks.regressor import PoseRegressor, RegressorConfig
-from sph_reg_ros.networks.settings import settings_from
+from sph_reg_ros.settings import from_plain
 
 Network = SphericalEncoder | PoseRegressor | AgnosticRegressor
 
@@ -36,7 +36,7 @@ def build(kind: str, settings: dict[str, Any]) -> Network:
             ErrorCode.CONFIG_INVALID, f'network {kind!r} is none of {", ".join(NETWORKS)}'
         )
     config, network = NETWORKS[kind]
-    return network(settings_from(config, settings))
+    return network(from_plain(config, settings))
 
 
 def kind_of(network: nn.Module) -> str:

@@ -1,8 +1,7 @@
 """Sizes of the encoder."""
 
-from dataclasses import dataclass
-
 from sph_reg_ros.errors import require_setting
+from sph_reg_ros.settings import parameter, settings
 
 HEADS = ('so4', 'sphere', 'euclidean')
 TRUNKS = ('pool', 'resnet')
@@ -11,7 +10,7 @@ RESNET_STEM_STRIDE = 4
 MAX_WIDTH, MAX_DEPTH, MAX_IMAGE, MAX_PAIRS = 1024, 16, 1024, 256
 
 
-@dataclass(frozen=True)
+@settings
 class EncoderConfig:
     """How the encoder is built; PAPER and QUICK are two of them.
 
@@ -31,50 +30,36 @@ class EncoderConfig:
         pooling: mean of the tokens, or flatten: each of them counts by its place.
     """
 
-    image_size: tuple[int, int] = (256, 256)
-    head: str = 'so4'
-    trunk: str = 'pool'
-    pairs: int = 16
-    stem_kernel: int = 3
-    stem_stride: int = 1
-    widths: tuple[int, ...] = (8, 16, 32, 64, 64)
-    depths: tuple[int, ...] = (0, 2, 2, 2, 2)
-    transformer_blocks: int = 2
-    attention_heads: int = 4
-    expansion: int = 2
-    pooling: str = 'mean'
+    image_size: tuple[int, int] = parameter((256, 256), low=1, high=MAX_IMAGE)
+    head: str = parameter('so4', choices=HEADS)
+    trunk: str = parameter('pool', choices=TRUNKS)
+    pairs: int = parameter(16, low=1, high=MAX_PAIRS)
+    stem_kernel: int = parameter(3, low=1, high=15)
+    stem_stride: int = parameter(1, low=1, high=15)
+    widths: tuple[int, ...] = parameter((8, 16, 32, 64, 64), low=1, high=MAX_WIDTH)
+    depths: tuple[int, ...] = parameter((0, 2, 2, 2, 2), low=0, high=MAX_DEPTH)
+    transformer_blocks: int = parameter(2, low=0, high=MAX_DEPTH)
+    attention_heads: int = parameter(4, low=1, high=MAX_WIDTH)
+    expansion: int = parameter(2, low=1, high=8)
+    pooling: str = parameter('mean', choices=POOLINGS)
 
     def __post_init__(self) -> None:
-        """Check ranges; raises ConfigError."""
-        require_setting(self.head in HEADS, f'head must be one of {", ".join(HEADS)}')
-        require_setting(self.trunk in TRUNKS, f'trunk must be one of {", ".join(TRUNKS)}')
-        require_setting(self.pooling in POOLINGS, f'pooling must be one of {", ".join(POOLINGS)}')
-        require_setting(1 <= self.pairs <= MAX_PAIRS, f'pairs must lie in [1, {MAX_PAIRS}]')
+        """Check what ranges cannot say; raises ConfigError."""
         require_setting(
-            self.stem_kernel % 2 == 1 and 1 <= self.stem_stride <= self.stem_kernel <= 15,
-            'stem_kernel must be odd, at most 15 and no smaller than stem_stride',
+            self.stem_kernel % 2 == 1 and self.stem_stride <= self.stem_kernel,
+            'stem_kernel must be odd and no smaller than stem_stride',
+        )
+        require_setting(1 <= len(self.widths) <= 8, 'widths must be 1 to 8 numbers')
+        require_setting(
+            len(self.depths) == len(self.widths), 'depths must be as many numbers as widths'
         )
         require_setting(
-            1 <= len(self.widths) <= 8 and all(1 <= width <= MAX_WIDTH for width in self.widths),
-            f'widths must be 1 to 8 numbers in [1, {MAX_WIDTH}]',
-        )
-        require_setting(
-            len(self.depths) == len(self.widths) and all(0 <= n <= MAX_DEPTH for n in self.depths),
-            f'depths must be as many numbers as widths, in [0, {MAX_DEPTH}]',
-        )
-        require_setting(
-            0 <= self.transformer_blocks <= MAX_DEPTH,
-            f'transformer_blocks must lie in [0, {MAX_DEPTH}]',
-        )
-        require_setting(
-            self.attention_heads >= 1 and self.widths[-1] % self.attention_heads == 0,
+            self.widths[-1] % self.attention_heads == 0,
             'attention_heads must divide the last width',
         )
-        require_setting(1 <= self.expansion <= 8, 'expansion must lie in [1, 8]')
         require_setting(
-            len(self.image_size) == 2
-            and all(0 < n <= MAX_IMAGE and n % self.stride == 0 for n in self.image_size),
-            f'image_size must be two multiples of {self.stride} up to {MAX_IMAGE}',
+            all(n % self.stride == 0 for n in self.image_size),
+            f'image_size must be two multiples of {self.stride}',
         )
 
     @property

@@ -1,7 +1,5 @@
 """Patient-specific pose regressor: the pose of an X-ray of one CT, without an initial guess."""
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
@@ -15,11 +13,13 @@ from sph_reg_ros.networks.pose_head import (
     last_layer,
 )
 from sph_reg_ros.networks.trunk import resnet
+from sph_reg_ros.settings import parameter, settings
 
 MAX_WIDTH, MAX_DEPTH, MAX_IMAGE = 2048, 16, 1024
+Triple = tuple[float, float, float]
 
 
-@dataclass(frozen=True)
+@settings
 class RegressorConfig:
     """How the regressor is built; the defaults are a ResNet-18 (He et al., arXiv 1512.03385).
 
@@ -31,31 +31,16 @@ class RegressorConfig:
         typical_translation_mm: along the camera's axes.
     """
 
-    image_size: tuple[int, int] = (256, 256)
-    widths: tuple[int, int, int, int] = (64, 128, 256, 512)
-    depths: tuple[int, int, int, int] = (2, 2, 2, 2)
-    typical_rotation_rad: tuple[float, float, float] = TYPICAL_ROTATION_RAD
-    typical_translation_mm: tuple[float, float, float] = TYPICAL_TRANSLATION_MM
-
-    def __post_init__(self) -> None:
-        """Check ranges; raises ConfigError."""
-        self._require('image_size', 2, 32, MAX_IMAGE)
-        self._require('widths', 4, 1, MAX_WIDTH)
-        self._require('depths', 4, 1, MAX_DEPTH)
-        self._require('typical_rotation_rad', 3, 1e-6, 10.0)
-        self._require('typical_translation_mm', 3, 1e-6, 10_000.0)
+    image_size: tuple[int, int] = parameter((256, 256), low=32, high=MAX_IMAGE)
+    widths: tuple[int, int, int, int] = parameter((64, 128, 256, 512), low=1, high=MAX_WIDTH)
+    depths: tuple[int, int, int, int] = parameter((2, 2, 2, 2), low=1, high=MAX_DEPTH)
+    typical_rotation_rad: Triple = parameter(TYPICAL_ROTATION_RAD, low=1e-6, high=10.0)
+    typical_translation_mm: Triple = parameter(TYPICAL_TRANSLATION_MM, low=1e-6, high=10_000.0)
 
     @property
     def typical_twist(self) -> tuple[float, ...]:
         """Return (omega rad, v mm) that an output of ones stands for."""
         return (*self.typical_rotation_rad, *self.typical_translation_mm)
-
-    def _require(self, name: str, count: int, low: float, high: float) -> None:
-        values = getattr(self, name)
-        if len(values) != count or not all(low <= value <= high for value in values):
-            raise ConfigError(
-                ErrorCode.CONFIG_INVALID, f'{name} must be {count} numbers in [{low:g}, {high:g}]'
-            )
 
 
 QUICK_REGRESSOR = RegressorConfig(image_size=(64, 64), widths=(32, 64, 128, 256))

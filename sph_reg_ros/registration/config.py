@@ -1,13 +1,11 @@
 """Settings of a registration; the ROS parameters and the command line read them from here."""
 
-from dataclasses import dataclass, field, fields
-from typing import Any
-
 from sph_reg_ros.errors import require_setting
 from sph_reg_ros.plausible import SOURCE_PATIENT_MM
 from sph_reg_ros.registration.choices import METHODS, ROBUST_KERNELS, SIMILARITIES
 from sph_reg_ros.registration.gate_limits import BOUND_SCALE, FLOOR_MM
 from sph_reg_ros.rendering.backends import BACKENDS, DEVICES
+from sph_reg_ros.settings import parameter, settings
 
 LEAST_LEVEL_PX = 12
 """On smaller images the edges, which have no slopes, leave nothing to compare."""
@@ -16,15 +14,7 @@ LEAST_CHECKED_PX = 48
 C-arm image lie off by more than the checks bear."""
 
 
-def _one_of(choices: tuple[str, ...], default: str) -> Any:
-    return field(default=default, metadata={'choices': choices})
-
-
-def _number(default: float, low: float, high: float) -> Any:
-    return field(default=default, metadata={'low': low, 'high': high})
-
-
-@dataclass(frozen=True)
+@settings
 class RegistrationConfig:
     """How `register` works; the defaults suit a C-arm and a CT of a trunk.
 
@@ -55,36 +45,24 @@ class RegistrationConfig:
         max_translation_step_mm: cap of a step's translation.
     """
 
-    method: str = _one_of(METHODS, 'spherical')
-    backend: str = _one_of(BACKENDS, 'auto')
-    device: str = _one_of(DEVICES, 'auto')
-    similarity: str = _one_of(SIMILARITIES, 'mapped_ncc+gradient')
-    robust_kernel: str = _one_of(ROBUST_KERNELS, 'none')
-    starts: int = _number(4, 0, 64)
-    search_rotation_rad: float = _number(0.14, 0.001, 0.7)
-    search_in_plane_mm: float = _number(15.0, 0.1, 200.0)
-    search_depth_mm: float = _number(30.0, 0.1, 500.0)
-    search_distance_mm: float = _number(700.0, *SOURCE_PATIENT_MM)
+    method: str = parameter('spherical', choices=METHODS)
+    backend: str = parameter('auto', choices=BACKENDS)
+    device: str = parameter('auto', choices=DEVICES)
+    similarity: str = parameter('mapped_ncc+gradient', choices=SIMILARITIES)
+    robust_kernel: str = parameter('none', choices=ROBUST_KERNELS)
+    starts: int = parameter(4, low=0, high=64)
+    search_rotation_rad: float = parameter(0.14, low=0.001, high=0.7)
+    search_in_plane_mm: float = parameter(15.0, low=0.1, high=200.0)
+    search_depth_mm: float = parameter(30.0, low=0.1, high=500.0)
+    search_distance_mm: float = parameter(700.0, low=SOURCE_PATIENT_MM[0], high=SOURCE_PATIENT_MM[1])
     levels: tuple[int, ...] = (32, 64, 128, 256)
-    max_iterations: int = _number(30, 1, 1000)
-    max_tre_mm: float = _number(3.0, BOUND_SCALE * FLOOR_MM, 1000.0)
-    max_rotation_step_rad: float = _number(0.175, 0.001, 3.2)
-    max_translation_step_mm: float = _number(30.0, 0.1, 1000.0)
+    max_iterations: int = parameter(30, low=1, high=1000)
+    max_tre_mm: float = parameter(3.0, low=BOUND_SCALE * FLOOR_MM, high=1000.0)
+    max_rotation_step_rad: float = parameter(0.175, low=0.001, high=3.2)
+    max_translation_step_mm: float = parameter(30.0, low=0.1, high=1000.0)
 
     def __post_init__(self) -> None:
         """Check ranges; raises ConfigError."""
-        for entry in fields(self):
-            choices, value = entry.metadata.get('choices', ()), getattr(self, entry.name)
-            require_setting(
-                not choices or value in choices,
-                f'{entry.name} {value!r} must be one of {", ".join(choices)}',
-            )
-            low, high = entry.metadata.get('low'), entry.metadata.get('high')
-            if low is not None:
-                require_setting(
-                    low <= value <= high,
-                    f'{entry.name} must lie in [{low:g}, {high:g}], not be {value:g}',
-                )
         require_setting(
             len(self.levels) > 0 and min(self.levels) >= LEAST_LEVEL_PX,
             f'levels must be {LEAST_LEVEL_PX} px or more',

@@ -1,7 +1,7 @@
 """Reads and writes the node's parameter file without ROS."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +9,15 @@ import yaml
 
 from sph_reg_ros.errors import ConfigError, ErrorCode
 from sph_reg_ros.service.parameter_files import Section, sections
-from sph_reg_ros.service.parameter_tree import Value, build, specs
 from sph_reg_ros.service.parameters import NodeParameters
+from sph_reg_ros.settings import build, specs
 
 _NODE = '/**/registration'
 _ROS_ONLY = {'use_sim_time'}
 
 
 def read_parameters(
-    path: Path | None, given: Iterable[str] = (), fixed: Mapping[str, Value] | None = None
+    path: Path | None, given: Iterable[str] = (), fixed: Mapping[str, Any] | None = None
 ) -> NodeParameters:
     """Return the node's parameters: defaults, over them a file, over that single ones.
 
@@ -29,13 +29,13 @@ def read_parameters(
     Raises:
         ConfigError: the file cannot be read, or a parameter is unknown or out of range.
     """
-    values: dict[str, Value] = {} if path is None else dict(_file_values(path))
+    values: dict[str, Any] = {} if path is None else dict(_file_values(path))
     for text in given:
         name, sign, value = text.partition(':=')
         if not sign:
             raise _invalid(f'{text!r} is not NAME:=VALUE')
         try:
-            values[name] = _checked(name, yaml.safe_load(value))
+            values[name] = yaml.safe_load(value)
         except yaml.YAMLError:
             raise _invalid(f'{text!r}: the value is no YAML') from None
     return build(values | dict(fixed or {}), NodeParameters)
@@ -43,10 +43,10 @@ def read_parameters(
 
 def parameters_text(parameters: NodeParameters) -> str:
     """Return all parameters as a file that `ros2 run` and `sph-reg replay` take."""
-    return yaml.safe_dump({_NODE: {'ros__parameters': _nested(parameters)}}, sort_keys=False)
+    return yaml.safe_dump({_NODE: {'ros__parameters': asdict(parameters)}}, sort_keys=False)
 
 
-def _file_values(path: Path) -> Iterator[tuple[str, Value]]:
+def _file_values(path: Path) -> Iterator[tuple[str, Any]]:
     known = specs(NodeParameters)
     matching = [section for section in sections(path) if _is_meant(section)]
     if not matching:
@@ -55,33 +55,12 @@ def _file_values(path: Path) -> Iterator[tuple[str, Value]]:
         for name, value in section.values.items():
             # What a shared file gives to nodes of any name may be meant for others, as in ROS.
             if name in known or not (section.is_shared or name in _ROS_ONLY):
-                yield name, _checked(name, value)
+                yield name, value
 
 
 def _is_meant(section: Section) -> bool:
     """Return whether the node is meant, in whatever namespace."""
     return section.is_shared or section.pattern.rpartition('/')[2] == 'registration'
-
-
-def _checked(name: str, value: Any) -> Value:
-    """Return a value as the tree has it: arrays are tuples."""
-    if isinstance(value, list):
-        return tuple(value)
-    if value is None or isinstance(value, dict):
-        raise _invalid(f'{name} has no value')
-    return value
-
-
-def _nested(tree: Any) -> dict[str, Any]:
-    content: dict[str, Any] = {}
-    for entry in fields(tree):
-        value = getattr(tree, entry.name)
-        if is_dataclass(value):
-            inner = _nested(value)
-            content |= inner if entry.metadata.get('inline') else {entry.name: inner}
-        else:
-            content[entry.name] = list(value) if isinstance(value, tuple) else value
-    return content
 
 
 def _invalid(reason: str) -> ConfigError:

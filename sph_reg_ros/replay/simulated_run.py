@@ -1,7 +1,7 @@
 """Simulated bags: a C-arm that orbits a patient and takes angled views, with errors."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,6 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from sph_reg_ros.evaluation.carm import CArm, CArmGeometry, EncoderError, Orbit
-from sph_reg_ros.evaluation.ranges import ranged, require_ranges
 from sph_reg_ros.evaluation.simulation import XRaySimulation
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.imaging.ct.volume import CT
@@ -18,6 +17,7 @@ from sph_reg_ros.messages.conversions import header_message, pose_from_matrix, t
 from sph_reg_ros.messages.exposure_messages import exposure_messages, planned_pose_message
 from sph_reg_ros.replay.bag_messages import bag_message
 from sph_reg_ros.replay.bag_writer import BagWriter, new_bag
+from sph_reg_ros.settings import parameter, settings
 
 Report = Callable[[int, int], None]
 """Gets the images taken and how many there will be."""
@@ -29,7 +29,7 @@ ANGLED_DEG = ((-30.0, 20.0), (30.0, -20.0), (-15.0, -25.0), (15.0, 25.0), (0.0, 
 """Primary and secondary angles of the views that no orbit has."""
 
 
-@dataclass(frozen=True)
+@settings
 class Tour:
     """An orbit, and angled views after it.
 
@@ -38,12 +38,8 @@ class Tour:
         angled: how many views follow, see ANGLED_DEG.
     """
 
-    orbit: Orbit = field(default_factory=Orbit)
-    angled: int = ranged(4, 0, 10_000)
-
-    def __post_init__(self) -> None:
-        """Check ranges; raises ConfigError."""
-        require_ranges(self)
+    orbit: Orbit = Orbit()
+    angled: int = parameter(4, low=0, high=10_000)
 
     @property
     def images(self) -> int:
@@ -58,7 +54,7 @@ class Tour:
         return float(primary), float(secondary)
 
 
-@dataclass(frozen=True)
+@settings
 class Rehearsal:
     """What happens in the bag.
 
@@ -74,19 +70,15 @@ class Rehearsal:
         seed: of all chance.
     """
 
-    tour: Tour = field(default_factory=Tour)
-    geometry: CArmGeometry = field(default_factory=CArmGeometry)
-    encoder_error: EncoderError = field(default_factory=EncoderError)
-    beam: XRaySimulation = field(default_factory=XRaySimulation)
-    rate_hz: float = ranged(1.0, 0.01, 100.0)
-    pose_rate_hz: float = ranged(20.0, 0.1, 1000.0)
-    dropped_share: float = ranged(0.1, 0.0, 0.9)
+    tour: Tour = Tour()
+    geometry: CArmGeometry = CArmGeometry()
+    encoder_error: EncoderError = EncoderError()
+    beam: XRaySimulation = XRaySimulation()
+    rate_hz: float = parameter(1.0, low=0.01, high=100.0)
+    pose_rate_hz: float = parameter(20.0, low=0.1, high=1000.0)
+    dropped_share: float = parameter(0.1, low=0.0, high=0.9)
     instrument: bool = True
-    seed: int = ranged(0, 0, 2**31 - 1)
-
-    def __post_init__(self) -> None:
-        """Check ranges; raises ConfigError."""
-        require_ranges(self)
+    seed: int = parameter(0, low=0, high=2**31 - 1)
 
     def dropped(self) -> frozenset[int]:
         """Return which images do not arrive; the first one always does."""

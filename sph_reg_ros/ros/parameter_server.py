@@ -3,6 +3,7 @@
 import array
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from rcl_interfaces.msg import (
@@ -17,7 +18,7 @@ from rclpy.parameter import Parameter
 
 from sph_reg_ros.errors import ConfigError, ErrorCode
 from sph_reg_ros.service.parameter_files import merely_shared
-from sph_reg_ros.service.parameter_tree import Spec, Value, build, specs, unknown_message
+from sph_reg_ros.settings import Spec, Value, build, specs, unknown_message
 
 T = TypeVar('T')
 
@@ -39,8 +40,8 @@ class ParameterServer(Generic[T]):
 
         Args:
             node: where to declare.
-            is_fixed: tells whether a value of Spec.fixed_while holds now.
-            tree: dataclass that says what to declare.
+            is_fixed: tells whether a value of FixedWhile holds now.
+            tree: settings class that says what to declare.
             arguments: of rclpy.init; those of the process if None.
 
         Raises:
@@ -89,24 +90,19 @@ class ParameterServer(Generic[T]):
         overrides = self._node._parameter_overrides
         # Our own check comes first at start, so that every refusal reads the same.
         if spec.name in overrides:
-            given = self._meant(overrides[spec.name])
-            spec.check(_value(given.value))
-            overrides[spec.name] = given
+            overrides[spec.name] = _meant(spec, overrides[spec.name])
         try:
             self._node.declare_parameter(spec.name, default, _descriptor(spec))
         except InvalidParameterTypeException as error:
             raise ConfigError(ErrorCode.CONFIG_INVALID, str(error)) from None
 
     def _set_as_meant(self, parameters: Sequence[Parameter]) -> SetParametersResult:
-        return self._set_as_given([self._meant(parameter) for parameter in parameters])
-
-    def _meant(self, parameter: Parameter) -> Parameter:
-        spec = self._specs.get(parameter.name)
-        value = _value(parameter.value)
-        meant = value if spec is None else spec.taken(value)
-        if meant is value:
-            return parameter
-        return Parameter(parameter.name, value=list(meant) if isinstance(meant, tuple) else meant)
+        # What is wrong is refused by `_check`, as ROS wants it.
+        with suppress(ConfigError):
+            parameters = [
+                _meant(self._specs[p.name], p) if p.name in self._specs else p for p in parameters
+            ]
+        return self._set_as_given(parameters)
 
     def _check(self, parameters: Sequence[Parameter]) -> SetParametersResult:
         ours = {p.name: p.value for p in parameters if p.name in self._specs}
@@ -130,6 +126,11 @@ class ParameterServer(Generic[T]):
         return {name: _value(self._node.get_parameter(name).value) for name in self._specs}
 
 
+def _meant(spec: Spec, given: Parameter) -> Parameter:
+    meant = spec.taken(_value(given.value))
+    return Parameter(spec.name, value=list(meant) if isinstance(meant, tuple) else meant)
+
+
 def _value(value: Any) -> Value:
     return tuple(value) if isinstance(value, list | array.array) else value
 
@@ -144,7 +145,7 @@ def _descriptor(spec: Spec) -> ParameterDescriptor:
     if spec.fixed_while in ('active', 'configured'):
         constraints.append(f'cannot be changed while {spec.fixed_while}')
     descriptor.additional_constraints = '; '.join(constraints)
-    if spec.low is None or spec.high is None:
+    if spec.low is None or spec.high is None or isinstance(spec.default, tuple):
         return descriptor
     if isinstance(spec.default, int):
         bounds = IntegerRange(from_value=int(spec.low), to_value=int(spec.high))

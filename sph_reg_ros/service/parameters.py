@@ -3,47 +3,15 @@
 config/registration.yaml lists the same names and defaults, and a test compares the two.
 """
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import fields
 
 from sph_reg_ros.errors import ConfigError, ErrorCode, require_setting
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.tracking_config import TrackingConfig
-
-FixedWhile = Literal['', 'active', 'configured', 'running']
-"""When a parameter cannot be changed: never, while active, from configure to cleanup, or always."""
+from sph_reg_ros.settings import parameter, settings
 
 
-def parameter(
-    default: Any,
-    description: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    choices: tuple[str, ...] = (),
-    fixed_while: FixedWhile = '',
-) -> Any:
-    """Return a dataclass field with all that ROS needs to declare it.
-
-    Args:
-        default: value if nobody sets one; its type is the parameter's.
-        description: one line, with the unit.
-        low: smallest number allowed; `high` must be given as well.
-        high: largest number allowed.
-        choices: texts allowed; any if empty.
-        fixed_while: when it cannot be changed.
-    """
-    metadata = {
-        'description': description,
-        'low': low,
-        'high': high,
-        'choices': choices,
-        'fixed_while': fixed_while,
-    }
-    return field(default=default, metadata=metadata)
-
-
-@dataclass(frozen=True)
+@settings
 class CTParameters:
     """Which CT."""
 
@@ -69,7 +37,7 @@ class CTParameters:
     )
 
 
-@dataclass(frozen=True)
+@settings
 class FrameParameters:
     """Names of the frames that the node owns."""
 
@@ -88,7 +56,7 @@ class FrameParameters:
             )
 
 
-@dataclass(frozen=True)
+@settings
 class ImagerPoseParameters:
     """Where the pose of the imager comes from, if use_imager_pose is set."""
 
@@ -111,7 +79,7 @@ class ImagerPoseParameters:
     )
 
 
-@dataclass(frozen=True)
+@settings
 class ImageParameters:
     """How X-rays are received and turned into line integrals."""
 
@@ -153,7 +121,7 @@ class ImageParameters:
     mask_collimator: bool = parameter(True, 'ignore what the collimator covers')
 
 
-@dataclass(frozen=True)
+@settings
 class MatchingParameters:
     """Which camera_info and imager_pose belong to an image."""
 
@@ -169,21 +137,25 @@ class MatchingParameters:
     )
 
 
-@dataclass(frozen=True)
-class RegistrationParameters:
-    """How an image is registered; the fields of RegistrationConfig appear beside `timeout`."""
+@settings
+class RegistrationParameters(RegistrationConfig):
+    """How an image is registered, and for how long."""
 
     timeout: float = parameter(30.0, 'longest registration, seconds', low=0.1, high=3600.0)
-    config: RegistrationConfig = field(
-        default_factory=RegistrationConfig, metadata={'inline': True}
-    )
 
     def __post_init__(self) -> None:
         """Refuse settings by which no pose could be verified; raises ConfigError."""
-        self.config.require_checkable()
+        super().__post_init__()
+        self.require_checkable()
+
+    @property
+    def config(self) -> RegistrationConfig:
+        """Return what the library takes."""
+        names = (entry.name for entry in fields(RegistrationConfig))
+        return RegistrationConfig(**{name: getattr(self, name) for name in names})
 
 
-@dataclass(frozen=True)
+@settings
 class ValidityParameters:
     """How long a verified registration stays on /tf."""
 
@@ -199,7 +171,7 @@ class ValidityParameters:
     )
 
 
-@dataclass(frozen=True)
+@settings
 class PathParameters:
     """What may be read."""
 
@@ -211,7 +183,7 @@ class PathParameters:
     )
 
 
-@dataclass(frozen=True)
+@settings
 class WorkerParameters:
     """The process that computes."""
 
@@ -220,7 +192,7 @@ class WorkerParameters:
     )
 
 
-@dataclass(frozen=True)
+@settings
 class WeightsParameters:
     """Weights of networks."""
 
@@ -232,7 +204,7 @@ class WeightsParameters:
     )
 
 
-@dataclass(frozen=True)
+@settings
 class TrackingParameters:
     """Following the patient from X-ray to X-ray."""
 
@@ -273,7 +245,7 @@ class TrackingParameters:
         )
 
 
-@dataclass(frozen=True)
+@settings
 class DiagnosticsParameters:
     """Reports of the node on itself."""
 
@@ -282,7 +254,7 @@ class DiagnosticsParameters:
     )
 
 
-@dataclass(frozen=True)
+@settings
 class NodeParameters:
     """All parameters."""
 
@@ -298,18 +270,18 @@ class NodeParameters:
         'imager frame',
         fixed_while='active',
     )
-    ct: CTParameters = field(default_factory=CTParameters)
-    imager_pose: ImagerPoseParameters = field(default_factory=ImagerPoseParameters)
-    frames: FrameParameters = field(default_factory=FrameParameters)
-    image: ImageParameters = field(default_factory=ImageParameters)
-    matching: MatchingParameters = field(default_factory=MatchingParameters)
-    registration: RegistrationParameters = field(default_factory=RegistrationParameters)
-    tracking: TrackingParameters = field(default_factory=TrackingParameters)
-    validity: ValidityParameters = field(default_factory=ValidityParameters)
-    worker: WorkerParameters = field(default_factory=WorkerParameters)
-    paths: PathParameters = field(default_factory=PathParameters)
-    weights: WeightsParameters = field(default_factory=WeightsParameters)
-    diagnostics: DiagnosticsParameters = field(default_factory=DiagnosticsParameters)
+    ct: CTParameters = CTParameters()
+    imager_pose: ImagerPoseParameters = ImagerPoseParameters()
+    frames: FrameParameters = FrameParameters()
+    image: ImageParameters = ImageParameters()
+    matching: MatchingParameters = MatchingParameters()
+    registration: RegistrationParameters = RegistrationParameters()
+    tracking: TrackingParameters = TrackingParameters()
+    validity: ValidityParameters = ValidityParameters()
+    worker: WorkerParameters = WorkerParameters()
+    paths: PathParameters = PathParameters()
+    weights: WeightsParameters = WeightsParameters()
+    diagnostics: DiagnosticsParameters = DiagnosticsParameters()
 
     def __post_init__(self) -> None:
         """Refuse frames that cannot be told apart; raises ConfigError."""

@@ -1,13 +1,11 @@
 """Every parameter of the simulator, once; config/simulator.yaml lists the same names."""
 
-from dataclasses import dataclass, field
-
 from sph_reg_ros.evaluation.carm import CArmGeometry, EncoderError, Orbit
 from sph_reg_ros.evaluation.simulation import XRaySimulation
-from sph_reg_ros.service.parameters import parameter
+from sph_reg_ros.settings import parameter, settings
 
 
-@dataclass(frozen=True)
+@settings
 class SimulatedCT:
     """Which patient."""
 
@@ -26,7 +24,7 @@ class SimulatedCT:
     )
 
 
-@dataclass(frozen=True)
+@settings
 class SimulatorFrames:
     """Names of the frames that the simulator publishes."""
 
@@ -38,7 +36,7 @@ class SimulatorFrames:
     )
 
 
-@dataclass(frozen=True)
+@settings
 class SimulatorParameters:
     """All parameters; every one is fixed at start-up."""
 
@@ -62,9 +60,9 @@ class SimulatorParameters:
     seed: int = parameter(
         0, 'of noise and encoder errors', low=0, high=2**31 - 1, fixed_while='running'
     )
-    ct: SimulatedCT = field(default_factory=SimulatedCT)
-    frames: SimulatorFrames = field(default_factory=SimulatorFrames)
-    geometry: CArmGeometry = field(default_factory=CArmGeometry)
-    orbit: Orbit = field(default_factory=Orbit)
-    encoder_error: EncoderError = field(default_factory=EncoderError)
-    xray: XRaySimulation = field(default_factory=XRaySimulation)
+    ct: SimulatedCT = SimulatedCT()
+    frames: SimulatorFrames = SimulatorFrames()
+    geometry: CArmGeometry = CArmGeometry()
+    orbit: Orbit = Orbit()
+    encoder_error: EncoderError = EncoderError()
+    xray: XRaySimulation = XRaySimulation()

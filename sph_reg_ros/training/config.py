@@ -1,12 +1,11 @@
 """All settings of a training: what a file in config/train_*.yaml holds."""
 
-from dataclasses import dataclass, field, fields
-
 from sph_reg_ros.augmentation.randomise import Randomisation
 from sph_reg_ros.errors import require_setting
 from sph_reg_ros.networks.agnostic import AgnosticConfig
 from sph_reg_ros.networks.encoder_config import EncoderConfig
 from sph_reg_ros.networks.regressor import RegressorConfig
+from sph_reg_ros.settings import parameter, settings
 from sph_reg_ros.training.poses import Displacements, PoseRanges
 from sph_reg_ros.training.run_config import Anatomy, Imager, Run
 from sph_reg_ros.training.schedule import Schedule
@@ -15,7 +14,7 @@ GEODESICS = ('double', 'centre')
 _TEACHING = ('value', 'all_pairs', 'direction', 'pose', 'vector', 'secant')
 
 
-@dataclass(frozen=True)
+@settings
 class RegressorLoss:
     """What the regressor learns from.
 
@@ -28,23 +27,18 @@ class RegressorLoss:
             the rendering.
     """
 
-    geodesic: str = 'double'
+    geodesic: str = parameter('double', choices=GEODESICS)
     length_mm: float = 510.0
     pose: float = 0.01
-    image: float = 0.0
+    image: float = parameter(0.0, low=0.0)
 
     def __post_init__(self) -> None:
         """Check ranges; raises ConfigError."""
-        require_setting(
-            self.geodesic in GEODESICS, f'geodesic must be one of {", ".join(GEODESICS)}'
-        )
         require_setting(self.length_mm > 0, 'length_mm must be positive')
-        require_setting(
-            self.pose > 0 and self.image >= 0, 'the weight of a loss must not be negative'
-        )
+        require_setting(self.pose > 0, 'pose must be positive')
 
 
-@dataclass(frozen=True)
+@settings
 class SimilarityLoss:
     """Weights of what the similarity learns from; 0 leaves a part out.
 
@@ -63,16 +57,16 @@ class SimilarityLoss:
             `so4.EMBEDDING_LENGTH_MM` from the middle of the CT.
     """
 
-    value: float = 1.0
-    all_pairs: float = 0.0
-    direction: float = 0.1
-    pose: float = 0.0
-    vector: float = 0.0
-    secant: float = 0.0
-    conditioning: float = 0.0
-    shortness: float = 1.0
+    value: float = parameter(1.0, low=0.0)
+    all_pairs: float = parameter(0.0, low=0.0)
+    direction: float = parameter(0.1, low=0.0)
+    pose: float = parameter(0.0, low=0.0)
+    vector: float = parameter(0.0, low=0.0)
+    secant: float = parameter(0.0, low=0.0)
+    conditioning: float = parameter(0.0, low=0.0)
+    shortness: float = parameter(1.0, low=0.0)
     unit_mm: float = 40.0
-    slope_share: float = 1.0
+    slope_share: float = parameter(1.0, low=0.0, high=1.0)
     secant_mm: float = 2.5
 
     @property
@@ -82,35 +76,32 @@ class SimilarityLoss:
 
     def __post_init__(self) -> None:
         """Check ranges; raises ConfigError."""
-        for entry in fields(self):
-            require_setting(getattr(self, entry.name) >= 0, f'{entry.name} must not be negative')
         require_setting(self.unit_mm > 0, 'unit_mm must be positive')
         require_setting(self.secant_mm > 0, 'secant_mm must be positive')
-        require_setting(self.slope_share <= 1, 'slope_share must not exceed 1')
         require_setting(
             any(getattr(self, name) > 0 for name in _TEACHING),
             f'one of {", ".join(_TEACHING)} must count',
         )
 
 
-@dataclass(frozen=True)
+@settings
 class RegressorSettings:
     """The regressor: network, for several CTs another one, loss and schedule."""
 
-    network: RegressorConfig = field(default_factory=RegressorConfig)
-    agnostic_network: AgnosticConfig = field(default_factory=AgnosticConfig)
-    loss: RegressorLoss = field(default_factory=RegressorLoss)
-    schedule: Schedule = field(default_factory=Schedule)
+    network: RegressorConfig = RegressorConfig()
+    agnostic_network: AgnosticConfig = AgnosticConfig()
+    loss: RegressorLoss = RegressorLoss()
+    schedule: Schedule = Schedule()
 
 
-@dataclass(frozen=True)
+@settings
 class SimilaritySettings:
     """The similarity: network, pairs of poses, loss and schedule."""
 
-    network: EncoderConfig = field(default_factory=EncoderConfig)
-    displacements: Displacements = field(default_factory=Displacements)
-    loss: SimilarityLoss = field(default_factory=SimilarityLoss)
-    schedule: Schedule = field(default_factory=Schedule)
+    network: EncoderConfig = EncoderConfig()
+    displacements: Displacements = Displacements()
+    loss: SimilarityLoss = SimilarityLoss()
+    schedule: Schedule = Schedule()
 
     def __post_init__(self) -> None:
         """Check that head and loss fit; raises ConfigError."""
@@ -121,7 +112,7 @@ class SimilaritySettings:
         )
 
 
-@dataclass(frozen=True)
+@settings
 class TrainingConfig:
     """A file in config/train_*.yaml; both networks share all but the last two groups.
 
@@ -132,10 +123,10 @@ class TrainingConfig:
 
     licence: str = 'not stated'
     description: str = ''
-    run: Run = field(default_factory=Run)
-    imager: Imager = field(default_factory=Imager)
-    anatomy: Anatomy = field(default_factory=Anatomy)
-    poses: PoseRanges = field(default_factory=PoseRanges)
-    randomisation: Randomisation = field(default_factory=Randomisation)
-    regressor: RegressorSettings = field(default_factory=RegressorSettings)
-    similarity: SimilaritySettings = field(default_factory=SimilaritySettings)
+    run: Run = Run()
+    imager: Imager = Imager()
+    anatomy: Anatomy = Anatomy()
+    poses: PoseRanges = PoseRanges()
+    randomisation: Randomisation = Randomisation()
+    regressor: RegressorSettings = RegressorSettings()
+    similarity: SimilaritySettings = SimilaritySettings()

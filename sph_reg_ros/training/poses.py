@@ -1,7 +1,7 @@
 """Random poses of training: views, and displacements between two poses that are compared."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import MISSING
 
 import torch
 from jaxtyping import Float64
@@ -10,11 +10,12 @@ from torch import Tensor
 from sph_reg_ros.errors import require_setting
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
+from sph_reg_ros.settings import parameter, settings
 
 Range = tuple[float, float]
 
 
-@dataclass(frozen=True)
+@settings
 class PoseRanges:
     """The views that a C-arm can have; each number is uniform in its range.
 
@@ -28,30 +29,17 @@ class PoseRanges:
         shift_mm: largest shift of the isocentre from the middle of the CT, along each of its axes.
     """
 
-    primary_deg: Range = (-45.0, 45.0)
-    secondary_deg: Range = (-45.0, 45.0)
-    roll_deg: Range = (-15.0, 15.0)
-    source_to_isocentre_mm: Range = (450.0, 1000.0)
-    shift_mm: tuple[float, float, float] = (150.0, 0.0, 150.0)
+    primary_deg: Range = parameter((-45.0, 45.0), low=-180.0, high=180.0)
+    secondary_deg: Range = parameter((-45.0, 45.0), low=-90.0, high=90.0)
+    roll_deg: Range = parameter((-15.0, 15.0), low=-180.0, high=180.0)
+    source_to_isocentre_mm: Range = parameter((450.0, 1000.0), low=1.0, high=10_000.0)
+    shift_mm: tuple[float, float, float] = parameter((150.0, 0.0, 150.0), low=0.0)
 
     def __post_init__(self) -> None:
-        """Check ranges; raises ConfigError."""
-        limits = {
-            'primary_deg': (-180.0, 180.0),
-            'secondary_deg': (-90.0, 90.0),
-            'roll_deg': (-180.0, 180.0),
-            'source_to_isocentre_mm': (1.0, 10_000.0),
-        }
-        for name, (lowest, highest) in limits.items():
+        """Check that ranges are in order; raises ConfigError."""
+        for name in ('primary_deg', 'secondary_deg', 'roll_deg', 'source_to_isocentre_mm'):
             low, high = getattr(self, name)
-            require_setting(
-                lowest <= low <= high <= highest,
-                f'{name} must be two numbers, the first not the larger, '
-                f'in [{lowest:g}, {highest:g}]',
-            )
-        require_setting(
-            all(0 <= mm < math.inf for mm in self.shift_mm), 'shift_mm must be three lengths'
-        )
+            require_setting(low <= high, f'{name} must be two numbers, the first not the larger')
 
     def nominal(self, centre_mm: Float64[Tensor, '3']) -> Float64[Tensor, '4 4']:
         """Return camera_from_ct in the middle of all ranges."""
@@ -91,7 +79,7 @@ class PoseRanges:
         return se3.exp(roll) @ pose
 
 
-@dataclass(frozen=True)
+@settings
 class Displacement:
     """A normal distribution of rigid motions in camera axes, about the middle of the CT.
 
@@ -102,18 +90,10 @@ class Displacement:
         depth_mm: of the shift along the beam.
     """
 
-    share: float
-    rotation_deg: float
-    in_plane_mm: float
-    depth_mm: float
-
-    def __post_init__(self) -> None:
-        """Check ranges; raises ConfigError."""
-        for field in fields(self):
-            require_setting(
-                0 <= getattr(self, field.name) < math.inf,
-                f'{field.name} of a displacement must not be negative',
-            )
+    share: float = parameter(MISSING, low=0.0)
+    rotation_deg: float = parameter(MISSING, low=0.0)
+    in_plane_mm: float = parameter(MISSING, low=0.0)
+    depth_mm: float = parameter(MISSING, low=0.0)
 
     @property
     def deviations(self) -> tuple[float, ...]:
@@ -122,7 +102,7 @@ class Displacement:
         return (*(rotation_rad,) * 3, *(self.in_plane_mm,) * 2, self.depth_mm)
 
 
-@dataclass(frozen=True)
+@settings
 class Displacements:
     """How far apart the two poses are that a similarity learns to compare: a mixture.
 

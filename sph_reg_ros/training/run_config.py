@@ -1,15 +1,13 @@
 """Settings that both networks share: machine, imager and CTs."""
 
-import math
-from dataclasses import dataclass
-
 from sph_reg_ros.errors import require_setting
 from sph_reg_ros.geometry import Camera
+from sph_reg_ros.settings import parameter, settings
 
 ACCELERATORS = ('auto', 'cpu', 'cuda')
 
 
-@dataclass(frozen=True)
+@settings
 class Run:
     """Where a training runs.
 
@@ -22,24 +20,15 @@ class Run:
         seed: of all random numbers.
     """
 
-    accelerator: str = 'auto'
-    devices: int = 1
+    accelerator: str = parameter('auto', choices=ACCELERATORS)
+    devices: int = parameter(1, low=0)
     overlap: bool = True
-    renderer_threads: int = 0
-    network_threads: int = 0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check ranges; raises ConfigError."""
-        require_setting(
-            self.accelerator in ACCELERATORS,
-            f'accelerator must be one of {", ".join(ACCELERATORS)}',
-        )
-        for name in ('devices', 'renderer_threads', 'network_threads', 'seed'):
-            require_setting(getattr(self, name) >= 0, f'{name} must not be negative')
+    renderer_threads: int = parameter(0, low=0)
+    network_threads: int = parameter(0, low=0)
+    seed: int = parameter(0, low=0)
 
 
-@dataclass(frozen=True)
+@settings
 class Imager:
     """The C-arm whose images the networks take, at the resolution of the network.
 
@@ -63,7 +52,7 @@ class Imager:
         return Camera.from_geometry(self.sdd_mm, (rows_mm, columns_mm), size)
 
 
-@dataclass(frozen=True)
+@settings
 class Anatomy:
     """How the CTs are prepared and varied.
 
@@ -78,13 +67,10 @@ class Anatomy:
 
     energies_kev: tuple[float, ...] = (60.0, 50.0, 75.0)
     flips: bool = False
-    crops: int = 0
-    cube_voxels: int = 64
-    step_mm: float = 0.0
+    crops: int = parameter(0, low=0, high=100)
+    cube_voxels: int = parameter(64, low=16, high=256)
+    step_mm: float = parameter(0.0, low=0.0)
 
     def __post_init__(self) -> None:
         """Check ranges; raises ConfigError."""
         require_setting(len(self.energies_kev) > 0, 'energies_kev must name an energy')
-        require_setting(0 <= self.crops <= 100, 'crops must lie in [0, 100]')
-        require_setting(16 <= self.cube_voxels <= 256, 'cube_voxels must lie in [16, 256]')
-        require_setting(0 <= self.step_mm < math.inf, 'step_mm must not be negative')

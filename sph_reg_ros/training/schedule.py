@@ -1,15 +1,15 @@
 """How long to train, and how large the steps are."""
 
 import math
-from dataclasses import dataclass
 
 from sph_reg_ros.errors import require_setting
+from sph_reg_ros.settings import parameter, settings
 
 OPTIMISERS = ('adam', 'adamw')
 COURSES = ('cosine', 'cyclic', 'constant')
 
 
-@dataclass(frozen=True)
+@settings
 class Schedule:
     """One training. The size of a step depends on its number alone.
 
@@ -33,36 +33,25 @@ class Schedule:
         checkpoint_s: seconds between two checkpoints.
     """
 
-    images: int = 500_000
-    batch: int = 4
-    optimiser: str = 'adam'
+    images: int = parameter(500_000, low=1)
+    batch: int = parameter(4, low=1)
+    optimiser: str = parameter('adam', choices=OPTIMISERS)
     learning_rate: float = 1e-3
-    pretrained_lr_scale: float = 1.0
-    weight_decay: float = 0.0
-    course: str = 'cosine'
-    lowest_share: float = 0.0
-    warmup_share: float = 0.0
-    cycle_steps: int = 100
-    clip_norm: float = 10.0
-    log_steps: int = 50
-    validation_steps: int = 2000
-    validation_images: int = 128
-    checkpoint_s: float = 300.0
+    pretrained_lr_scale: float = parameter(1.0, low=0.0, high=1.0)
+    weight_decay: float = parameter(0.0, low=0.0)
+    course: str = parameter('cosine', choices=COURSES)
+    lowest_share: float = parameter(0.0, low=0.0, high=1.0)
+    warmup_share: float = parameter(0.0, low=0.0, high=1.0)
+    cycle_steps: int = parameter(100, low=1)
+    clip_norm: float = parameter(10.0, low=0.0)
+    log_steps: int = parameter(50, low=1)
+    validation_steps: int = parameter(2000, low=1)
+    validation_images: int = parameter(128, low=2)
+    checkpoint_s: float = parameter(300.0, low=0.0)
 
     def __post_init__(self) -> None:
-        """Check ranges; raises ConfigError."""
-        for name in ('images', 'batch', 'cycle_steps', 'log_steps', 'validation_steps'):
-            require_setting(getattr(self, name) >= 1, f'{name} must be at least 1')
-        require_setting(self.validation_images >= 2, 'validation_images must be at least 2')
-        require_setting(
-            self.optimiser in OPTIMISERS, f'optimiser must be one of {", ".join(OPTIMISERS)}'
-        )
-        require_setting(self.course in COURSES, f'course must be one of {", ".join(COURSES)}')
-        require_setting(0 < self.learning_rate < math.inf, 'learning_rate must be positive')
-        for name in ('pretrained_lr_scale', 'lowest_share', 'warmup_share'):
-            require_setting(0 <= getattr(self, name) <= 1, f'{name} must lie in [0, 1]')
-        for name in ('weight_decay', 'clip_norm', 'checkpoint_s'):
-            require_setting(0 <= getattr(self, name) < math.inf, f'{name} must not be negative')
+        """Check what a range cannot say; raises ConfigError."""
+        require_setting(self.learning_rate > 0, 'learning_rate must be positive')
 
     def steps(self, devices: int) -> int:
         """Return how many steps make all images."""

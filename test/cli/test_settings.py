@@ -73,7 +73,7 @@ def test_an_option_goes_before_the_file(tmp_path):
     'content, text',
     [
         ({'search_rotation': 0.3}, 'search_rotation_rad'),
-        ({'max_tre_mm': 'wide'}, 'max_tre_mm must be float'),
+        ({'max_tre_mm': 'wide'}, 'max_tre_mm must be a valid number'),
         ({'robust_kernel': 'welsch'}, 'none, huber, cauchy, tukey'),
         ({'starts': 65}, 'starts must lie in'),
         ({'registration': {}, 'image': {}}, 'registration alone'),

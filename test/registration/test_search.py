@@ -145,7 +145,7 @@ def test_the_names_that_settings_may_take_are_those_that_exist():
 @pytest.mark.parametrize(
     ('setting', 'message'),
     [
-        ({'method': 'magic'}, "'magic' must be one of spherical, image"),
+        ({'method': 'magic'}, "method must be one of spherical, image, not 'magic'"),
         ({'similarity': 'ssim'}, 'must be one of ncc'),
         ({'robust_kernel': 'l1'}, 'must be one of none'),
         ({'starts': -1}, 'starts'),

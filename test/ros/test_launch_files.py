@@ -18,9 +18,9 @@ from launch_ros.actions import Node
 from launch_ros.utilities import evaluate_parameters
 
 from sph_reg_ros.ros.launch_arguments import PROFILES, given_values, large_images, own_namespace
-from sph_reg_ros.service.parameter_tree import specs
 from sph_reg_ros.service.parameters import NodeParameters
 from sph_reg_ros.service.simulator_parameters import SimulatorParameters
+from sph_reg_ros.settings import specs
 
 pytestmark = pytest.mark.ros_full
 FOLDER = Path(__file__).parents[2] / 'launch'

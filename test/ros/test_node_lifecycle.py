@@ -292,7 +292,7 @@ def assert_clean_stop_after_errors(node: NodeProcess) -> None:
     [
         ({'ct__pth': 'x'}, "unknown parameter 'ct.pth': did you mean 'ct.path'?"),
         ({'matching__timeout': -1.0}, 'matching.timeout must lie in'),
-        ({'matching__timeout': 'soon'}, 'matching.timeout must be float, not str'),
+        ({'matching__timeout': 'soon'}, 'matching.timeout must be a valid number'),
         ({'registration__levels': '[4]'}, 'levels must be 12 px or more'),
     ],
 )

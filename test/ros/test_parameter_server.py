@@ -118,7 +118,7 @@ def test_a_foreign_name_on_the_command_line_stops_the_node():
 
 def test_a_wrong_value_in_a_shared_file_stops_the_node(tmp_path):
     path = file_with(tmp_path, '/**: {ros__parameters: {seconds: fast}}')
-    with pytest.raises(ConfigError, match='must be float'), served('--params-file', path):
+    with pytest.raises(ConfigError, match='must be a valid number'), served('--params-file', path):
         pass
 
 

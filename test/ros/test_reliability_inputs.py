@@ -28,11 +28,11 @@ from sph_reg_ros.messages.image_conversions import intrinsics_from_camera_info
 from sph_reg_ros.messages.view_messages import initial_pose_from_message
 from sph_reg_ros.ros.parameter_server import ParameterServer
 from sph_reg_ros.service.frames import Frames
-from sph_reg_ros.service.parameter_tree import specs
 from sph_reg_ros.service.parameters import ImageParameters, NodeParameters
 from sph_reg_ros.service.protocol import RegisterView
 from sph_reg_ros.service.session import prepare_view
 from sph_reg_ros.service.xray_stream import XRayStream
+from sph_reg_ros.settings import specs
 
 pytestmark = pytest.mark.ros
 NOW_NS = 1_700_000_000_000_000_000

@@ -6,18 +6,21 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from sph_reg_ros.errors import ConfigError
 from sph_reg_ros.registration.config import RegistrationConfig
-from sph_reg_ros.service.parameter_tree import build, specs, unknown_message
-from sph_reg_ros.service.parameters import NodeParameters, parameter
+from sph_reg_ros.service.parameters import NodeParameters
+from sph_reg_ros.settings import build, parameter, settings, specs, unknown_message
 
 CONFIG = Path(__file__).parents[2] / 'config' / 'registration.yaml'
 SPECS = specs(NodeParameters)
 NUMBERS = [
-    field.name for field in dataclasses.fields(RegistrationConfig) if 'low' in field.metadata
+    field.name
+    for field in dataclasses.fields(RegistrationConfig)
+    if field.metadata.get('low') is not None
 ]
 VALUES = st.one_of(
     st.booleans(),
@@ -27,7 +30,7 @@ VALUES = st.one_of(
     st.lists(st.integers(), max_size=3).map(tuple),
 )
 # Other work on the machine must not fail a test.
-PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PATIENT = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def flat(tree: dict, prefix: str = '') -> dict:
@@ -90,18 +93,18 @@ def test_values_reach_their_place():
     ('name', 'value', 'reason'),
     [
         ('matching.timeout', -1.0, r'must lie in \[0, 60\]'),
-        ('matching.timeout', float('nan'), 'must be finite'),
-        ('matching.timeout', True, 'must be float, not bool'),
-        ('matching.timeout', 10**400, 'must be float, not int'),
+        ('matching.timeout', float('nan'), 'must be a finite number'),
+        ('matching.timeout', True, 'must be a valid number, not True'),
+        ('matching.timeout', 10**400, 'must be a valid number, not 1000'),
         ('matching.timeout', 100, r'must lie in \[0, 60\]'),
-        ('registration.starts', 1.0, 'must be int, not float'),
-        ('registration.levels', (32.0, 64), 'must hold int only'),
-        ('registration.method', True, 'must be str, not bool'),
-        ('continuous', 1, 'must be bool, not int'),
+        ('registration.starts', 1.0, 'must be a valid integer, not 1.0'),
+        ('registration.levels', (32.0, 64), 'levels must be a valid integer, not 32.0'),
+        ('registration.method', True, 'must be one of spherical, image, not True'),
+        ('continuous', 1, 'must be a valid boolean, not 1'),
         ('image.intensity', 'x', 'must be one of beer_lambert'),
         ('registration.levels', (4,), 'levels must be 12 px or more'),
         ('registration.levels', (16, 32), 'the last of levels must be 48 px or more'),
-        ('registration.search_depth_mm', 0.0, r'must lie in \[0.1, 500\], not be 0'),
+        ('registration.search_depth_mm', 0.0, r'must lie in \[0.1, 500\], not 0.0'),
         ('frames.patient', '', 'must not be empty'),
     ],
 )
@@ -110,7 +113,7 @@ def test_a_wrong_value_is_refused_with_the_reason(name, value, reason):
         build({name: value}, NodeParameters)
 
 
-@dataclasses.dataclass(frozen=True)
+@settings
 class Small:
     """A tree of what people write in another way than it is kept."""
 

@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from sph_reg_ros.errors import ConfigError
-from sph_reg_ros.service.parameter_tree import build, specs
 from sph_reg_ros.service.simulator_parameters import SimulatorParameters
+from sph_reg_ros.settings import build, specs
 
 FILE = Path(__file__).parents[2] / 'config/simulator.yaml'
 

@@ -4,8 +4,9 @@ from training_jobs import CI_FILE, CONFIG
 from sph_reg_ros.errors import ConfigError, ErrorCode
 from sph_reg_ros.networks.encoder_config import PAPER, QUICK
 from sph_reg_ros.networks.regressor import QUICK_REGRESSOR, RegressorConfig
+from sph_reg_ros.settings import from_plain
 from sph_reg_ros.training.config import TrainingConfig
-from sph_reg_ros.training.config_file import config_from, read_config
+from sph_reg_ros.training.config_file import read_config
 
 FILES = sorted(CONFIG.glob('train_*.yaml'))
 
@@ -49,14 +50,15 @@ def test_an_empty_file_has_all_defaults(tmp_path):
 
 
 def test_a_group_may_name_only_some_of_its_settings():
-    config = config_from(
+    config = from_plain(
+        TrainingConfig,
         {
             'similarity': {
                 'displacements': {
                     'near': {'share': 1, 'rotation_deg': 1, 'in_plane_mm': 2, 'depth_mm': 3}
                 }
             }
-        }
+        },
     )
     assert config.similarity.displacements.near.depth_mm == 3.0
     assert config.similarity.displacements.far == TrainingConfig().similarity.displacements.far
@@ -66,11 +68,14 @@ def test_a_group_may_name_only_some_of_its_settings():
     ('content', 'expected'),
     [
         ({'regresor': {}}, 'regresor'),
-        ({'regressor': {'schedule': {'epochs': 3}}}, 'regressor.schedule: unknown: epochs'),
-        ({'run': {'seed': 'x'}}, 'run: seed'),
-        ({'poses': {'primary_deg': [1.0]}}, 'poses: primary_deg'),
-        ({'poses': [1, 2]}, 'poses must hold names'),
-        ({'randomisation': {'noise': 2.0}}, 'randomisation: noise'),
+        (
+            {'regressor': {'schedule': {'epochs': 3}}},
+            "unknown parameter 'regressor.schedule.epochs'",
+        ),
+        ({'run': {'seed': 'x'}}, 'run.seed'),
+        ({'poses': {'primary_deg': [1.0]}}, 'poses.primary_deg'),
+        ({'poses': [1, 2]}, 'poses must be a dictionary'),
+        ({'randomisation': {'noise': 2.0}}, 'randomisation.noise'),
         ({'anatomy': {'energies_kev': []}}, 'energies_kev'),
         ({'imager': {'sdd_mm': 0.0}}, 'sdd_mm'),
         ({'run': {'accelerator': 'tpu'}}, 'accelerator'),
@@ -80,12 +85,12 @@ def test_a_group_may_name_only_some_of_its_settings():
             {'similarity': {'network': {'head': 'sphere'}, 'loss': {'vector': 1.0}}},
             'similarity: the losses vector',
         ),
-        ([1], 'the file must hold names'),
+        ([1], 'must be a dictionary'),
     ],
 )
 def test_what_is_wrong_is_named_with_its_group(content, expected):
     with pytest.raises(ConfigError) as error:
-        config_from(content)
+        from_plain(TrainingConfig, content)
     assert expected in str(error.value) and error.value.code == ErrorCode.CONFIG_INVALID
 
 

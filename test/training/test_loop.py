@@ -17,8 +17,9 @@ from training_jobs import KINDS, ci_content, small_ct, small_job
 from sph_reg_ros.errors import ConfigError, ErrorCode, SolverError
 from sph_reg_ros.imaging.ct.read import load_ct
 from sph_reg_ros.networks import weights
+from sph_reg_ros.settings import from_plain
 from sph_reg_ros.training import history
-from sph_reg_ros.training.config_file import config_from
+from sph_reg_ros.training.config import TrainingConfig
 from sph_reg_ros.training.devices import launched
 from sph_reg_ros.training.held_out import HeldOut
 from sph_reg_ros.training.job import TrainingJob
@@ -92,7 +93,10 @@ def test_the_curve_is_the_same_whether_batches_are_made_ahead_or_not(tmp_path):
     content = ci_content(**SHORT)
     for name, overlap in (('one', False), ('two', True)):
         content['run']['overlap'] = overlap
-        train(TrainingJob('regressor', (small_ct(),), config_from(content)), tmp_path / name)
+        train(
+            TrainingJob('regressor', (small_ct(),), from_plain(TrainingConfig, content)),
+            tmp_path / name,
+        )
     assert curve(tmp_path / 'one') == curve(tmp_path / 'two')
 
 
@@ -100,9 +104,11 @@ def test_a_training_learns(tmp_path):
     """Poses of one view that varies in nothing but where the CT lies."""
     content = ci_content(**SHORT | {'images': 1200, 'batch': 8, 'log_steps': 15})
     content['poses'] |= {'primary_deg': [0.0, 0.0], 'secondary_deg': [0.0, 0.0]}
-    content['randomisation'] = {name: 0.0 for name in vars(config_from({}).randomisation)}
+    content['randomisation'] = {
+        name: 0.0 for name in vars(from_plain(TrainingConfig, {}).randomisation)
+    }
     content['regressor']['schedule']['learning_rate'] = 0.003
-    train(TrainingJob('regressor', (small_ct(),), config_from(content)), tmp_path)
+    train(TrainingJob('regressor', (small_ct(),), from_plain(TrainingConfig, content)), tmp_path)
     losses = list(curve(tmp_path).values())
     assert losses[-1] < 0.7 * losses[0]
 
@@ -221,7 +227,9 @@ def test_a_killed_training_goes_on_to_the_same_curve(tmp_path):
     process.communicate()
     assert 6 <= len(curve(tmp_path / 'out')) < 26
     assert (tmp_path / 'out' / 'checkpoint.safetensors').is_file()
-    job = TrainingJob('regressor', (load_ct(ct),), config_from(yaml.safe_load(config.read_text())))
+    job = TrainingJob(
+        'regressor', (load_ct(ct),), from_plain(TrainingConfig, yaml.safe_load(config.read_text()))
+    )
     assert train(job, tmp_path / 'out', resume=True).is_complete
     train(job, tmp_path / 'whole')
     assert curve(tmp_path / 'out') == curve(tmp_path / 'whole')

@@ -11,7 +11,8 @@ from training_jobs import ci_content, small_ct, small_job
 from sph_reg_ros.errors import ConfigError
 from sph_reg_ros.networks.agnostic import AgnosticRegressor
 from sph_reg_ros.networks.regressor import PoseRegressor
-from sph_reg_ros.training.config_file import config_from
+from sph_reg_ros.settings import from_plain
+from sph_reg_ros.training.config import TrainingConfig
 from sph_reg_ros.training.job import TrainingJob
 from sph_reg_ros.training.similarity_task import Compared, SimilarityModule, compare
 from sph_reg_ros.training.task import LOSS
@@ -20,7 +21,7 @@ from sph_reg_ros.training.task import LOSS
 def with_loss(kind: str, **loss) -> TrainingJob:
     content = ci_content()
     content[kind]['loss'] = loss
-    return TrainingJob(kind, (small_ct(),), config_from(content))
+    return TrainingJob(kind, (small_ct(),), from_plain(TrainingConfig, content))
 
 
 def test_a_regressor_starts_at_the_nominal_view_and_its_loss_is_the_distance_from_there():
@@ -81,8 +82,8 @@ def test_a_regressor_of_one_ct_cannot_learn_from_its_mirror_image():
     content = ci_content()
     content['anatomy']['flips'] = True
     with pytest.raises(ConfigError, match='mirror'):
-        TrainingJob('regressor', (small_ct(),), config_from(content))
-    TrainingJob('similarity', (small_ct(),), config_from(content))
+        TrainingJob('regressor', (small_ct(),), from_plain(TrainingConfig, content))
+    TrainingJob('similarity', (small_ct(),), from_plain(TrainingConfig, content))
 
 
 def test_the_gradient_of_the_similarity_is_its_derivative_by_the_pose():
