@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from jaxtyping import Float64
 from torch import Tensor
 
-from sph_reg_ros.cli.matrix_file import matrix, number_of, numbers_of, read_mapping
+from sph_reg_ros.cli.matrix_file import matrix, number_of, numbers_of, read_mapping, reading
 from sph_reg_ros.errors import CameraError, ErrorCode
 from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.imaging.xray.lens import Lens, lens_of
@@ -41,16 +41,9 @@ def read_camera(path: Path) -> CameraFile:
         CameraError: unreadable, incomplete, not invertible, or with an unknown distortion.
         PoseError: `fixed_from_camera` is no rigid transform.
     """
-    try:
+    codes = ErrorCode.CAMERA_MISSING, ErrorCode.CAMERA_INVALID
+    with reading(path, CameraError, *codes, 'it is no camera file of ROS (camera_info as YAML)'):
         content = read_mapping(path)
-    except OSError as error:
-        raise CameraError(
-            ErrorCode.CAMERA_MISSING, f'{path.name} cannot be read: {error.strerror}'
-        ) from None
-    except ValueError as error:
-        raise CameraError(
-            ErrorCode.CAMERA_INVALID, f'{path.name} is no camera file: {error}'
-        ) from None
     lens = _lens(content, path.name)
     K = _field(content, 'camera_matrix', path.name, lambda value: matrix(value, 3, 3))
     height = _field(content, 'image_height', path.name, _whole)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sph_reg_ros.cli.matrix_file import content_of, number_of, numbers_of, read_text
+from sph_reg_ros.cli.matrix_file import content_of, number_of, numbers_of, read_text, reading
 from sph_reg_ros.errors import ErrorCode, PoseError
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.registration.landmarks import Landmarks
@@ -27,15 +27,9 @@ def read_landmarks(path: Path) -> Landmarks:
     Raises:
         PoseError: unreadable, or not of these formats.
     """
-    try:
+    with reading(path, PoseError, ErrorCode.POSE_INVALID, ErrorCode.POSE_INVALID, FORMATS):
         text = read_text(path)
         pairs = _csv_pairs(text) or _pairs(content_of(text), path.parent)
-    except OSError as error:
-        raise PoseError(
-            ErrorCode.POSE_INVALID, f'{path.name} cannot be read: {error.strerror}'
-        ) from None
-    except ValueError as error:
-        raise PoseError(ErrorCode.POSE_INVALID, f'{path.name}: {error}; {FORMATS}') from None
     names, points, pixels = zip(*pairs, strict=True)
     return Landmarks(np.array(points, dtype=float), np.array(pixels, dtype=float), names)
 

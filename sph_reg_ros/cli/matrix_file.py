@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,31 @@ import yaml
 from jaxtyping import Float64
 from torch import Tensor
 
+from sph_reg_ros.errors import ErrorCode, RegistrationError
+
 LARGEST_FILE = 1_000_000
 """Bytes; a larger file is something else given by mistake."""
+
+
+@contextmanager
+def reading(
+    path: Path, kind: type[RegistrationError], absent: ErrorCode, invalid: ErrorCode, formats: str
+) -> Iterator[None]:
+    """Turn what goes wrong with a file into a typed error that names it.
+
+    Args:
+        path: of the file.
+        kind: of the error.
+        absent: its code if the file cannot be read.
+        invalid: its code if it holds something else.
+        formats: what it should hold.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise kind(absent, f'{path.name} cannot be read: {error.strerror}') from None
+    except ValueError as error:
+        raise kind(invalid, f'{path.name}: {error}; {formats}') from None
 
 
 def read_mapping(path: Path) -> dict[str, Any]:

@@ -1,14 +1,20 @@
 """Options that several commands have."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+
+def option(metavar: str, text: str, panel: str | None = None, *names: str) -> Any:
+    """Return an option; its name is that of the argument unless some are given."""
+    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=panel)
+
+
 CT_HELP = 'DICOM series folder, NIfTI, NRRD, MHA or MHD.'
 
-CtPath = Annotated[Path, typer.Option(metavar='PATH', help=CT_HELP)]
-SeriesUid = Annotated[str | None, typer.Option(metavar='UID', help='SeriesInstanceUID of the CT.')]
+CtPath = Annotated[Path, option('PATH', CT_HELP)]
+SeriesUid = Annotated[str | None, option('UID', 'SeriesInstanceUID of the CT.')]
 AssumeLps = Annotated[
     bool,
     typer.Option(
@@ -17,6 +23,4 @@ AssumeLps = Annotated[
         'and to the head.',
     ),
 ]
-Energy = Annotated[
-    float, typer.Option(metavar='KEV', help='Effective energy of the X-ray, 30 to 150.')
-]
+Energy = Annotated[float, option('KEV', 'Effective energy of the X-ray, 30 to 150.')]

@@ -14,6 +14,7 @@ from sph_reg_ros.cli.matrix_file import (
     matrix,
     number_of,
     read_text,
+    reading,
 )
 from sph_reg_ros.errors import ErrorCode, PoseError
 from sph_reg_ros.geometry import se3
@@ -57,7 +58,7 @@ def read_pose(path: Path, fixed_from_camera: Float64[Tensor, '4 4'] | None, view
     Raises:
         PoseError: unreadable, incomplete, or no rigid transform.
     """
-    try:
+    with reading(path, PoseError, ErrorCode.POSE_INVALID, ErrorCode.POSE_INVALID, FORMATS):
         text = read_text(path)
         if is_itk_transform(text):
             return _from_itk(text, path.name)
@@ -67,12 +68,6 @@ def read_pose(path: Path, fixed_from_camera: Float64[Tensor, '4 4'] | None, view
         content = mapping_of(text)
         key = _key(content, views)
         pose = _pose(content.get(key), views)
-    except OSError as error:
-        raise PoseError(
-            ErrorCode.POSE_INVALID, f'{path.name} cannot be read: {error.strerror}'
-        ) from None
-    except ValueError as error:
-        raise PoseError(ErrorCode.POSE_INVALID, f'{path.name}: {error}; {FORMATS}') from None
     se3.require_rigid(pose, f'{key} of {path.name}')
     if key == IN_CAMERA:
         return PoseFile(pose)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from sph_reg_ros.cli.exits import EXIT_NOT_USABLE, reported_errors
-from sph_reg_ros.cli.options import AssumeLps, CtPath, Energy, SeriesUid
+from sph_reg_ros.cli.options import AssumeLps, CtPath, Energy, SeriesUid, option
 from sph_reg_ros.cli.settings import PANEL, read_settings, setting
 
 CAMERA, START = 'Camera of the X-ray', 'Where to start'
@@ -16,31 +16,26 @@ def register_command(
     ct: CtPath,
     xray: Annotated[
         list[Path],
-        typer.Option(
-            metavar='FILE',
-            help='DICOM XA, RF or DX, PNG, TIFF, JPEG, BMP, NumPy .npy; again for each view.',
+        option(
+            'FILE', 'DICOM XA, RF or DX, PNG, TIFF, JPEG, BMP, NumPy .npy; again for each view.'
         ),
     ],
     output: Annotated[
         Path | None,
-        typer.Option(
-            metavar='FOLDER', help='For registration.json and a picture of each X-ray with the CT.'
-        ),
+        option('FOLDER', 'For registration.json and a picture of each X-ray with the CT.'),
     ] = None,
     as_json: Annotated[
         bool, typer.Option('--json', help='Print the result as JSON and nothing else.')
     ] = False,
     series: SeriesUid = None,
     assume_lps: AssumeLps = False,
-    frame: Annotated[
-        int, typer.Option(metavar='N', help='Frame or page of an X-ray with several, from 0.')
-    ] = 0,
+    frame: Annotated[int, option('N', 'Frame or page of an X-ray with several, from 0.')] = 0,
     energy: Energy = 60.0,
     intensity: Annotated[
         str | None,
-        typer.Option(
-            metavar='MEANING',
-            help='What a pixel value means: beer_lambert (detector counts), log_compressed or '
+        option(
+            'MEANING',
+            'What a pixel value means: beer_lambert (detector counts), log_compressed or '
             'line_integral. If absent: what a DICOM file says, else beer_lambert.',
         ),
     ] = None,
@@ -53,9 +48,9 @@ def register_command(
     ] = None,
     flip: Annotated[
         str | None,
-        typer.Option(
-            metavar='WAY',
-            help='The picture is mirrored against what the camera describes: horizontal (left and '
+        option(
+            'WAY',
+            'The picture is mirrored against what the camera describes: horizontal (left and '
             'right), vertical or both. It is mirrored back first; camera and overlay are of that.',
         ),
     ] = None,
@@ -67,102 +62,91 @@ def register_command(
     ] = False,
     camera: Annotated[
         list[Path] | None,
-        typer.Option(
-            metavar='FILE',
-            help='ROS camera_info YAML of the X-ray; fixed_from_camera (4 x 4, mm) in it for '
+        option(
+            'FILE',
+            'ROS camera_info YAML of the X-ray; fixed_from_camera (4 x 4, mm) in it for '
             'several views; again for each --xray, in the same order.',
-            rich_help_panel=CAMERA,
+            CAMERA,
         ),
     ] = None,
     sdd: Annotated[
         float | None,
-        typer.Option(
-            metavar='MM',
-            help='Source to detector; of the DICOM file if absent.',
-            rich_help_panel=CAMERA,
-        ),
+        option('MM', 'Source to detector; of the DICOM file if absent.', CAMERA),
     ] = None,
     pixel_pitch: Annotated[
         tuple[float, float] | None,
-        typer.Option(
-            metavar='ROW COLUMN',
-            help='Spacing of rows and of columns on the detector; of the DICOM file if absent.',
-            rich_help_panel=CAMERA,
+        option(
+            'ROW COLUMN',
+            'Spacing of rows and of columns on the detector; of the DICOM file if absent.',
+            CAMERA,
         ),
     ] = None,
     principal_point: Annotated[
         tuple[float, float] | None,
-        typer.Option(
-            metavar='COLUMN ROW',
-            help='Pixel of the central ray. If absent: the middle of the image.',
-            rich_help_panel=CAMERA,
+        option(
+            'COLUMN ROW', 'Pixel of the central ray. If absent: the middle of the image.', CAMERA
         ),
     ] = None,
     initial: Annotated[
         Path | None,
-        typer.Option(
-            '--initial',
-            '--initial-pose',
-            metavar='FILE',
-            help='YAML or JSON with camera_from_ct (of the first view) or fixed_from_ct (4 x 4, '
+        option(
+            'FILE',
+            'YAML or JSON with camera_from_ct (of the first view) or fixed_from_ct (4 x 4, '
             'mm, CT in LPS), such as registration.json; or camera_from_ct as plain text, 4 rows '
             'of 4 numbers; or ct_to_imager.tfm.',
-            rich_help_panel=START,
+            START,
+            '--initial',
+            '--initial-pose',
         ),
     ] = None,
     landmarks: Annotated[
         Path | None,
-        typer.Option(
-            metavar='FILE',
-            help='At least 4 points of the CT and their pixels in the first X-ray, as CSV: NAME, '
+        option(
+            'FILE',
+            'At least 4 points of the CT and their pixels in the first X-ray, as CSV: NAME, '
             'X, Y, Z (LPS, mm), COLUMN, ROW. YAML, JSON and .mrk.json of 3D Slicer: see '
             'docs/conventions.md.',
-            rich_help_panel=START,
+            START,
         ),
     ] = None,
     angles: Annotated[
         tuple[float, float] | None,
-        typer.Option(
-            metavar='PRIMARY SECONDARY',
-            help='C-arm angles in degrees, + = LAO, + = cranial. If absent: those of the DICOM '
-            'file.',
-            rich_help_panel=START,
+        option(
+            'PRIMARY SECONDARY',
+            'C-arm angles in degrees, + = LAO, + = cranial. If absent: those of the DICOM file.',
+            START,
         ),
     ] = None,
     sod: Annotated[
         float | None,
-        typer.Option(
-            metavar='MM',
-            help='Source to isocentre; of the DICOM file if absent.',
-            rich_help_panel=START,
-        ),
+        option('MM', 'Source to isocentre; of the DICOM file if absent.', START),
     ] = None,
     isocentre: Annotated[
         tuple[float, float, float] | None,
-        typer.Option(
-            metavar='X Y Z',
-            help='Isocentre in CT coordinates (LPS, mm). If absent: the middle of the CT.',
-            rich_help_panel=START,
+        option(
+            'X Y Z',
+            'Isocentre in CT coordinates (LPS, mm). If absent: the middle of the CT.',
+            START,
         ),
     ] = None,
     weights: Annotated[
         Path | None,
-        typer.Option(
-            metavar='FOLDER',
-            help='Networks of your own: NAME/regressor and NAME/similarity with the weights that '
+        option(
+            'FOLDER',
+            'Networks of your own: NAME/regressor and NAME/similarity with the weights that '
             'sph-reg train writes. Those that come with the software are found without it.',
-            rich_help_panel=START,
+            START,
         ),
     ] = None,
     method: Annotated[str | None, setting('method', 'NAME', START)] = None,
     config: Annotated[
         Path | None,
-        typer.Option(
-            metavar='FILE',
-            help='YAML with these settings by name (max_tre_mm: 2.0), and max_iterations, '
+        option(
+            'FILE',
+            'YAML with these settings by name (max_tre_mm: 2.0), and max_iterations, '
             "max_rotation_step_rad, max_translation_step_mm; or the node's parameter file, of "
             'which the section registration counts. Options take precedence.',
-            rich_help_panel=PANEL,
+            PANEL,
         ),
     ] = None,
     search_rotation_rad: Annotated[float | None, setting('search_rotation_rad', 'RAD')] = None,

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from sph_reg_ros.cli.exits import reported_errors
-from sph_reg_ros.cli.options import AssumeLps, CtPath, Energy, SeriesUid
+from sph_reg_ros.cli.options import AssumeLps, CtPath, Energy, SeriesUid, option
 
 CAMERA, VIEW = 'Camera (default: a usual C-arm)', 'Where it looks from (default: the front)'
 
@@ -15,9 +15,9 @@ def render_command(
     ct: CtPath,
     output: Annotated[
         Path,
-        typer.Option(
-            metavar='FILE',
-            help='.dcm: detector counts with camera and C-arm angles, as a C-arm writes them; '
+        option(
+            'FILE',
+            '.dcm: detector counts with camera and C-arm angles, as a C-arm writes them; '
             '.png: detector counts, 16 bit; .tif or .npy: line integrals, float32.',
         ),
     ],
@@ -29,67 +29,49 @@ def render_command(
     energy: Energy = 60.0,
     camera: Annotated[
         Path | None,
-        typer.Option(
-            metavar='FILE',
-            help='ROS camera_info YAML; not for .dcm, which needs the distances.',
-            rich_help_panel=CAMERA,
-        ),
+        option('FILE', 'ROS camera_info YAML; not for .dcm, which needs the distances.', CAMERA),
     ] = None,
     sdd: Annotated[
         float | None,
-        typer.Option(metavar='MM', help='Source to detector.', rich_help_panel=CAMERA),
+        option('MM', 'Source to detector.', CAMERA),
     ] = None,
     pixel_pitch: Annotated[
         tuple[float, float] | None,
-        typer.Option(
-            metavar='ROW COLUMN',
-            help='Spacing of rows and of columns on the detector in mm.',
-            rich_help_panel=CAMERA,
-        ),
+        option('ROW COLUMN', 'Spacing of rows and of columns on the detector in mm.', CAMERA),
     ] = None,
     size: Annotated[
         tuple[int, int] | None,
-        typer.Option(
-            metavar='ROWS COLUMNS', help='Of the image, in pixels.', rich_help_panel=CAMERA
-        ),
+        option('ROWS COLUMNS', 'Of the image, in pixels.', CAMERA),
     ] = None,
     principal_point: Annotated[
         tuple[float, float] | None,
-        typer.Option(
-            metavar='COLUMN ROW',
-            help='Pixel of the central ray. If absent: the middle of the image.',
-            rich_help_panel=CAMERA,
+        option(
+            'COLUMN ROW', 'Pixel of the central ray. If absent: the middle of the image.', CAMERA
         ),
     ] = None,
     pose: Annotated[
         Path | None,
-        typer.Option(
+        option(
+            'FILE',
+            'Pose of the CT in the camera, as sph-reg register takes it: registration.json, '
+            'YAML, plain text, ct_to_imager.tfm.',
+            VIEW,
             '--pose',
             '--initial',
-            metavar='FILE',
-            help='Pose of the CT in the camera, as sph-reg register takes it: registration.json, '
-            'YAML, plain text, ct_to_imager.tfm.',
-            rich_help_panel=VIEW,
         ),
     ] = None,
     angles: Annotated[
         tuple[float, float] | None,
-        typer.Option(
-            metavar='PRIMARY SECONDARY',
-            help='C-arm angles in degrees, + = LAO, + = cranial.',
-            rich_help_panel=VIEW,
-        ),
+        option('PRIMARY SECONDARY', 'C-arm angles in degrees, + = LAO, + = cranial.', VIEW),
     ] = None,
     sod: Annotated[
         float | None,
-        typer.Option(metavar='MM', help='Source to isocentre.', rich_help_panel=VIEW),
+        option('MM', 'Source to isocentre.', VIEW),
     ] = None,
     isocentre: Annotated[
         tuple[float, float, float] | None,
-        typer.Option(
-            metavar='X Y Z',
-            help='Isocentre in CT coordinates (LPS, mm). If absent: the middle of the CT.',
-            rich_help_panel=VIEW,
+        option(
+            'X Y Z', 'Isocentre in CT coordinates (LPS, mm). If absent: the middle of the CT.', VIEW
         ),
     ] = None,
 ) -> None:

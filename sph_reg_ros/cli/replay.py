@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sph_reg_ros.cli.exits import EXIT_NOT_USABLE, reported_errors
-from sph_reg_ros.cli.options import AssumeLps, CtPath
+from sph_reg_ros.cli.options import AssumeLps, CtPath, option
 from sph_reg_ros.cli.progress import counted_bar
 
 if TYPE_CHECKING:
@@ -22,41 +22,36 @@ def replay_command(
     ct: CtPath,
     output: Annotated[
         Path,
-        typer.Option(
-            metavar='FOLDER',
-            help='Folder for poses, metrics, report and results; a folder a bag in it.',
-        ),
+        option('FOLDER', 'Folder for poses, metrics, report and results; a folder a bag in it.'),
     ],
     params: Annotated[
         Path | None,
-        typer.Option(
-            metavar='FILE', help="The node's parameters, such as config/registration.yaml."
-        ),
+        option('FILE', "The node's parameters, such as config/registration.yaml."),
     ] = None,
     param: Annotated[
         list[str] | None,
-        typer.Option(metavar='NAME:=VALUE', help='One parameter of the node; can be repeated.'),
+        option('NAME:=VALUE', 'One parameter of the node; can be repeated.'),
     ] = None,
     truth: Annotated[
         str,
-        typer.Option(
-            metavar='TOPIC_OR_FILE',
-            help='True poses of the patient: a topic of the bag, or a TUM file (in the imager).',
+        option(
+            'TOPIC_OR_FILE',
+            'True poses of the patient: a topic of the bag, or a TUM file (in the imager).',
         ),
     ] = '',
     topic: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar='NAME:=TOPIC',
-            help='Topic for image, camera_info, imager_pose or initial_pose, where it is not found '
+        option(
+            'NAME:=TOPIC',
+            'Topic for image, camera_info, imager_pose or initial_pose, where it is not found '
             'by its name.',
         ),
     ] = None,
     limit: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar='NAME<=NUMBER',
-            help='Exit code 1 unless a figure of metrics.json keeps it, such as '
+        option(
+            'NAME<=NUMBER',
+            'Exit code 1 unless a figure of metrics.json keeps it, such as '
             'mtre_mm.median<=1.5 or verified_share>=0.9.',
         ),
     ] = None,
@@ -66,7 +61,7 @@ def replay_command(
     ] = 1,
     ray: Annotated[
         str,
-        typer.Option(metavar='ADDRESS', help='Replay on a Ray cluster; local starts one here.'),
+        option('ADDRESS', 'Replay on a Ray cluster; local starts one here.'),
     ] = '',
     rerun: Annotated[
         bool, typer.Option('--rerun', help='Write a recording for the rerun viewer, too.')

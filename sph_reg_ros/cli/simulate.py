@@ -7,36 +7,28 @@ import typer
 
 from sph_reg_ros.cli.ct_file import read_ct
 from sph_reg_ros.cli.exits import reported_errors
-from sph_reg_ros.cli.options import AssumeLps, CtPath, SeriesUid
+from sph_reg_ros.cli.options import AssumeLps, CtPath, SeriesUid, option
 from sph_reg_ros.cli.progress import counted_bar
 
 
 def simulate_command(
     ct: CtPath,
-    output: Annotated[
-        Path, typer.Option(metavar='FOLDER', help='The bag: a folder that is not there yet.')
-    ],
-    images: Annotated[int, typer.Option(metavar='N', help='Images of the orbit.')] = 10,
-    angled: Annotated[int, typer.Option(metavar='N', help='Angled views after it.')] = 4,
-    size: Annotated[int, typer.Option(metavar='PX', help='Rows and columns of an image.')] = 256,
-    detector: Annotated[float, typer.Option(metavar='MM', help='Side of the detector.')] = 358.4,
-    rate: Annotated[float, typer.Option(metavar='HZ', help='Images per second.')] = 1.0,
-    dropped: Annotated[
-        float, typer.Option(metavar='SHARE', help='Share of images that do not arrive.')
-    ] = 0.1,
+    output: Annotated[Path, option('FOLDER', 'The bag: a folder that is not there yet.')],
+    images: Annotated[int, option('N', 'Images of the orbit.')] = 10,
+    angled: Annotated[int, option('N', 'Angled views after it.')] = 4,
+    size: Annotated[int, option('PX', 'Rows and columns of an image.')] = 256,
+    detector: Annotated[float, option('MM', 'Side of the detector.')] = 358.4,
+    rate: Annotated[float, option('HZ', 'Images per second.')] = 1.0,
+    dropped: Annotated[float, option('SHARE', 'Share of images that do not arrive.')] = 0.1,
     instrument: Annotated[
         bool, typer.Option(help='A needle in the beam in the second half of the run.')
     ] = True,
-    encoder_mm: Annotated[
-        float, typer.Option(metavar='MM', help='Largest error of a reported position.')
-    ] = 10.0,
-    encoder_deg: Annotated[
-        float, typer.Option(metavar='DEG', help='Largest error of a reported orientation.')
-    ] = 5.0,
-    storage: Annotated[str, typer.Option(metavar='NAME', help='mcap or sqlite3.')] = 'mcap',
+    encoder_mm: Annotated[float, option('MM', 'Largest error of a reported position.')] = 10.0,
+    encoder_deg: Annotated[float, option('DEG', 'Largest error of a reported orientation.')] = 5.0,
+    storage: Annotated[str, option('NAME', 'mcap or sqlite3.')] = 'mcap',
     series: SeriesUid = None,
     assume_lps: AssumeLps = False,
-    seed: Annotated[int, typer.Option(metavar='N', help='The same gives the same bag.')] = 0,
+    seed: Annotated[int, option('N', 'The same gives the same bag.')] = 0,
 ) -> None:
     """Make a bag of a simulated C-arm, with the true poses on /ground_truth.
 

@@ -8,7 +8,7 @@ import typer
 
 from sph_reg_ros.cli.ct_file import read_ct
 from sph_reg_ros.cli.exits import reported_errors
-from sph_reg_ros.cli.options import AssumeLps
+from sph_reg_ros.cli.options import AssumeLps, option
 from sph_reg_ros.cli.train_progress import summary_lines, training_bar
 
 EXIT_STOPPED = 130
@@ -19,37 +19,31 @@ def train_command(
     network: Annotated[str, typer.Argument(metavar='NETWORK', help='regressor or similarity.')],
     ct: Annotated[
         list[Path],
-        typer.Option(
-            metavar='PATH',
-            help='DICOM series folder, NIfTI, NRRD, MHA or MHD; again for each CT. Weights of one '
+        option(
+            'PATH',
+            'DICOM series folder, NIfTI, NRRD, MHA or MHD; again for each CT. Weights of one '
             'CT serve that patient only.',
         ),
     ],
-    config: Annotated[
-        Path, typer.Option(metavar='FILE', help='Settings, such as config/train_quick.yaml.')
-    ],
+    config: Annotated[Path, option('FILE', 'Settings, such as config/train_quick.yaml.')],
     output: Annotated[
         Path,
-        typer.Option(
-            metavar='FOLDER', help='Folder for checkpoint, log and weights of this network.'
-        ),
+        option('FOLDER', 'Folder for checkpoint, log and weights of this network.'),
     ],
     start: Annotated[
         Path | None,
-        typer.Option(
-            metavar='FOLDER',
-            help='Folder with weights of a regressor of this CT to begin with: a similarity takes '
+        option(
+            'FOLDER',
+            'Folder with weights of a regressor of this CT to begin with: a similarity takes '
             'its filters (with the trunk resnet in its settings), a regressor all of it.',
         ),
     ] = None,
     licence: Annotated[
         str,
-        typer.Option(
-            metavar='TEXT', help='Of the weights, for their card; the settings have it otherwise.'
-        ),
+        option('TEXT', 'Of the weights, for their card; the settings have it otherwise.'),
     ] = '',
     description: Annotated[
-        str, typer.Option(metavar='TEXT', help='For the card of the weights, as the licence.')
+        str, option('TEXT', 'For the card of the weights, as the licence.')
     ] = '',
     assume_lps: AssumeLps = False,
     resume: Annotated[

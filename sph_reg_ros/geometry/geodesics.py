@@ -10,9 +10,6 @@ from torch import Tensor
 
 from sph_reg_ros.geometry import se3, smooth, so3
 
-PROST_LENGTH_MM = 149.25
-"""Half the side of ProST's CT (128 voxels of 2.332 mm): its unit of length."""
-
 
 def rotation_angle_rad(
     first: Float[Tensor, '*b 4 4'], second: Float[Tensor, '*b 4 4']
@@ -66,21 +63,6 @@ def double_geodesic_mm(
     """
     shift = se3.inverse(first)[..., :3, 3] - se3.inverse(second)[..., :3, 3]
     return smooth.norm(torch.cat([sdd_mm / 2 * _turn(first, second), shift], -1), eps_mm)
-
-
-def prost_geodesic_rad(
-    first: Float[Tensor, '*b 4 4'],
-    second: Float[Tensor, '*b 4 4'],
-    centre_mm: Float[Tensor, '3'],
-) -> Float[Tensor, '*b']:
-    """Return sqrt(theta^2 + |t1 - t2|^2) [*b], t in units of 149.25 mm.
-
-    The distance of SE(3)'s left-canonical metric with ProST's unit of length (Gao, MICCAI 2020).
-    ProST shifts the rays against the CT, here the CT's centre shifts in the camera: the same where
-    the rotations are the same.
-    """
-    shift = _centre_shift(first, second, centre_mm) / PROST_LENGTH_MM
-    return smooth.norm(torch.cat([_turn(first, second), shift], -1))
 
 
 def _turn(first: Float[Tensor, '*b 4 4'], second: Float[Tensor, '*b 4 4']) -> Float[Tensor, '*b 3']:

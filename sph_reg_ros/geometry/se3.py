@@ -43,12 +43,6 @@ def left_jacobian_inverse(twist: Float[Tensor, '*b 6']) -> Float[Tensor, '*b 6 6
     return _lower_blocks(J_inv, -J_inv @ _left_jacobian_coupling(omega, v) @ J_inv, J_inv)
 
 
-def adjoint(transform: Float[Tensor, '*b 4 4']) -> Float[Tensor, '*b 6 6']:
-    """Return A with transform exp(x) transform^-1 = exp(A x)."""
-    R, t = transform[..., :3, :3], transform[..., :3, 3]
-    return _lower_blocks(R, so3.hat(t) @ R, R)
-
-
 def from_parts(R: Float[Tensor, '*b 3 3'], t: Float[Tensor, '*b 3']) -> Float[Tensor, '*b 4 4']:
     """Return the transform x -> R x + t."""
     last = torch.zeros_like(R[..., :1, :])

@@ -1,22 +1,23 @@
 """Weights of networks: a folder with safetensors and a JSON card.
 
-safetensors holds numbers only: nothing in such a file can run when it is read. Torch is imported by
-need, so that the node can check weights without it.
+safetensors holds numbers only: nothing in such a file can run when it is read.
 """
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as from_bytes
+from safetensors.torch import save as to_bytes
+from torch import Tensor
 
 from sph_reg_ros.errors import ConfigError, ErrorCode, PoseError, WeightsError
 from sph_reg_ros.files import write_together
+from sph_reg_ros.geometry import se3
+from sph_reg_ros.networks.build import Network, build, kind_of, settings_of
 from sph_reg_ros.networks.card import Card, parse_object
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from sph_reg_ros.networks.build import Network
 
 TENSORS_NAME, CARD_NAME = 'model.safetensors', 'card.json'
 MAX_HEADER_BYTES = 100_000_000
@@ -25,22 +26,7 @@ MAX_FILE_BYTES = 2_000_000_000
 _READABLE = 0o644
 
 
-@dataclass(frozen=True)
-class Weights:
-    """A checked weights file.
-
-    Attributes:
-        path: the .safetensors file.
-        card: what the weights are for.
-        tensors: names of the tensors in the file.
-    """
-
-    path: Path
-    card: Card
-    tensors: tuple[str, ...]
-
-
-def save(network: 'Network', folder: Path, card: Card) -> Card:
+def save(network: Network, folder: Path, card: Card) -> Card:
     """Write weights and card, both or neither, and return the card as it was written.
 
     Args:
@@ -52,10 +38,6 @@ def save(network: 'Network', folder: Path, card: Card) -> Card:
         WeightsError: WEIGHTS_INVALID if weights are not finite, or the card is not fit for JSON.
         OSError: the files cannot be written.
     """
-    from safetensors.torch import save as to_bytes
-
-    from sph_reg_ros.networks.build import kind_of, settings_of
-
     tensors = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
     _require_finite(tensors)
     data = to_bytes(tensors)
@@ -68,23 +50,20 @@ def save(network: 'Network', folder: Path, card: Card) -> Card:
     return Card.from_json(written)
 
 
-def load(folder: Path) -> tuple['Network', Card]:
+def load(folder: Path) -> tuple[Network, Card]:
     """Return the network of a folder, ready for use: weights frozen, in evaluation mode, and card.
 
     Raises:
         WeightsError: WEIGHTS_MISSING, or WEIGHTS_INVALID if anything in the folder is not what its
             card says.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load as from_bytes
-
-    weights, data = _checked(folder)
+    path, card, data = _checked(folder)
     try:
         tensors = from_bytes(data)
     except (SafetensorError, ValueError, KeyError, AttributeError) as error:
-        raise invalid(weights.path, f'it is no safetensors file: {error}') from None
+        raise invalid(path, f'it is no safetensors file: {error}') from None
     _require_finite(tensors)
-    return _filled(weights, tensors), weights.card
+    return _filled(path, card, tensors), card
 
 
 def read_card(folder: Path) -> Card:
@@ -100,20 +79,7 @@ def read_card(folder: Path) -> Card:
     return Card.from_json(path.read_bytes())
 
 
-def read_weights(path: Path) -> Weights:
-    """Check weights and their card, without torch and without building the network.
-
-    Args:
-        path: a folder as `save` writes it, or the .safetensors file in it.
-
-    Raises:
-        WeightsError: WEIGHTS_MISSING if the file or its card is not there, WEIGHTS_INVALID if one
-            of them is not what it should be or they do not belong together.
-    """
-    return _checked(path)[0]
-
-
-def _checked(path: Path) -> tuple[Weights, bytes]:
+def _checked(path: Path) -> tuple[Path, Card, bytes]:
     path = Path(path)
     path = path / TENSORS_NAME if path.is_dir() else path
     if path.suffix != '.safetensors':
@@ -127,60 +93,53 @@ def _checked(path: Path) -> tuple[Weights, bytes]:
     if path.stat().st_size > MAX_FILE_BYTES:
         raise invalid(path, f'it has more than {MAX_FILE_BYTES} bytes')
     data = path.read_bytes()
-    header = _header(path, data)
+    _require_header(path, data)
     if hashlib.sha256(data).hexdigest() != card.sha256:
         raise invalid(path, 'its SHA-256 is not the one on the card')
-    tensors = tuple(name for name in header if name != '__metadata__')
-    return Weights(path, card, tensors), data
+    return path, card, data
 
 
-def _header(path: Path, data: bytes) -> dict[str, Any]:
+def _require_header(path: Path, data: bytes) -> None:
     size = int.from_bytes(data[:8], 'little')
     if size > MAX_HEADER_BYTES:
         raise invalid(path, f'its header claims {size} bytes')
     if size == 0 or len(data) < 8 + size:
         raise invalid(path, 'it is cut off')
-    return parse_object(data[8 : 8 + size], path.name)
+    parse_object(data[8 : 8 + size], path.name)
 
 
-def _filled(weights: Weights, tensors: dict[str, 'Tensor']) -> 'Network':
+def _filled(path: Path, card: Card, tensors: dict[str, Tensor]) -> Network:
     """Build the network without memory first, so that a card cannot make it take any."""
-    import torch
-
-    from sph_reg_ros.networks.build import build
-
     try:
         with torch.device('meta'):
-            network = build(weights.card.kind, weights.card.network)
+            network = build(card.kind, card.network)
     except ConfigError as error:
-        raise invalid(weights.path, f'its card describes no network: {error}') from None
+        raise invalid(path, f'its card describes no network: {error}') from None
     expected = {name: _form(value) for name, value in network.state_dict().items()}
     found = {name: _form(value) for name, value in tensors.items()}
     if expected != found:
         wrong = sorted(name for name, _ in expected.items() ^ found.items())
-        raise invalid(weights.path, f'it does not fit the network: {", ".join(wrong[:3])}')
-    if tuple(network.config.image_size) != weights.card.image_size:
-        raise invalid(weights.path, 'its card names two image sizes')
+        raise invalid(path, f'it does not fit the network: {", ".join(wrong[:3])}')
+    if tuple(network.config.image_size) != card.image_size:
+        raise invalid(path, 'its card names two image sizes')
     if 'head.nominal' in tensors:
-        _require_pose(weights.path, tensors['head.nominal'])
+        _require_pose(path, tensors['head.nominal'])
     network.load_state_dict(tensors, assign=True)
     return network.eval().requires_grad_(False)
 
 
-def _require_pose(path: Path, nominal: 'Tensor') -> None:
-    from sph_reg_ros.geometry import se3
-
+def _require_pose(path: Path, nominal: Tensor) -> None:
     try:
         se3.require_rigid(nominal, 'its nominal view')
     except PoseError as error:
         raise invalid(path, str(error)) from None
 
 
-def _form(tensor: 'Tensor') -> tuple[tuple[int, ...], str]:
+def _form(tensor: Tensor) -> tuple[tuple[int, ...], str]:
     return tuple(tensor.shape), str(tensor.dtype)
 
 
-def _require_finite(tensors: dict[str, 'Tensor']) -> None:
+def _require_finite(tensors: dict[str, Tensor]) -> None:
     for name, value in tensors.items():
         if value.is_floating_point() and not value.isfinite().all():
             raise WeightsError(ErrorCode.WEIGHTS_INVALID, f'{name} has weights that are no numbers')

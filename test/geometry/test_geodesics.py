@@ -7,10 +7,8 @@ import torch
 
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.geometry.geodesics import (
-    PROST_LENGTH_MM,
     centre_geodesic_mm,
     double_geodesic_mm,
-    prost_geodesic_rad,
     rotation_angle_rad,
     twist_angles_deg,
 )
@@ -31,7 +29,6 @@ DISTANCES = {
     'rotation': rotation_angle_rad,
     'centre': lambda a, b: centre_geodesic_mm(a, b, CENTRE.to(a)),
     'double': lambda a, b: double_geodesic_mm(a, b, SDD_MM),
-    'prost': lambda a, b: prost_geodesic_rad(a, b, CENTRE.to(a)),
 }
 
 
@@ -66,16 +63,6 @@ def test_the_centre_geodesic_adds_arc_and_shift_of_the_centre():
     shift = se3.transform_points(pose, CENTRE[None]) - se3.transform_points(TRUTH, CENTRE[None])
     expected = math.hypot(20.0, float(shift.norm()))
     assert float(centre_geodesic_mm(pose, TRUTH, CENTRE, 200.0)) == pytest.approx(expected)
-
-
-def test_the_geodesic_of_prost_counts_in_radians_and_halves_of_its_volume():
-    assert float(prost_geodesic_rad(moved(0.1 * Y), TRUTH, CENTRE)) == pytest.approx(0.1)
-    shifted = moved(v_mm=PROST_LENGTH_MM * X)
-    assert float(prost_geodesic_rad(shifted, TRUTH, CENTRE)) == pytest.approx(1.0)
-    pose = moved((0.3, -0.1, 0.2), (20.0, 5.0, 60.0))
-    in_mm = centre_geodesic_mm(pose, TRUTH, CENTRE, PROST_LENGTH_MM)
-    expected = pytest.approx(float(in_mm) / PROST_LENGTH_MM)
-    assert float(prost_geodesic_rad(pose, TRUTH, CENTRE)) == expected
 
 
 @pytest.mark.parametrize('name', DISTANCES)
