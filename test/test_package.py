@@ -1,5 +1,7 @@
 import re
 import runpy
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -90,3 +92,12 @@ def test_pip_puts_the_networks_where_the_ros_build_puts_them(tmp_path, monkeypat
     runpy.run_path(str(REPOSITORY / 'setup.py'))
     assert arguments['data_files'] == [(f'share/sph_reg_ros/{card.parent}', [str(card)])]
     assert ' models ' in (REPOSITORY / 'CMakeLists.txt').read_text()
+
+
+def test_the_package_offers_the_library_in_short_and_imports_it_lazily():
+    for name in sph_reg_ros.__all__:
+        assert callable(getattr(sph_reg_ros, name)), name
+    with pytest.raises(AttributeError, match='no_such'):
+        _ = sph_reg_ros.no_such
+    script = 'import sys, sph_reg_ros; sys.exit("torch" in sys.modules)'
+    assert subprocess.run([sys.executable, '-c', script], check=False).returncode == 0
