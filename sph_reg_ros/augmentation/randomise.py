@@ -64,9 +64,9 @@ def randomise(
     """Return X-rays, and the pixels that a network shall be told to use.
 
     Args:
-        renderings: line integrals at `randomise_beam.RENDERED_KEV`; not changed.
+        renderings: line integrals at `beam.RENDERED_KEV`; not changed.
         how: probabilities.
-        generator: source of all chance; the same state gives the same images.
+        generator: source of randomness; the same state gives the same images.
     """
     images, is_open = _in_front_of_the_detector(renderings, how, generator)
     told = chosen(images, generator, how.field_told)

@@ -38,7 +38,7 @@ def take_xray(
     Args:
         integrals: of the body.
         disturbances: which; how strong each is, is drawn here.
-        generator: source of all chance; the same state gives the same image.
+        generator: source of randomness; the same state gives the same image.
         noise: of the photons' chance, where that of the disturbances shall be the same in many
             images; `generator` if None.
     """

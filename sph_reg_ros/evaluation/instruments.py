@@ -18,7 +18,7 @@ def draw_instrument(
 
     Args:
         size: (height, width) of the image in pixels.
-        generator: source of all chance.
+        generator: source of randomness.
     """
     shapes: tuple[Callable[..., np.ndarray], ...] = (_needle, _screw, _plate)
     draw = shapes[generator.integers(len(shapes))]

@@ -90,7 +90,7 @@ def draw_start(
         truth: true camera_from_ct (mm).
         centre_mm: point of the CT that rotations turn about.
         in_view: tells whether anything of the CT is in view at a pose.
-        generator: source of all chance.
+        generator: source of randomness.
 
     Raises:
         PoseError: nothing came into view however often it was tried.

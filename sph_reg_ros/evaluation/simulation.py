@@ -121,7 +121,7 @@ def simulate_xray(
         camera_from_ct: true pose, CT (LPS mm) to camera (mm).
         camera: the imager.
         simulation: beam and detector.
-        generator: source of all chance; the same state gives the same image.
+        generator: source of randomness; the same state gives the same image.
         observer: called again and again; raise CancelledError in it to stop.
     """
     camera_from_index = camera_from_ct @ patient.ct_from_index

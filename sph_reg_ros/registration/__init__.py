@@ -1,1 +1,1 @@
-"""Registration of a CT to X-rays: `request` in, `pipeline.register`, `result` out."""
+"""Registration of a CT to X-rays: `request` in, `register.register`, `result` out."""

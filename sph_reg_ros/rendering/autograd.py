@@ -12,7 +12,7 @@ from sph_reg_ros.geometry import so3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 
 
-def render(
+def render_for_autograd(
     module: ModuleType,
     volume: AttenuationVolume,
     camera_from_ct: Float[Tensor, 'B 4 4'],

@@ -105,7 +105,7 @@ def render(
     module = _module(name)
     batch = camera_from_ct[None] if camera_from_ct.ndim == 2 else camera_from_ct
     if name in WITH_STORED_JACOBIAN and camera_from_ct.requires_grad and torch.is_grad_enabled():
-        images = autograd.render(module, volume, batch, K, size, step_mm)
+        images = autograd.render_for_autograd(module, volume, batch, K, size, step_mm)
     else:
         images = module.render(volume, batch, K, size, step_mm)
     return images[0] if camera_from_ct.ndim == 2 else images

@@ -45,7 +45,7 @@ class ReplayJob:
         truth: topic of true poses, or TUM file; '' if there is none.
         topics: names of topics where they are not those of the node.
         storage: of the new bag, mcap or sqlite3.
-        seed: of all chance.
+        seed: of all random numbers.
     """
 
     bag: Path

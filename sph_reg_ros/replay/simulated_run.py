@@ -67,7 +67,7 @@ class Rehearsal:
         pose_rate_hz: reported poses per second, while the imager moves from view to view.
         dropped_share: of the images that do not arrive, by chance.
         instrument: False leaves it out.
-        seed: of all chance.
+        seed: of all random numbers.
     """
 
     tour: Tour = Tour()

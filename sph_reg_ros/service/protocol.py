@@ -1,6 +1,6 @@
 """Messages between node and worker process: plain data, no tensors, no ROS.
 
-Every request is answered by any number of Progress, then one reply or Failure.
+Every request is answered by any number of ProgressReports, then one reply or Failure.
 """
 
 import math
@@ -56,7 +56,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class RegisterView:
-    """One X-ray; see views.XRayView."""
+    """One X-ray; see messages.xray_view.XRayView."""
 
     pixels: Shaped[np.ndarray, 'H W']
     K: Float64[np.ndarray, '3 3']
@@ -68,7 +68,7 @@ class RegisterView:
 class Register:
     """Register the loaded CT, with or without initial pose; answered by Registered.
 
-    The covariance is that of views.InitialPose, in the axes of the first view.
+    The covariance is that of xray_view.InitialPose, in the axes of the first view.
     """
 
     views: tuple[RegisterView, ...]
@@ -152,7 +152,7 @@ class SeriesListed:
 
 @dataclass(frozen=True)
 class ProgressReport:
-    """See registration.Progress."""
+    """See registration.result.Progress."""
 
     stage: str
     iteration: int

@@ -61,7 +61,7 @@ def _run(
     poses = camera_from_ct.detach().double().cpu()
     with _ONE_CALL_AT_A_TIME:
         stored = packed(volume)
-        kernel.render(
+        kernel.render_tiles(
             stored.values.reshape(-1),
             stored.scale,
             stored.occupied,

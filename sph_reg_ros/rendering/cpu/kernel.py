@@ -198,7 +198,7 @@ def write_jacobian(
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def render(
+def render_tiles(
     values: NDArray,
     scale: float,
     occupied: NDArray,

@@ -128,7 +128,7 @@ def test_a_second_process_finds_the_compiled_renderer(tmp_path):
         'from sph_reg_ros.imaging.attenuation import AttenuationVolume\n'
         'volume = AttenuationVolume(torch.ones(4, 4, 4), torch.eye(4).double())\n'
         'render(volume, torch.eye(4).double(), torch.eye(3).double(), (8, 8))\n'
-        'stats = kernel.render.stats\n'
+        'stats = kernel.render_tiles.stats\n'
         'print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))\n'
     )
     environment = os.environ | {'NUMBA_CACHE_DIR': str(tmp_path)}
