@@ -176,19 +176,19 @@ def training(scale: Scale) -> Figures:
     from pathlib import Path
 
     from sph_reg_ros.training.config_file import read_config
-    from sph_reg_ros.training.data import step_words
-    from sph_reg_ros.training.job import Job
+    from sph_reg_ros.training.data import step_key
+    from sph_reg_ros.training.job import TrainingJob
     from sph_reg_ros.training.optimiser import optimiser_of
 
     name = 'train_quick.yaml' if scale.volume > 64 else 'train_ci.yaml'
     config = read_config(Path(__file__).parents[1] / 'config' / name)
-    job = Job('regressor', (_bench_ct(scale).ct,), config)
+    job = TrainingJob('regressor', (_bench_ct(scale).ct,), config)
     task = job.task(scale.device)
     module = task.module.to(scale.device).train()
-    optimiser = optimiser_of(module, task.schedule, task.begun)
+    optimiser = optimiser_of(module, task.schedule, task.pretrained)
 
     def step(number: int) -> Tensor:
-        batch = task.batch(task.schedule.batch, step_words(0, 0, number))
+        batch = task.batch(task.schedule.batch, step_key(0, 0, number))
         optimiser.zero_grad()
         loss: Tensor = module(batch)['loss']
         loss.backward()

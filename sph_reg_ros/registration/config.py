@@ -54,7 +54,9 @@ class RegistrationConfig:
     search_rotation_rad: float = parameter(0.14, low=0.001, high=0.7)
     search_in_plane_mm: float = parameter(15.0, low=0.1, high=200.0)
     search_depth_mm: float = parameter(30.0, low=0.1, high=500.0)
-    search_distance_mm: float = parameter(700.0, low=SOURCE_PATIENT_MM[0], high=SOURCE_PATIENT_MM[1])
+    search_distance_mm: float = parameter(
+        700.0, low=SOURCE_PATIENT_MM[0], high=SOURCE_PATIENT_MM[1]
+    )
     levels: tuple[int, ...] = (32, 64, 128, 256)
     max_iterations: int = parameter(30, low=1, high=1000)
     max_tre_mm: float = parameter(3.0, low=BOUND_SCALE * FLOOR_MM, high=1000.0)
