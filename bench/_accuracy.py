@@ -21,7 +21,10 @@ def relative_rms(a: Tensor, b: Tensor) -> float:
 def reference(scene: BenchScene, pose: Tensor) -> tuple[Tensor, Tensor]:
     """Return image and Jacobian at a step that is FINER times below a voxel's edge."""
     step = checked_step_mm(scene.volume, None) / FINER
-    return render_with_jacobian(scene.volume, pose, scene.camera.K, scene.camera.size, step_mm=step)
+    volume, camera = scene.volume, scene.camera
+    return render_with_jacobian(
+        volume, pose, camera.K, camera.size, step_mm=step, without_ray_motion=False
+    )
 
 
 def errors_of(

@@ -10,9 +10,7 @@ from torch import Tensor
 
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
-from sph_reg_ros.rendering.along_rays import without_motion_along_rays
 from sph_reg_ros.rendering.render import render, render_with_jacobian
-from sph_reg_ros.rendering.sampling import unit_directions
 
 KINDS = ('image', 'image + backward', 'image + Jacobian')
 PEERS = ('nanodrr', 'nanodrr compiled', 'DiffDRR trilinear', 'DiffDRR Siddon')
@@ -48,15 +46,12 @@ class JacobianBy:
 def ours(scene: BenchScene, backend: str, name: str = OURS) -> list[Program]:
     """Return our three programs on a backend; the Jacobian is the one that registrations use."""
     volume, camera = scene.volume, scene.camera
-    rays = unit_directions(camera.K, camera.size)
 
     def image(pose: Tensor) -> Tensor:
         return render(volume, pose, camera.K, camera.size, backend=backend)
 
     def jacobian(pose: Tensor) -> Tensor:
-        raw = render_with_jacobian(volume, pose, camera.K, camera.size, backend=backend)[1]
-        centre = se3.transform_points(pose, volume.centre[None])[0]
-        return without_motion_along_rays(raw, centre, rays, TWIST_LENGTH_MM)
+        return render_with_jacobian(volume, pose, camera.K, camera.size, backend=backend)[1]
 
     runs = (image, _backward(image, scene), jacobian)
     return [Program(name, kind, run) for kind, run in zip(KINDS, runs, strict=True)]

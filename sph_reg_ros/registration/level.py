@@ -8,15 +8,13 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from sph_reg_ros.geometry import Camera, se3
+from sph_reg_ros.geometry import Camera
 from sph_reg_ros.geometry.moved import moved
 from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.registration.prior import PosePrior
 from sph_reg_ros.registration.view import View
-from sph_reg_ros.rendering.along_rays import without_motion_along_rays
 from sph_reg_ros.rendering.render import render, render_with_jacobian
-from sph_reg_ros.rendering.sampling import unit_directions
 from sph_reg_ros.similarity import (
     ImageSimilarity,
     NormalEquations,
@@ -238,29 +236,23 @@ class Level:
                 found = known.of_pose(first_from_ct[0])
                 if found is not None:
                     return found
-        views = zip(self.views, self._rays, self.camera_from_first, strict=True)
+        views = zip(self.views, self.camera_from_first, strict=True)
         found = Renderings(
             first_from_ct,
-            tuple(self._render(view, rays, other @ first_from_ct) for view, rays, other in views),
+            tuple(self._render(view, other @ first_from_ct) for view, other in views),
         )
         self.render_cache.append(found)
         del self.render_cache[:-REMEMBERED]
         return found
 
-    @cached_property
-    def _rays(self) -> tuple[Float64[Tensor, 'H W 3'], ...]:
-        return tuple(unit_directions(view.camera.K, view.camera.size) for view in self.views)
-
     def _render(
-        self, view: View, rays: Tensor, camera_from_ct: Float64[Tensor, 'B 4 4']
+        self, view: View, camera_from_ct: Float64[Tensor, 'B 4 4']
     ) -> tuple[Tensor, Tensor]:
         self.on_work(self)
         images, jacobians = render_with_jacobian(
             self.volume, camera_from_ct, view.camera.K, view.camera.size, backend=self.backend
         )
-        centres = se3.transform_points(camera_from_ct, self.volume.centre[None])[..., 0, :]
-        smooth = without_motion_along_rays(jacobians.cpu(), centres, rays, TWIST_LENGTH_MM)
-        return images.cpu(), smooth
+        return images.cpu(), jacobians.cpu()
 
     def _batches(self, poses: int, camera: Camera | None = None) -> Iterator[slice]:
         """Yield rows that may be rendered at a time, by one camera or by that of each view."""

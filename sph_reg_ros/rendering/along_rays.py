@@ -1,14 +1,14 @@
 """What moving the anatomy along a ray does to its pixel: nothing."""
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float
 from torch import Tensor
 
 
-def without_motion_along_rays(
+def project_out_ray_motion(
     jacobian: Float[Tensor, '*b H W 6'],
-    centre: Float64[Tensor, '*b 3'],
-    directions: Float64[Tensor, 'H W 3'],
+    centre: Float[Tensor, '*b 3'],
+    directions: Float[Tensor, 'H W 3'],
     twist_length_mm: float,
 ) -> Float[Tensor, '*b H W 6']:
     """Return the Jacobian as it is for an exact integral: a shift along a ray leaves it the same.
@@ -16,7 +16,8 @@ def without_motion_along_rays(
     The sum of grad V . c over a ray's samples only approximates that integral, which is exactly 0
     where the density is 0 at both ends. What is left of it, the noise of the quadrature, is larger
     than the true derivative by depth, which is a small difference of large terms. It is projected
-    out: G loses its part along the ray's direction c, and omega what that part contributed.
+    out: G loses its part along the ray's direction c, and omega what that part contributed. The
+    renderer of CPUs does so by itself (`cpu.kernel.write_jacobian`).
 
     Args:
         jacobian: d/d(omega, v / twist_length_mm) of a twist about the centre, camera axes.

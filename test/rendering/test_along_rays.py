@@ -6,7 +6,7 @@ from phantoms import pose_in_front, smooth_phantom
 
 from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
-from sph_reg_ros.rendering.along_rays import without_motion_along_rays
+from sph_reg_ros.rendering.along_rays import project_out_ray_motion
 from sph_reg_ros.rendering.render import render_with_jacobian
 from sph_reg_ros.rendering.sampling import unit_directions
 
@@ -22,10 +22,16 @@ def jacobians(step_mm: float | None) -> tuple[torch.Tensor, torch.Tensor]:
     volume = smooth_phantom((40, 44, 48), torch.eye(4, dtype=torch.float64))
     pose = pose_in_front(volume)
     _, jacobian = render_with_jacobian(
-        volume, pose, CAMERA.K, CAMERA.size, backend='torch', step_mm=step_mm
+        volume,
+        pose,
+        CAMERA.K,
+        CAMERA.size,
+        backend='torch',
+        step_mm=step_mm,
+        without_ray_motion=False,
     )
     centre = se3.transform_points(pose, volume.centre[None])[0]
-    return jacobian, without_motion_along_rays(jacobian, centre, RAYS, TWIST_LENGTH_MM)
+    return jacobian, project_out_ray_motion(jacobian, centre, RAYS, TWIST_LENGTH_MM)
 
 
 def test_a_fine_quadrature_has_nothing_to_take_away():
@@ -50,3 +56,20 @@ def test_what_is_left_is_blind_to_every_shift_along_the_rays():
     c = (c / c.norm(dim=-1, keepdim=True)).reshape(33, 26, 3)
     along = (projected[..., 3:] * c).sum(-1)
     assert float(along.abs().max()) < 1e-9 * float(projected[..., 3:].abs().max())
+
+
+@pytest.mark.parametrize('backend', ['numba', 'torch'])
+def test_renderers_leave_motion_along_the_rays_out_by_themselves(backend):
+    volume = smooth_phantom((40, 44, 48), torch.eye(4, dtype=torch.float64))
+    poses = torch.stack([pose_in_front(volume), pose_in_front(volume, 1.2)])
+    found, sampled = (
+        render_with_jacobian(
+            volume, poses, CAMERA.K, CAMERA.size, backend=backend, without_ray_motion=without
+        )[1]
+        for without in (True, False)
+    )
+    centres = se3.transform_points(poses, volume.centre[None])[:, 0]
+    expected = project_out_ray_motion(sampled, centres, RAYS, TWIST_LENGTH_MM)
+    for column in range(6):
+        assert relative_rms(found[..., column], expected[..., column]) < 1e-5
+    assert relative_rms(sampled[..., 5], expected[..., 5]) > 1e-3

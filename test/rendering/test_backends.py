@@ -19,7 +19,12 @@ def rendered(backend: str, view: Scene, poses: torch.Tensor | None = None) -> tu
     volume = on_device_of(backend, view.volume)
     poses = view.camera_from_ct if poses is None else poses
     image, jacobian = render_with_jacobian(
-        volume, poses, view.camera.K, view.camera.size, backend=backend
+        volume,
+        poses,
+        view.camera.K,
+        view.camera.size,
+        backend=backend,
+        without_ray_motion=False,
     )
     assert image.device == volume.mu.device == jacobian.device
     return image.cpu(), jacobian.cpu()

@@ -61,7 +61,9 @@ def error_mm(similarity: ImageSimilarity, reweigh: int = 0) -> float:
     """Solve from beside the truth and return how far the CT's centre is off."""
 
     def linearise(poses, widths):
-        images, J = render_with_jacobian(VOLUME, poses, CAMERA.K, CAMERA.size)
+        images, J = render_with_jacobian(
+            VOLUME, poses, CAMERA.K, CAMERA.size, without_ray_motion=False
+        )
         return similarity.normal_equations(images, J)
 
     def move(pose, xi):

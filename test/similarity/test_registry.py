@@ -42,7 +42,7 @@ def test_the_jacobian_is_the_derivative_of_the_residual_by_the_pose(name, mask, 
     if weighted:
         similarity = similarity.reweighted(image(BESIDE, torch.float32))
     K, size = CAMERA.K, CAMERA.size
-    _, J = render_with_jacobian(VOLUME, BESIDE, K, size, backend='torch')
+    _, J = render_with_jacobian(VOLUME, BESIDE, K, size, backend='torch', without_ray_motion=False)
     block = similarity.residuals(image(BESIDE), J.double())
     h = 1e-8
     for column in range(6):

@@ -48,7 +48,9 @@ def prepared(head: str = 'so4', mask: torch.Tensor | None = None) -> SphericalSi
 
 
 def rendered(pose: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    _, jacobian = render_with_jacobian(VOLUME, pose, CAMERA.K, CAMERA.size, backend='torch')
+    _, jacobian = render_with_jacobian(
+        VOLUME, pose, CAMERA.K, CAMERA.size, backend='torch', without_ray_motion=False
+    )
     return image(pose), jacobian.double()
 
 

@@ -163,7 +163,9 @@ def test_gradient_and_its_derivative_by_weights_are_those_of_two_passes_through_
     losses.direction_loss(through, wanted).sum().backward()
 
     second = weights.clone().requires_grad_()
-    images, jacobians = render_with_jacobian(VOLUME, poses, CAMERA.K, CAMERA.size, backend='torch')
+    images, jacobians = render_with_jacobian(
+        VOLUME, poses, CAMERA.K, CAMERA.size, backend='torch', without_ray_motion=False
+    )
     assert images.dtype == torch.float64
     found_values, found = losses.pose_gradient(similarity(second), images, jacobians)
     losses.direction_loss(found, wanted).sum().backward()

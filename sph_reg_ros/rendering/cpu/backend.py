@@ -1,8 +1,5 @@
 """CPU renderer: compiled, parallel, cached on disk."""
 
-import os
-from threading import Lock
-
 import numba
 import numpy as np
 import torch
@@ -12,15 +9,9 @@ from torch import Tensor
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.rendering.cpu import kernel
+from sph_reg_ros.rendering.cpu.threads import ONE_CALL_AT_A_TIME
 from sph_reg_ros.rendering.cpu.volume import packed
 from sph_reg_ros.rendering.sampling import checked_step_mm, padded_index_from_camera
-
-# Two OpenMP pools, torch's and numba's, would spin for work against each other whenever the solver
-# goes from one to the other (70 times slower algebra on 2 cores). Numba's own pool sleeps instead,
-# but must not be entered by two threads at once.
-if 'NUMBA_THREADING_LAYER' not in os.environ:
-    numba.config.THREADING_LAYER = 'workqueue'
-_ONE_CALL_AT_A_TIME = Lock()
 
 
 def render(
@@ -32,7 +23,7 @@ def render(
 ) -> Float32[Tensor, 'B H W']:
     """Render line integrals of a batch of poses."""
     image = np.empty((len(camera_from_ct), *size), np.float32)
-    _run(volume, camera_from_ct, K, step_mm, image, np.empty((0, 0, 0, 6), np.float32))
+    _run(volume, camera_from_ct, K, step_mm, image, np.empty((0, 6, 0, 0), np.float32))
     return torch.from_numpy(image)
 
 
@@ -42,12 +33,16 @@ def render_with_jacobian(
     K: Float64[Tensor, '3 3'],
     size: tuple[int, int],
     step_mm: float | None,
+    without_ray_motion: bool = False,
 ) -> tuple[Float32[Tensor, 'B H W'], Float32[Tensor, 'B H W 6']]:
-    """Render line integrals and their derivative by (omega rad, v mm)."""
+    """Render line integrals and their derivative by (omega rad, v mm), motion along rays or not.
+
+    In memory a derivative by one unknown is an image, as sums over pixels want it.
+    """
     image = np.empty((len(camera_from_ct), *size), np.float32)
-    jacobian = np.empty((len(camera_from_ct), *size, 6), np.float32)
-    _run(volume, camera_from_ct, K, step_mm, image, jacobian)
-    return torch.from_numpy(image), torch.from_numpy(jacobian)
+    jacobian = np.empty((len(camera_from_ct), 6, *size), np.float32)
+    _run(volume, camera_from_ct, K, step_mm, image, jacobian, without_ray_motion)
+    return torch.from_numpy(image), torch.from_numpy(jacobian).movedim(1, -1)
 
 
 def _run(
@@ -57,9 +52,10 @@ def _run(
     step_mm: float | None,
     image: np.ndarray,
     jacobian: np.ndarray,
+    without_ray_motion: bool = False,
 ) -> None:
     poses = camera_from_ct.detach().double().cpu()
-    with _ONE_CALL_AT_A_TIME:
+    with ONE_CALL_AT_A_TIME:
         stored = packed(volume)
         kernel.render_tiles(
             stored.values.reshape(-1),
@@ -71,6 +67,7 @@ def _run(
             torch.linalg.inv(K.detach().double().cpu()).contiguous().numpy(),
             checked_step_mm(volume, step_mm),
             _tile(image.shape),
+            without_ray_motion,
             image,
             jacobian,
         )

@@ -167,7 +167,14 @@ def march_where_occupied(
 
 @njit(cache=True, nogil=True)
 def write_jacobian(
-    M: NDArray, c: NDArray, centre: NDArray, sums: NDArray, t: float, step: float, out: NDArray
+    M: NDArray,
+    c: NDArray,
+    centre: NDArray,
+    sums: NDArray,
+    t: float,
+    step: float,
+    without_ray_motion: bool,
+    out: NDArray,
 ) -> None:
     """Turn one ray's sums [SUMS] into d/d(omega, v), see torch_backend.jacobian_from_sums.
 
@@ -178,6 +185,7 @@ def write_jacobian(
         sums: ray sums in 1/mm.
         t: distance of sample 0 from the source, mm.
         step: distance of samples, mm.
+        without_ray_motion: whether what the samples make of it is projected out (`along_rays`).
         out: [6].
     """
     x, y, z = step * sums[1], step * sums[2], step * sums[3]
@@ -189,6 +197,10 @@ def write_jacobian(
     H0 = step * (M[0, 0] * u + M[1, 0] * v + M[2, 0] * w) + t * G0
     H1 = step * (M[0, 1] * u + M[1, 1] * v + M[2, 1] * w) + t * G1
     H2 = step * (M[0, 2] * u + M[1, 2] * v + M[2, 2] * w) + t * G2
+    if without_ray_motion:
+        # H loses as much along c, which its product with c does not see.
+        along = G0 * c[0] + G1 * c[1] + G2 * c[2]
+        G0, G1, G2 = G0 - along * c[0], G1 - along * c[1], G2 - along * c[2]
     out[0] = centre[1] * G2 - centre[2] * G1 - c[1] * H2 + c[2] * H1
     out[1] = centre[2] * G0 - centre[0] * G2 - c[2] * H0 + c[0] * H2
     out[2] = centre[0] * G1 - centre[1] * G0 - c[0] * H1 + c[1] * H0
@@ -208,10 +220,11 @@ def render_tiles(
     K_inv: NDArray,
     step: float,
     tile: int,
+    without_ray_motion: bool,
     image: NDArray,
     jacobian: NDArray,
 ) -> None:
-    """Fill image [B, H, W] and, unless it is empty, jacobian [B, H, W, 6]; float32.
+    """Fill image [B, H, W] and, unless it is empty, jacobian [B, 6, H, W]; float32.
 
     Args:
         values: zero-padded volume, uint16 or float32, flat [K * J * I].
@@ -223,6 +236,7 @@ def render_tiles(
         K_inv: inverse intrinsics [3, 3].
         step: distance of samples in mm.
         tile: edge in pixels of the squares that are shared out, a multiple of PACKET.
+        without_ray_motion: see write_jacobian.
         image: output.
         jacobian: output; size 0 to skip.
     """
@@ -263,5 +277,5 @@ def render_tiles(
                     image[b, r, q] = step * ray_sums[0]
                     if with_jacobian:
                         t = (begin + 0.5) * step
-                        c, out = directions[lane], jacobian[b, r, q]
-                        write_jacobian(M, c, centres[b], ray_sums, t, step, out)
+                        c, out = directions[lane], jacobian[b, :, r, q]
+                        write_jacobian(M, c, centres[b], ray_sums, t, step, without_ray_motion, out)
