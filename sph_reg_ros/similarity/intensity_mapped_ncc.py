@@ -5,19 +5,17 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from sph_reg_ros.similarity.features import Features
-from sph_reg_ros.similarity.gram import inner
-from sph_reg_ros.similarity.normal_equations import NormalEquations, of_residuals
-from sph_reg_ros.similarity.patches import PATCHES, no_overlap
+from sph_reg_ros.similarity.gram import FixedImages, inner
+from sph_reg_ros.similarity.patches import no_overlap
 from sph_reg_ros.similarity.residual import ResidualBlock
-from sph_reg_ros.similarity.robust import Robust
 from sph_reg_ros.similarity.weights import inlier_weights, orthonormal
 
 # A rendering whose contrast is below this share of its values is constant up to rounding.
 _SMALLEST_CONTRAST = 1e-6
 
 
-class ProjectedSimilarity:
-    """Correlation of a rendering with the best prediction of it that the X-ray allows.
+class ProjectedFeatures:
+    """Correlation of a rendering's features with the best prediction that the X-ray allows.
 
     With y the features of the rendering, N an orthonormal basis of what shall not count (offset,
     smooth drift) and E one of what the X-ray predicts, orthogonal to N:
@@ -28,6 +26,12 @@ class ProjectedSimilarity:
     Golub and Pereyra, SIAM J. Numer. Anal. 10(2), 1973). A single column E, the X-ray itself, whose
     sign is kept, gives the normalised cross-correlation. With weights, the norms, the fit and the
     residuals are weighted ones.
+
+    Attributes:
+        features: which ones.
+        signed: whether the sign counts.
+        ignored: columns of N.
+        predicting: columns of E.
     """
 
     def __init__(
@@ -40,7 +44,7 @@ class ProjectedSimilarity:
         weight: Float64[Tensor, 'n'] | None = None,
     ) -> None:
         """Orthogonalise; raises SolverError NO_OVERLAP if the X-ray predicts nothing."""
-        self._features, self._signed = features, signed
+        self.features, self.signed = features, signed
         self._ignored, self._predicting, self._weight = ignored, predicting, weight
         root = torch.ones(()) if weight is None else weight.sqrt()[:, None]
         N = orthonormal(ignored * root, ignored)
@@ -52,9 +56,10 @@ class ProjectedSimilarity:
             E = E * torch.sign(E[:, 0] @ weighted[:, 0])
         self._root = None if weight is None else root.float()
         self._N, self._E = N.float(), E.float()
+        self.ignored, self.predicting = N.shape[1], E.shape[1]
 
     @classmethod
-    def plain(cls, features: Features, target: Float[Tensor, 'n']) -> 'ProjectedSimilarity':
+    def plain(cls, features: Features, target: Float[Tensor, 'n']) -> 'ProjectedFeatures':
         """Return the correlation with `target`, the features of the X-ray."""
         offset = torch.ones(len(target), int(features.has_offset), dtype=torch.float64)
         if not target.abs().max() > 0:
@@ -64,23 +69,23 @@ class ProjectedSimilarity:
     @classmethod
     def mapped(
         cls, features: Features, basis: tuple[Float64[Tensor, 'H W a'], Float64[Tensor, 'H W b']]
-    ) -> 'ProjectedSimilarity':
+    ) -> 'ProjectedFeatures':
         """Return the correlation with the best map of the X-ray (`intensity_map.map_basis`)."""
         place, shaped = (features.of_channels(images) for images in basis)
         return cls(features, place, shaped, signed=False)
 
-    def reweighted(self, rendering: Float[Tensor, 'H W']) -> 'ProjectedSimilarity':
+    def reweighted(self, rendering: Float[Tensor, 'H W']) -> 'ProjectedFeatures':
         """Return the same similarity with low weights where the X-ray shows what the CT lacks.
 
         Raises:
             SolverError: NO_OVERLAP if the rendering is constant.
         """
-        y = self._features.of_image(self._anchored(rendering)).double()
+        y = self.features.of_image(self._anchored(rendering)).double()
         self._contrast(y, y)
         basis = torch.cat([self._ignored, self._predicting], 1)
-        weight = inlier_weights(y, basis, self._weight, self._features.components)
-        return ProjectedSimilarity(
-            self._features, self._ignored, self._predicting, signed=self._signed, weight=weight
+        weight = inlier_weights(y, basis, self._weight, self.features.components)
+        return ProjectedFeatures(
+            self.features, self._ignored, self._predicting, signed=self.signed, weight=weight
         )
 
     def residuals(
@@ -88,8 +93,8 @@ class ProjectedSimilarity:
     ) -> ResidualBlock:
         """Return r and its exact derivative, in the rendering's precision."""
         N, E = self._N.to(rendering.dtype), self._E.to(rendering.dtype)
-        y = self._weighted(self._features.of_channels(self._anchored(rendering)[..., None]))
-        J = self._weighted(self._features.of_channels(jacobian))
+        y = self._weighted(self.features.of_channels(self._anchored(rendering)[..., None]))
+        J = self._weighted(self.features.of_channels(jacobian))
         c = y - N @ inner(N, y).to(y.dtype)
         size = self._contrast(c, y)
         c /= size
@@ -101,34 +106,24 @@ class ProjectedSimilarity:
         return ResidualBlock(
             c[:, 0] - E @ prediction.to(y.dtype),
             torch.addmm(J, basis, slopes, beta=1 / size, alpha=-1),
-            self._features.cluster,
+            self.features.cluster,
         )
 
-    def normal_equations(
-        self,
-        renderings: Float[Tensor, 'B H W'],
-        jacobians: Float[Tensor, 'B H W n'],
-        robust: Robust | None = None,
-        patches: bool = False,
-    ) -> NormalEquations:
-        """Return cost, gradient and Gauss-Newton matrix of each rendering (`ImageSimilarity`)."""
-        count = PATCHES**2 if patches else 0
-        return of_residuals(self.residuals, renderings, jacobians, robust, count)
-
-    def score(self, renderings: Float[Tensor, 'B H W']) -> Float[Tensor, 'B']:
-        """Return the correlation of each rendering; -1 if it is constant."""
-        N, E = self._N.to(renderings.dtype), self._E.to(renderings.dtype)
-        channels = self._anchored(renderings).movedim(0, -1).contiguous()
-        y = self._weighted(self._features.of_channels(channels))
-        c = y - N @ inner(N, y).to(y.dtype)
-        e, norm = inner(E, c), c.norm(dim=0)
-        value = e[0] if self._signed else e.norm(dim=0)
-        flat = norm <= _SMALLEST_CONTRAST * len(y) ** 0.5 * y.abs().amax(0)
-        return torch.where(flat, -1.0, value.to(y.dtype) / norm.clamp(min=1e-30))
+    def fixed_images(self, ignored: int) -> FixedImages:
+        """Return what product sums need, for Gram matrices with room for `ignored` columns of N."""
+        basis = torch.cat([self._N, self._E], 1)
+        root = torch.ones_like(basis[:, :1]) if self._root is None else self._root
+        place = torch.cat([torch.arange(self.ignored), ignored + torch.arange(self.predicting)])
+        return FixedImages(
+            self.features,
+            self.features.as_images(root.square())[0, 0],
+            self.features.as_images(root * basis),
+            place,
+        )
 
     def _prediction(self, e: Tensor, J_e: Tensor) -> tuple[Tensor, Tensor]:
         """Return the coefficients e / |e|, and their derivative; constant for a single column."""
-        if self._signed:
+        if self.signed:
             return torch.ones_like(e), torch.zeros_like(J_e)
         size = e.norm().clamp(min=1e-12)
         e = e / size
@@ -136,7 +131,7 @@ class ProjectedSimilarity:
 
     def _anchored(self, images: Float[Tensor, '*b H W']) -> Float[Tensor, '*b H W']:
         # No offset counts; without it a constant image is exactly zero and rounding is least.
-        return images - images.flatten(-2)[..., self._features.anchor, None, None]
+        return images - images.flatten(-2)[..., self.features.anchor, None, None]
 
     def _weighted(self, values: Float[Tensor, 'n C']) -> Float[Tensor, 'n C']:
         return values if self._root is None else values * self._root

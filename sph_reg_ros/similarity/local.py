@@ -1,83 +1,83 @@
-"""Normalised cross-correlation in patches of several sizes."""
+"""Normalised cross-correlation in boxes of several sizes."""
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32, Float64
 from torch import Tensor
 
-from sph_reg_ros.similarity.local_kernel import patch_residuals, patch_statistics
-from sph_reg_ros.similarity.normal_equations import NormalEquations, of_residuals
+from sph_reg_ros.rendering.cpu.threads import ONE_CALL_AT_A_TIME
+from sph_reg_ros.similarity import gram, local_kernel
+from sph_reg_ros.similarity.cells import (
+    CELLS,
+    boxes_of_cells,
+    cell_edges,
+    cell_of_pixels,
+    sums_over_boxes,
+)
+from sph_reg_ros.similarity.correlation import SMALLEST_CONTRAST
+from sph_reg_ros.similarity.features import first_usable
+from sph_reg_ros.similarity.local_equations import FLOOR, FixedBoxes, LocalEquations
+from sph_reg_ros.similarity.normal_equations import NormalEquations, of_residuals, where_valid
 from sph_reg_ros.similarity.patches import PATCHES, no_overlap, patch_of_pixels
 from sph_reg_ros.similarity.residual import ResidualBlock
-from sph_reg_ros.similarity.robust import Robust
+from sph_reg_ros.similarity.robust import Robust, is_robust
 
-DIVISIONS = (4, 8, 16)
-"""Patches of each scale along a side of the image."""
-FLOOR = 0.05
-"""Variance added to that of every patch, as a share of the image's: it tames flat patches."""
+SMALLEST_BOX_PX = 8
 
 
 class LocalSimilarity:
-    """The mean over patches of their NCC, each with its own gain and offset.
+    """The mean over boxes of their NCC, each with its own gain and offset.
 
-    A patch counts by its share of the X-ray's contrast, so that flat and noisy ones do not
-    dominate; each scale is laid out twice, the second time moved by half a patch.
+    There are 4, 8 and 16 boxes along a side of the image, and as many once more, moved by half a
+    box. A box counts by its share of the X-ray's contrast, so that flat and noisy ones do not
+    dominate.
     """
 
     def __init__(self, xray: Float32[Tensor, 'H W'], mask: Bool[Tensor, 'H W']) -> None:
-        """Lay out the patches and standardise the X-ray in each."""
-        self._mask = mask.contiguous().numpy()
-        boxes = _boxes(xray.shape)
-        counts = np.array([self._mask[a:b, c:d].sum() for a, b, c, d in boxes])
-        self._boxes = boxes[counts >= 8]
-        counts = counts[counts >= 8]
-        if len(counts) == 0:
-            raise no_overlap()
-        self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        inside = self._inside()
-        cluster = patch_of_pixels(xray.shape)
-        self.cluster = cluster[inside]
-        self._weights, self._target = self._standardise(xray)
+        """Lay out the boxes and standardise the X-ray in each."""
+        self._mask, self._anchor = mask, first_usable(mask)
+        self._cell = cell_of_pixels((mask.shape[0], mask.shape[1])).to(xray.device)
+        self._x = torch.where(mask, xray.double(), 0.0)
+        self._fixed = self._fixed_boxes()
+        self._patch_of_cell = patch_of_pixels((CELLS, CELLS)).to(xray.device)
 
-    def _inside(self) -> Tensor:
-        width = self._mask.shape[1]
-        parts = []
-        for a, b, c, d in self._boxes:
-            v, u = np.nonzero(self._mask[a:b, c:d])
-            parts.append((v + a) * width + u + c)
-        return torch.from_numpy(np.concatenate(parts))
-
-    def _standardise(self, xray: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        x = xray.double().numpy()
-        means, energies = patch_statistics(x, self._mask, self._boxes)
-        variance = float(x[self._mask].var())
-        if not variance > 1e-12 * max(1e-12, float((x[self._mask] ** 2).max())):
+    def _fixed_boxes(self) -> FixedBoxes:
+        count = self._sums(self._mask.double()[None])
+        x, xx, _ = self._sums(torch.stack([self._x, self._x.square(), self._x]))
+        m, x_box, xx_box = sums_over_boxes(torch.stack([count[0], x, xx])[None])[0]
+        kept = (m >= SMALLEST_BOX_PX).nonzero()[:, 0]
+        pixels = m.new_tensor(float(self._mask.sum()))
+        variance = (xx.sum() - x.sum().square() / pixels) / pixels
+        if len(kept) == 0 or not variance > 1e-12 * (xx.sum() / pixels).clamp(min=1e-12):
             raise no_overlap()
-        counts = np.diff(self._starts)
-        share = energies / (energies + FLOOR * counts * variance)
-        weights = share * counts
-        weights = np.sqrt(weights / weights.sum())
-        norms = np.sqrt(energies + FLOOR * counts * variance)
-        target = x.ravel()[self._inside().numpy()] - np.repeat(means, counts)
-        return weights, (target * np.repeat(weights / norms, counts)).astype(np.float32)
+        m, x_box, xx_box = m[kept], x_box[kept], xx_box[kept]
+        energy = (xx_box - x_box.square() / m).clamp(min=0)
+        square = energy + FLOOR * m * variance
+        weight = energy / square * m
+        weight = (weight / weight.sum()).sqrt()
+        factor = weight / square.sqrt()
+        target_energy = float((factor.square() * energy).sum())
+        layouts = boxes_of_cells().to(x.device)
+        return FixedBoxes(kept, m, weight, factor, x_box / m, target_energy, count[0], x, layouts)
 
     def residuals(
-        self, rendering: Float[Tensor, 'H W'], jacobian: Float[Tensor, 'H W 6']
+        self, rendering: Float[Tensor, 'H W'], jacobian: Float[Tensor, 'H W n']
     ) -> ResidualBlock:
-        """Return r and its exact derivative; |r|^2 = 2 (1 - score)."""
-        image, J = rendering.contiguous().numpy(), jacobian.contiguous().numpy()
-        self._require_contrast(image)
-        residual, J_r = patch_residuals(
-            image,
-            J,
-            self._mask,
-            self._boxes,
-            self._starts,
-            self._weights,
-            self._target.astype(image.dtype),
-            FLOOR,
-        )
-        return ResidualBlock(torch.from_numpy(residual), torch.from_numpy(J_r), self.cluster)
+        """Return r with |r|^2 = 2 (1 - score), and its exact derivative.
+
+        Raises:
+            SolverError: NO_OVERLAP if the rendering is constant within the mask.
+        """
+        image = self._anchored(rendering[None])[0].double()
+        slopes = jacobian.double().movedim(-1, 0) * self._mask
+        found = LocalEquations(self._sums(self._columns(image, slopes))[None], self._fixed)
+        if not found.contrast > SMALLEST_CONTRAST:
+            raise no_overlap()
+        places = self._mask.flatten().nonzero()[:, 0]
+        columns = image.flatten()[places], slopes.flatten(1)[:, places].T, self._x.flatten()[places]
+        cell = self._cell.flatten()[places]
+        residual, J, counts = found.residuals(*columns, cell)
+        cluster = self._patch_of_cell[cell].expand(counts.shape)[counts]
+        return ResidualBlock(residual[counts].to(rendering), J[counts].to(rendering), cluster)
 
     def normal_equations(
         self,
@@ -87,56 +87,64 @@ class LocalSimilarity:
         patches: bool = False,
     ) -> NormalEquations:
         """Return cost, gradient and Gauss-Newton matrix of each rendering (`ImageSimilarity`)."""
-        count = PATCHES**2 if patches else 0
-        return of_residuals(self.residuals, renderings, jacobians, robust, count)
+        if is_robust(robust):
+            count = PATCHES**2 if patches else 0
+            return of_residuals(self.residuals, renderings, jacobians, robust, count)
+        slopes = jacobians.movedim(-1, 1)
+        found = self._equations(renderings, slopes)
+        weights = found.weight_of_cells[:, self._cell] * self._mask
+        return where_valid(
+            found.contrast > SMALLEST_CONTRAST,
+            found.cost,
+            found.gradient,
+            found.hessian(gram.weighted_products(renderings, slopes, weights)),
+            self._patch_sums(found.gradients_of_cells()) if patches else None,
+        )
 
     def score(self, renderings: Float[Tensor, 'B H W']) -> Float[Tensor, 'B']:
         """Return 1 - |r|^2 / 2 of each rendering; -1 if it is constant."""
-        none = np.zeros((*self._mask.shape, 0), np.float32)
-        values = []
-        for rendering in renderings:
-            image = rendering.contiguous().numpy()
-            if self._is_flat(image):
-                values.append(-1.0)
-                continue
-            residual, _ = patch_residuals(
-                image,
-                none,
-                self._mask,
-                self._boxes,
-                self._starts,
-                self._weights,
-                self._target.astype(image.dtype),
-                FLOOR,
-            )
-            values.append(1.0 - float((residual.astype(np.float64) ** 2).sum()) / 2)
-        return torch.tensor(values, dtype=renderings.dtype)
+        found = self._equations(renderings, renderings[:, None][:, :0])
+        score = torch.where(found.contrast > SMALLEST_CONTRAST, 1 - found.cost / 2, -1.0)
+        return score.to(renderings.dtype)
 
     def reweighted(self, rendering: Float[Tensor, 'H W']) -> 'LocalSimilarity':
-        """Return itself: what a patch shows beside the CT does not reach the others."""
+        """Return itself: what a box shows beside the CT does not reach the others."""
         return self
 
-    def _is_flat(self, image: np.ndarray) -> bool:
-        inside = image[self._mask]
-        return not float(inside.std()) > 1e-6 * float(np.abs(inside).max())
-
-    def _require_contrast(self, image: np.ndarray) -> None:
-        if self._is_flat(image):
-            raise no_overlap()
-
-
-def _boxes(shape: torch.Size) -> np.ndarray:
-    """Return first row, end row, first column, end column of every patch."""
-    boxes = []
-    for parts in DIVISIONS:
-        for moved in (0.0, 0.5):
-            rows, columns = (
-                np.unique(np.clip(np.rint((np.arange(parts + 2) - moved) * n / parts), 0, n))
-                for n in shape
+    def _equations(
+        self, renderings: Float[Tensor, 'B H W'], slopes: Float[Tensor, 'B n H W']
+    ) -> LocalEquations:
+        if not gram.runs_compiled(renderings):
+            images = self._anchored(renderings).double()
+            columns = self._columns(images, slopes.double() * self._mask)
+            return LocalEquations(self._sums(columns), self._fixed)
+        with ONE_CALL_AT_A_TIME:
+            cells = local_kernel.cell_sums(
+                renderings.contiguous().numpy(),
+                slopes.contiguous().numpy(),
+                renderings.flatten(1)[:, self._anchor].contiguous().numpy(),
+                self._x.numpy(),
+                self._mask.numpy(),
+                *(cell_edges(side) for side in self._mask.shape),
             )
-            boxes += [
-                (a, b, c, d)
-                for a, b in zip(rows[:-1], rows[1:], strict=True)
-                for c, d in zip(columns[:-1], columns[1:], strict=True)
-            ]
-    return np.array(boxes, dtype=np.int64)
+        return LocalEquations(torch.from_numpy(cells).mT, self._fixed)
+
+    def _anchored(self, images: Float[Tensor, 'B H W']) -> Float[Tensor, 'B H W']:
+        anchors = images.flatten(1)[:, self._anchor, None, None]
+        return torch.where(self._mask, images - anchors, 0.0)
+
+    def _columns(
+        self, images: Float64[Tensor, '*b H W'], slopes: Float64[Tensor, '*b n H W']
+    ) -> Float64[Tensor, '*b K H W']:
+        """Return what is summed: y, y^2, x y, J, y J and x J."""
+        y = images[..., None, :, :]
+        return torch.cat([y, y * y, self._x * y, slopes, y * slopes, self._x * slopes], -3)
+
+    def _sums(self, columns: Float64[Tensor, '*b H W']) -> Float64[Tensor, '*b C']:
+        """Return sums over cells."""
+        sums = columns.new_zeros(*columns.shape[:-2], CELLS**2)
+        return sums.index_add_(-1, self._cell.flatten(), columns.flatten(-2))
+
+    def _patch_sums(self, of_cells: Float64[Tensor, 'B C n']) -> Float64[Tensor, 'B P n']:
+        sums = of_cells.new_zeros(len(of_cells), PATCHES**2, of_cells.shape[-1])
+        return sums.index_add_(1, self._patch_of_cell, of_cells)

@@ -122,6 +122,24 @@ def sum_of(parts: Sequence[NormalEquations]) -> NormalEquations:
     )
 
 
+def where_valid(
+    valid: Bool[Tensor, 'B'],
+    cost: Float64[Tensor, 'B'],
+    gradient: Float64[Tensor, 'B n'],
+    hessian: Float64[Tensor, 'B n n'],
+    patch_gradients: Float64[Tensor, 'B P n'] | None = None,
+) -> NormalEquations:
+    """Return the equations: nothing where they are not valid or not finite."""
+    finite = (cost + hessian.sum((-2, -1))).isfinite()
+    useful = valid & finite
+    cost = torch.where(valid, torch.where(finite, cost, torch.nan), torch.inf)
+    gradient = torch.where(useful[:, None], gradient, 0.0)
+    hessian = torch.where(useful[:, None, None], hessian, 0.0)
+    if patch_gradients is not None:
+        patch_gradients = torch.where(useful[:, None, None], patch_gradients, 0.0)
+    return NormalEquations(cost, gradient, hessian, useful, patch_gradients=patch_gradients)
+
+
 def of_residuals(
     residuals: Callable[[Tensor, Tensor], ResidualBlock],
     renderings: Float[Tensor, 'B H W'],

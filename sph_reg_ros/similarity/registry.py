@@ -7,11 +7,16 @@ from jaxtyping import Bool, Float32
 from torch import Tensor
 
 from sph_reg_ros.errors import ConfigError, ErrorCode
-from sph_reg_ros.similarity.combined import CombinedSimilarity
-from sph_reg_ros.similarity.features import GradientFeatures, PixelFeatures, first_usable
+from sph_reg_ros.similarity.features import (
+    Features,
+    GradientFeatures,
+    PixelFeatures,
+    first_usable,
+)
 from sph_reg_ros.similarity.intensity_map import IntensityMap, map_basis
-from sph_reg_ros.similarity.intensity_mapped_ncc import ProjectedSimilarity
+from sph_reg_ros.similarity.intensity_mapped_ncc import ProjectedFeatures
 from sph_reg_ros.similarity.local import LocalSimilarity
+from sph_reg_ros.similarity.ncc import CorrelationSimilarity
 from sph_reg_ros.similarity.protocol import ImageSimilarity
 
 Image = Float32[Tensor, 'H W']
@@ -35,7 +40,7 @@ def prepare_similarity(name: str, xray: Image, mask: Mask | None = None) -> Imag
             ErrorCode.CONFIG_INVALID,
             f'similarity {name!r} is none of {", ".join(IMAGE_SIMILARITIES)}',
         )
-    usable = torch.ones(xray.shape, dtype=torch.bool) if mask is None else mask
+    usable = torch.ones_like(xray, dtype=torch.bool) if mask is None else mask
     # An offset does not count; taken off, a constant image is exactly zero.
     anchor = xray.flatten()[first_usable(usable)]
     # Values behind the mask may be anything; zeros keep them out of every filter.
@@ -43,27 +48,35 @@ def prepare_similarity(name: str, xray: Image, mask: Mask | None = None) -> Imag
 
 
 def _ncc(xray: Image, mask: Mask) -> ImageSimilarity:
-    features = PixelFeatures(mask)
-    return ProjectedSimilarity.plain(features, features.of_image(xray))
+    return CorrelationSimilarity(_plain(PixelFeatures(mask.cpu()), xray.cpu()))
 
 
 def _gradient_ncc(xray: Image, mask: Mask) -> ImageSimilarity:
-    features = GradientFeatures(mask)
-    return ProjectedSimilarity.plain(features, features.of_image(xray))
+    return CorrelationSimilarity(_plain(GradientFeatures(mask.cpu()), xray.cpu()))
 
 
 def _mapped_ncc(xray: Image, mask: Mask) -> ImageSimilarity:
-    features = PixelFeatures(mask)
-    return ProjectedSimilarity.mapped(features, map_basis(xray, mask, IntensityMap()))
+    return CorrelationSimilarity(*_mapped(xray, mask, PixelFeatures))
 
 
 def _mapped_gradient_ncc(xray: Image, mask: Mask) -> ImageSimilarity:
-    features = GradientFeatures(mask)
-    return ProjectedSimilarity.mapped(features, map_basis(xray, mask, IntensityMap()))
+    return CorrelationSimilarity(*_mapped(xray, mask, GradientFeatures))
 
 
 def _mapped_ncc_and_gradients(xray: Image, mask: Mask) -> ImageSimilarity:
-    return CombinedSimilarity((_mapped_ncc(xray, mask), _mapped_gradient_ncc(xray, mask)))
+    return CorrelationSimilarity(*_mapped(xray, mask, PixelFeatures, GradientFeatures))
+
+
+def _plain(features: Features, xray: Image) -> ProjectedFeatures:
+    return ProjectedFeatures.plain(features, features.of_image(xray))
+
+
+def _mapped(
+    xray: Image, mask: Mask, *kinds: Callable[[Mask], Features]
+) -> tuple[ProjectedFeatures, ...]:
+    xray, mask = xray.cpu(), mask.cpu()
+    basis = map_basis(xray, mask, IntensityMap())
+    return tuple(ProjectedFeatures.mapped(kind(mask), basis) for kind in kinds)
 
 
 IMAGE_SIMILARITIES: dict[str, Callable[[Image, Mask], ImageSimilarity]] = {

@@ -39,6 +39,11 @@ class Robust:
     widths: Float64[Tensor, 'B k'] | None = None
 
 
+def is_robust(robust: Robust | None) -> bool:
+    """Return whether there is a kernel at all."""
+    return robust is not None and robust.kernel is not RobustKernel.NONE
+
+
 TUNING = {RobustKernel.HUBER: 1.345, RobustKernel.CAUCHY: 2.3849, RobustKernel.TUKEY: 4.6851}
 """s in standard deviations: 95 % efficiency for normal residuals (Holland and Welsch, table 1)."""
 

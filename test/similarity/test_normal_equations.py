@@ -9,6 +9,7 @@ from sph_reg_ros.similarity import (
     ResidualBlock,
     Robust,
     RobustKernel,
+    gram,
     of_blocks,
     prepare_similarity,
     sum_of,
@@ -52,11 +53,15 @@ def error(found: torch.Tensor, expected: torch.Tensor) -> float:
     return float((found - expected).abs().max() / expected.abs().max())
 
 
+@pytest.mark.parametrize('compiled', [True, False], ids=['compiled', 'torch'])
 @pytest.mark.parametrize('weighted', [False, True])
 @pytest.mark.parametrize('mask', MASKS.values(), ids=MASKS)
 @pytest.mark.parametrize('name', NAMES)
-def test_cost_gradient_and_matrix_are_sums_over_the_residuals(name, mask, weighted):
+def test_cost_gradient_and_matrix_are_sums_over_the_residuals(
+    name, mask, weighted, compiled, monkeypatch
+):
     similarity = prepared(name, mask, weighted)
+    monkeypatch.setattr(gram, 'runs_compiled', lambda images: compiled)
     found = similarity.normal_equations(RENDERINGS, JACOBIANS, patches=True)
     assert found.hessian.dtype == found.gradient.dtype == found.cost.dtype == torch.float64
     assert bool(found.valid.all())
