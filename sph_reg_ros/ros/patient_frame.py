@@ -1,13 +1,12 @@
 """Broadcasts the patient on /tf while its registration is valid."""
 
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
 from geometry_msgs.msg import TransformStamped
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from sph_reg_ros.messages.conversions import NANOSECONDS, nanoseconds, time_message
@@ -21,6 +20,8 @@ TF_CACHE_NS = 10 * NANOSECONDS
 LOOKUP_NS = NANOSECONDS
 """How long, at least, they can look a transform up at its X-ray's stamp: for so long none of the
 present is sent that would make them forget one of long ago."""
+
+MIN_PAUSE_S = 0.001
 
 
 @dataclass
@@ -49,7 +50,7 @@ class PatientFrame:
         on_expired: Callable[[], None],
         on_clock_set_back: Callable[[], None],
     ) -> None:
-        """Show nothing yet.
+        """Show nothing yet; nothing is sent again, or expires, before `start`.
 
         Args:
             node: the node, whose clock decides.
@@ -57,7 +58,7 @@ class PatientFrame:
             on_expired: called once a registration is too old.
             on_clock_set_back: called after the node's clock went back, when nothing is shown.
         """
-        self._node = node
+        self._node, self._period_s = node, period_s
         self._on_expired, self._on_clock_set_back = on_expired, on_clock_set_back
         self._lock = threading.Lock()
         self._shown: _Shown | None = None
@@ -65,16 +66,31 @@ class PatientFrame:
         self._settled_ns = 0
         self._now_ns = self._newest_sent_ns = 0
         self._transforms = TransformPublisher(node)
-        # Simulated time may stand still or jump: this one does not.
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        group = MutuallyExclusiveCallbackGroup()
-        node.create_timer(period_s, self._on_timer, callback_group=group, clock=steady)
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
 
     @property
     def shown(self) -> bool:
         """Return whether transforms are being sent."""
         with self._lock:
             return self._shown is not None
+
+    def start(self) -> None:
+        """Keep sending what is shown, and watch its time and the clock.
+
+        A thread of its own does so. The end of validity must not come late, but a timer of the node
+        is handed from thread to thread, and on a busy machine each of them waits for its turn.
+        """
+        self._stopped.clear()
+        self._thread = threading.Thread(target=self._run, name='patient', daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Send nothing again; nobody is called once this has returned."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
 
     def show(
         self, transforms: Sequence[TransformStamped], valid_until_ns: int, *, repeated: bool
@@ -132,7 +148,24 @@ class PatientFrame:
         self._shown, self._settled_ns = None, 0
         self._newer_ns.clear()
 
-    def _on_timer(self) -> None:
+    def _run(self) -> None:
+        # By real time: simulated time may stand still or jump.
+        while not self._stopped.wait(self._pause_s()):
+            try:
+                self._look()
+            # A bug that is met once must not keep the patient from being withdrawn.
+            except Exception:
+                self._node.get_logger().error(f'sending failed:\n{traceback.format_exc()}')
+
+    def _pause_s(self) -> float:
+        with self._lock:
+            if self._shown is None:
+                return self._period_s
+            left_ns = self._shown.valid_until_ns - self._node.get_clock().now().nanoseconds
+        # Simulated time may stand still right before the end.
+        return min(max(left_ns / NANOSECONDS, MIN_PAUSE_S), self._period_s)
+
+    def _look(self) -> None:
         with self._lock:
             now_ns, last_ns = self._node.get_clock().now().nanoseconds, self._now_ns
             self._now_ns = now_ns

@@ -75,6 +75,7 @@ class Registrar:
         """Register views as they come."""
         self._active = True
         self.reset()
+        self._patient.start()
         self._thread = threading.Thread(target=self._run, name='registrar', daemon=True)
         self._thread.start()
 
@@ -82,6 +83,7 @@ class Registrar:
         """Stop what runs; nothing is published once this has returned."""
         self._active = False
         self._forget()
+        self._patient.stop()
         if self._thread is not None:
             self._views.wake()
             self._thread.join()
