@@ -21,7 +21,8 @@ demo: setup  ## simulated C-arm and registration node over ROS 2; table and pict
 	@$(ENV); $(LOCAL); .venv/bin/python -m sph_reg_ros.demo $(DEMO_ARGS)
 
 test: setup  ## all tests that this machine can run
-	@$(ENV); $(LOCAL); REQUIRE_ROS=1 .venv/bin/python -m pytest $(TEST_ARGS)
+	@$(ENV); $(LOCAL); REQUIRE_ROS=1 .venv/bin/python -m pytest -n 2 --dist loadfile \
+	  $(TEST_ARGS)
 
 reliability: setup  ## measure the promises, or those in PROMISES; writes docs/reliability.md
 	@$(ENV); $(LOCAL); REQUIRE_ROS=1 .venv/bin/python tools/reliability.py $(PROMISES)

@@ -4,6 +4,10 @@ import os
 import shutil
 from importlib.util import find_spec
 
+# Two processes of tests (pytest -n 2) share the cores; torch reads this when it is imported.
+if 'PYTEST_XDIST_WORKER' in os.environ:
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
+
 import pytest
 import torch
 from hypothesis import settings
