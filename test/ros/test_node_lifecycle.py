@@ -115,7 +115,7 @@ def test_a_failed_configure_says_why_and_can_be_repeated(tmp_path):
 
 def test_the_whole_cycle_can_be_repeated(tmp_path, ct_path):
     with NodeProcess(tmp_path / 'log', ct__path=ct_path) as node, Client() as client:
-        cycles = repetitions(3, 1000)
+        cycles = repetitions(2, 1000)
         for _ in range(cycles):
             for transition in ('configure', 'activate', 'deactivate', 'activate', 'deactivate'):
                 assert client.change_state(transition), node.log

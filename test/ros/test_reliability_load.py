@@ -113,9 +113,9 @@ def test_the_node_keeps_up_with_a_fluoroscope_by_dropping_images(tmp_path):
         client.get_state()
         messages = large(scene, client.new_stamp())
         client.spin(1.0)  # the node looks every half second who publishes
-        warm = flood(client, node, messages, 2.0)
+        warm = flood(client, node, messages, 1.0)
         client.spin_until(lambda: arrived(client) == warm.sent)
-        measured = flood(client, node, messages, repetitions(6, 600))
+        measured = flood(client, node, messages, repetitions(3, 600))
         client.spin_until(lambda: arrived(client) == warm.sent + measured.sent)
         assert counts(client)['received'] > measured.sent // 2
         assert counts(client)['dropped'] > 0
