@@ -34,7 +34,7 @@ def nanodrr(
     """Return nanodrr's renderer: torch on the CPU, its Triton kernel on CUDA."""
     from nanodrr.drr import DRR
 
-    device = volume.mu.device
+    device = volume.device
     half_pixel = torch.tensor([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]], dtype=torch.float64)
     k_inv = torch.linalg.inv(half_pixel @ camera.K)[None].float().to(device)
     reach = torch.tensor([NANODRR_REACH_MM], device=device)

@@ -9,7 +9,7 @@ from torch import Tensor
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
 from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
-from sph_reg_ros.imaging.ct.read import load_ct
+from sph_reg_ros.imaging.load import load_ct
 from sph_reg_ros.imaging.sample_ct import sample_ct_path
 
 CHEST = 'chest'

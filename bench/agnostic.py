@@ -22,7 +22,7 @@ from register import CTS, DATA
 from sph_reg_ros.evaluation.cases import CONDITIONS, BenchCT
 from sph_reg_ros.evaluation.path_cache import PathCache, default_cache_folder
 from sph_reg_ros.evaluation.protocols import FAR
-from sph_reg_ros.imaging.ct.read import load_ct
+from sph_reg_ros.imaging.load import load_ct
 from sph_reg_ros.imaging.sample_ct import sample_ct_path
 from sph_reg_ros.training.config import TrainingConfig
 from sph_reg_ros.training.config_file import read_config

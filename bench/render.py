@@ -8,6 +8,7 @@ same kind just before.
 
 import argparse
 import json
+import math
 import os
 import platform
 import time
@@ -101,7 +102,7 @@ def distance_from_limits(scene: BenchScene, rows: list[Row], device: str) -> Row
         figures[f'{kind}: ns per sample and core'] = 1e9 * seconds * cores / samples
         figures[f'{kind}: limit ns'] = limits.get(kind, float('nan'))
     voxel_bytes = 2 if device == 'cpu' else 4
-    once = scene.volume.mu.numel() * voxel_bytes / float(figures['reading_gb_per_s']) / 1e6
+    once = math.prod(scene.volume.shape) * voxel_bytes / float(figures['reading_gb_per_s']) / 1e6
     figures['ms to read the volume once'] = once
     return figures
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from _ablations import begins_with_regressor, variants
 from _trainings import folder_or_none, train
 
-from sph_reg_ros.imaging.ct.read import load_ct
+from sph_reg_ros.imaging.load import load_ct
 from sph_reg_ros.imaging.sample_ct import sample_ct_path
 from sph_reg_ros.training.config_file import read_config
 from sph_reg_ros.training.job import TrainingJob, regressor_from

@@ -25,10 +25,9 @@ from sph_reg_ros.errors import RegistrationError
 from sph_reg_ros.evaluation.overlay import overlay
 from sph_reg_ros.geometry import Camera, se3, so3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
-from sph_reg_ros.imaging.ct.read import load_ct
+from sph_reg_ros.imaging.load import load_ct, load_xray
 from sph_reg_ros.imaging.xray.intensity import IntensityModel
 from sph_reg_ros.imaging.xray.prepare import prepare_xray
-from sph_reg_ros.imaging.xray.read import load_xray
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.part import PartSearch, register_part
 from sph_reg_ros.registration.region import around_projection

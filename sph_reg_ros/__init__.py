@@ -16,7 +16,7 @@ _PUBLIC = {
     'View': 'registration.view',
     'attenuation_from_hounsfield': 'imaging.attenuation',
     'load_ct': 'imaging.load',
-    'load_xray': 'imaging.sandbox.isolated_xray',
+    'load_xray': 'imaging.load',
     'register': 'registration.register',
     'render': 'rendering.render',
 }

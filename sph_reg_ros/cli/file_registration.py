@@ -61,13 +61,15 @@ def register_files(job: RegisterJob, report: Report = lambda state: None) -> Reg
     networks = (
         None if job.settings.config.method == 'image' else find_networks(ct.content_hash, folders)
     )
+    series_uid_hash = ct.series_uid_hash
+    del ct  # as large as the volume
     request = RegistrationRequest(
         volume, views, start.camera_from_ct, job.settings.config, networks=networks
     )
     result = register(request, _limited(report, job.settings.timeout_s))
     warnings = tuple(text for xray in xrays for text in xray.warnings(job.intensity))
     start = replace(start, assumptions=(*_assumed(job), *start.assumptions))
-    return RegistrationReport(request, result, ct, job.energy_kev, warnings, start)
+    return RegistrationReport(request, result, series_uid_hash, job.energy_kev, warnings, start)
 
 
 def _assumed(job: RegisterJob) -> tuple[str, ...]:

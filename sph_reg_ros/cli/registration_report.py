@@ -17,7 +17,7 @@ from sph_reg_ros.evaluation.versions import versions
 from sph_reg_ros.files import without_nan, write_together
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.geometry.itk_transform import itk_transform_text
-from sph_reg_ros.imaging.ct.volume import CT
+from sph_reg_ros.imaging.ct.volume import orientation_letters
 from sph_reg_ros.registration.reasons import Finding
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import Check, RegistrationResult, Verdict
@@ -56,7 +56,7 @@ class RegistrationReport:
 
     request: RegistrationRequest
     result: RegistrationResult
-    ct: CT
+    series_uid_hash: str
     energy_kev: float
     xray_warnings: tuple[str, ...] = ()
     start: Start = Start(None, '')
@@ -188,10 +188,10 @@ class RegistrationReport:
 
     def _ct_content(self) -> dict[str, Any]:
         return {
-            'series_uid_hash': self.ct.series_uid_hash,
-            'size_columns_rows_slices': self.ct.hounsfield.shape[::-1],
-            'spacing_mm': self.ct.spacing_mm,
-            'orientation': self.ct.orientation,
+            'series_uid_hash': self.series_uid_hash,
+            'size_columns_rows_slices': self.request.volume.shape[::-1],
+            'spacing_mm': self.request.volume.spacing_mm,
+            'orientation': orientation_letters(self.request.volume.ct_from_index.cpu().numpy()),
             'energy_kev': self.energy_kev,
         }
 

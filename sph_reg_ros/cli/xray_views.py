@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sph_reg_ros.cli.camera_file import read_camera
 from sph_reg_ros.errors import CameraError, ErrorCode, RegistrationError, require_setting
-from sph_reg_ros.imaging.sandbox.isolated_xray import load_xray
+from sph_reg_ros.imaging.load import load_xray
 from sph_reg_ros.imaging.xray.given_geometry import GivenGeometry
 from sph_reg_ros.imaging.xray.intensity import (
     IntensityKind,

@@ -24,8 +24,8 @@ from sph_reg_ros.evaluation.metrics import PoseError, pose_error
 from sph_reg_ros.geometry.box import landmark_grid
 from sph_reg_ros.geometry.carm import angles_from_camera_from_ct, format_angles
 from sph_reg_ros.imaging.attenuation import attenuation_from_hounsfield
-from sph_reg_ros.imaging.ct.read import load_ct
 from sph_reg_ros.imaging.ct.volume import CT
+from sph_reg_ros.imaging.load import load_ct
 from sph_reg_ros.imaging.sample_ct import sample_ct_path
 from sph_reg_ros.rendering.render import render
 from sph_reg_ros.ros.demo_client import DemoClient, DemoError, ExposureResult

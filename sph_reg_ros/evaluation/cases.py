@@ -21,8 +21,8 @@ from sph_reg_ros.evaluation.viewpoints import FIELD_MM, AllAround, Viewpoints, b
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.geometry.box import TRUNK_HALF_SIZE_MM, landmarks_within
 from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
-from sph_reg_ros.imaging.ct.read import load_ct
 from sph_reg_ros.imaging.ct.volume import CT
+from sph_reg_ros.imaging.load import load_ct
 from sph_reg_ros.imaging.xray.intensity import IntensityModel
 from sph_reg_ros.imaging.xray.prepare import prepare_xray
 from sph_reg_ros.registration.view import View

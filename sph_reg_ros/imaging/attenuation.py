@@ -10,12 +10,13 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, Shaped, UInt16
 from torch import Tensor
 
 from sph_reg_ros.errors import ConfigError, CTError, ErrorCode
 from sph_reg_ros.imaging.ct.hounsfield import AIR_HU
 from sph_reg_ros.imaging.ct.volume import CT
+from sph_reg_ros.imaging.packed_voxels import LARGEST, MOST_IN_FLOATS, PackedVoxels, rounded
 
 TABLE_KEV = (30.0, 40.0, 50.0, 60.0, 80.0, 100.0, 150.0)
 WATER_CM2_PER_G = (0.3756, 0.2683, 0.2269, 0.2059, 0.1837, 0.1707, 0.1505)
@@ -32,29 +33,37 @@ class AttenuationVolume:
     """Linear attenuation on the grid of a CT.
 
     Attributes:
-        mu: [K, J, I] float32 in 1/mm, index i fastest; air is 0.
+        voxels: [K, J, I] float32 in 1/mm, index i fastest, air is 0; or the same in 16 bits.
         ct_from_index: [4, 4] float64; maps (i, j, k, 1) to LPS world coordinates (mm).
         assumptions: see CT.
         hounsfield_doubts: see CT.
     """
 
-    mu: Float32[Tensor, 'K J I']
+    voxels: Float32[Tensor, 'K J I'] | PackedVoxels
     ct_from_index: Float64[Tensor, '4 4']
     assumptions: tuple[str, ...] = ()
     hounsfield_doubts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check shapes and values; raises CTError."""
-        if self.mu.ndim != 3 or self.mu.numel() == 0 or self.mu.dtype != torch.float32:
-            raise CTError(ErrorCode.CT_GEOMETRY, 'mu must be a float32 volume [K, J, I]')
+        if isinstance(self.voxels, Tensor):
+            _require_floats(self.voxels)
         if self.ct_from_index.shape != (4, 4) or self.ct_from_index.dtype != torch.float64:
             raise CTError(ErrorCode.CT_GEOMETRY, 'ct_from_index must be a float64 matrix [4, 4]')
-        if not torch.isfinite(self.mu).all():
-            raise CTError(ErrorCode.CT_UNREADABLE, 'mu has NaN or infinite voxels')
         if not torch.isfinite(self.ct_from_index).all():
             raise CTError(ErrorCode.CT_GEOMETRY, 'ct_from_index has NaN or infinite values')
         if float(torch.det(self.ct_from_index[:3, :3]).abs()) < 1e-12:
             raise CTError(ErrorCode.CT_GEOMETRY, 'ct_from_index is not invertible')
+
+    @property
+    def mu(self) -> Float32[Tensor, 'K J I']:
+        """Return attenuation in 1/mm; of packed voxels a new tensor of twice their size."""
+        return self.voxels if isinstance(self.voxels, Tensor) else self.voxels.floats()
+
+    @property
+    def device(self) -> torch.device:
+        """Return where the voxels are."""
+        return self.voxels.device if isinstance(self.voxels, Tensor) else torch.device('cpu')
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -64,7 +73,7 @@ class AttenuationVolume:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Return (K, J, I)."""
-        slices, rows, columns = self.mu.shape
+        slices, rows, columns = self.voxels.shape
         return slices, rows, columns
 
     @cached_property
@@ -94,8 +103,12 @@ class AttenuationVolume:
         return torch.nn.functional.pad(self.mu, (1,) * 6)
 
     def to(self, device: torch.device | str) -> 'AttenuationVolume':
-        """Return the volume with `mu` on a device; the affine stays where it is."""
-        return replace(self, mu=self.mu.to(device))
+        """Return the volume with its voxels on a device; the affine stays where it is."""
+        if self.device == torch.device(device):
+            return self
+        voxels = self.voxels
+        moved = voxels.to(device) if isinstance(voxels, Tensor) else voxels.floats(device)
+        return replace(self, voxels=moved)
 
     def block_of(self, size_mm: float) -> tuple[int, int, int]:
         """Return the voxels along i, j, k that together are no longer than a size, at least one."""
@@ -117,18 +130,42 @@ class AttenuationVolume:
         i, j, k = (factors,) * 3 if isinstance(factors, int) else factors
         if min(i, j, k) < 1:
             raise ConfigError(ErrorCode.CONFIG_INVALID, 'downsampling factors must be at least 1')
-        padding = [
-            amount
-            for size, factor in zip(self.shape[::-1], (i, j, k), strict=True)
-            for amount in (0, -size % factor)
-        ]
-        mu = torch.nn.functional.pad(self.mu, padding)
-        mu = torch.nn.functional.avg_pool3d(mu[None, None], (k, j, i))[0, 0]
+        voxels = self.voxels
+        if isinstance(voxels, PackedVoxels):
+            voxels = _stored(voxels.block_means((i, j, k)))
+        else:
+            voxels = _block_means(voxels, (i, j, k))
         # A block's centre lies (factor - 1) / 2 voxels behind the centre of its first voxel.
         block = torch.diag(torch.tensor([i, j, k, 1], dtype=torch.float64))
         block[:3, 3] = torch.tensor([(i - 1) / 2, (j - 1) / 2, (k - 1) / 2], dtype=torch.float64)
         affine = self.ct_from_index @ block.to(self.ct_from_index.device)
-        return replace(self, mu=mu, ct_from_index=affine)
+        return replace(self, voxels=voxels, ct_from_index=affine)
+
+
+def _require_floats(mu: Tensor) -> None:
+    if mu.ndim != 3 or mu.numel() == 0 or mu.dtype != torch.float32:
+        raise CTError(ErrorCode.CT_GEOMETRY, 'mu must be a float32 volume [K, J, I]')
+    # Both are NaN if any voxel is.
+    if not torch.isfinite(torch.stack(torch.aminmax(mu))).all():
+        raise CTError(ErrorCode.CT_UNREADABLE, 'mu has NaN or infinite voxels')
+
+
+def _block_means(
+    mu: Float32[Tensor, 'K J I'], factors: tuple[int, int, int]
+) -> Float32[Tensor, 'K J I']:
+    padding = [
+        amount
+        for size, factor in zip(reversed(mu.shape), factors, strict=True)
+        for amount in (0, -size % factor)
+    ]
+    mu = torch.nn.functional.pad(mu, padding)
+    return torch.nn.functional.avg_pool3d(mu[None, None], factors[::-1])[0, 0]
+
+
+def _stored(mu: Float32[Tensor, 'K J I']) -> Float32[Tensor, 'K J I'] | PackedVoxels:
+    """Return a large volume in 16 bits."""
+    packed = PackedVoxels.of(mu) if mu.numel() > MOST_IN_FLOATS else None
+    return mu if packed is None else packed
 
 
 def water_attenuation(energy_kev: float) -> float:
@@ -155,17 +192,44 @@ def attenuation_from_hounsfield(ct: CT, energy_kev: float = 60.0) -> Attenuation
     Raises:
         ConfigError: the energy is out of range.
     """
-    per_hu = water_attenuation(energy_kev) / -AIR_HU
-    extra_per_bone_hu = _bone_slope(energy_kev) - per_hu
-    mu = torch.empty(ct.hounsfield.shape, dtype=torch.float32)
-    # Slice by slice, so that no second volume is needed in between.
-    for source, target in zip(ct.hounsfield, mu.numpy(), strict=True):
-        hounsfield = np.maximum(source.astype(np.float32), AIR_HU)
-        bone = np.maximum(hounsfield, 0)
-        np.multiply(hounsfield - AIR_HU, np.float32(per_hu), out=target)
-        target += bone * np.float32(extra_per_bone_hu)
+    model = _Model(energy_kev)
     affine = torch.from_numpy(ct.ct_from_index.copy())
-    return AttenuationVolume(mu, affine, ct.assumptions, ct.hounsfield_doubts)
+    packed = _packed(ct, model) if ct.hounsfield.size > MOST_IN_FLOATS else None
+    voxels = torch.from_numpy(model.attenuation(ct.hounsfield)) if packed is None else packed
+    return AttenuationVolume(voxels, affine, ct.assumptions, ct.hounsfield_doubts)
+
+
+def _packed(ct: CT, model: '_Model') -> PackedVoxels | None:
+    """Return the CT in 16 bits; None if it is all air."""
+    largest = float(model.attenuation(np.float32(ct.range_hu[1])))
+    if largest <= 0:
+        return None
+
+    def units(values: Shaped[np.ndarray, 'J I'], per_mu: np.float32) -> UInt16[np.ndarray, 'J I']:
+        return rounded(model.attenuation(values) * per_mu)
+
+    if ct.hounsfield.dtype != np.int16:
+        return PackedVoxels.converted(ct.hounsfield, largest, units)
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.int16)
+    table = units(every.clip(max=ct.range_hu[1]), np.float32(1 / (largest / LARGEST)))
+    return PackedVoxels.converted(
+        ct.hounsfield, largest, lambda values, _: table.take(values.view(np.uint16), mode='clip')
+    )
+
+
+class _Model:
+    """Bilinear in HU: slope up to water, and what bone adds above."""
+
+    def __init__(self, energy_kev: float) -> None:
+        per_hu = water_attenuation(energy_kev) / -AIR_HU
+        self._per_hu = np.float32(per_hu)
+        self._extra_per_bone_hu = np.float32(_bone_slope(energy_kev) - per_hu)
+
+    def attenuation(self, values: Shaped[np.ndarray, '...']) -> Float32[np.ndarray, '...']:
+        """Return attenuation (1/mm) of HU."""
+        hounsfield = np.maximum(values.astype(np.float32), np.float32(AIR_HU))
+        bone = np.maximum(hounsfield, np.float32(0))
+        return (hounsfield - np.float32(AIR_HU)) * self._per_hu + bone * self._extra_per_bone_hu
 
 
 def _bone_slope(energy_kev: float) -> float:

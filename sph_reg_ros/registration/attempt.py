@@ -61,7 +61,7 @@ def attempt(
         similarity=config.similarity,
         runner_up=rough.runner_up,
         doubts=_doubts(request),
-        device=str(request.volume.mu.device),
+        device=str(request.volume.device),
     )
 
 

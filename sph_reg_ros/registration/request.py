@@ -69,7 +69,7 @@ class RegistrationRequest:
             ConfigError: as `chosen_device`.
         """
         volume = placed_volume(self.volume, self.config)
-        networks = None if self.networks is None else self.networks.to(volume.mu.device)
+        networks = None if self.networks is None else self.networks.to(volume.device)
         return replace(self, volume=volume, networks=networks)
 
     @property
@@ -92,10 +92,10 @@ def placed_volume(volume: AttenuationVolume, config: RegistrationConfig) -> Atte
 
     `auto` does not move one that is on a device already. Raises ConfigError as `chosen_device`.
     """
-    device = volume.mu.device
+    device = volume.device
     if device.type == 'cpu' or config.device != 'auto':
         device = chosen_device(config.device, config.backend)
-    if volume.mu.device == device:
+    if volume.device == device:
         return volume
     copies = _COPIES.setdefault(volume, {})
     if device not in copies:

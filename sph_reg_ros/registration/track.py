@@ -387,5 +387,5 @@ class Tracker:
             similarity=self.config.similarity,
             runner_up=None,
             frames_since_full_checks=self._chain.since_passed,
-            device=str(self._volume.mu.device),
+            device=str(self._volume.device),
         )

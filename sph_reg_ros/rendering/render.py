@@ -43,7 +43,7 @@ def resolve_backend(backend: str, volume: AttenuationVolume) -> str:
         raise ConfigError(
             ErrorCode.CONFIG_INVALID, f'backend {backend!r} is none of {", ".join(BACKENDS)}'
         )
-    device = volume.mu.device.type
+    device = volume.device.type
     if backend == 'auto':
         if device == 'cpu':
             return 'numba'

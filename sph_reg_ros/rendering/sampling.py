@@ -80,6 +80,6 @@ def unit_directions(K: Float64[Tensor, '3 3'], size: tuple[int, int]) -> Float64
 
 def _half_diagonal_mm(volume: AttenuationVolume) -> Tensor:
     # One voxel wider than the grid: interpolation fades to 0 over that margin.
-    extent = torch.tensor(volume.mu.shape[::-1], dtype=torch.float64) + 1
+    extent = torch.tensor(volume.shape[::-1], dtype=torch.float64) + 1
     corners = torch.cartesian_prod(*[torch.tensor([-0.5, 0.5], dtype=torch.float64)] * 3) * extent
     return (corners @ volume.ct_from_index[:3, :3].T).norm(dim=-1).max()

@@ -124,7 +124,7 @@ class RegistrationSession:
         if view is not None and (request.drr or request.overlay):
             camera, pose = view.camera, result.camera_from_ct[0]
             volume = self.volume
-            if str(volume.mu.device) != result.device:
+            if str(volume.device) != result.device:
                 volume = volume.to(result.device)
             drr = render(volume, pose, camera.K, camera.size, backend=result.backend).cpu()
         return protocol.Registered(

@@ -90,7 +90,7 @@ class XRayGenerator:
     @property
     def device(self) -> torch.device:
         """Return where the images are."""
-        return self.subjects[0].volumes[0].mu.device
+        return self.subjects[0].volumes[0].device
 
     def xrays(self, count: int, seed_key: SeedKey, wait: bool = False) -> XRays:
         """Take X-rays of one CT, at random poses.

@@ -82,11 +82,11 @@ def _cropped(volume: AttenuationVolume, box: tuple[slice, ...]) -> AttenuationVo
     shift = torch.eye(4, dtype=torch.float64)
     shift[:3, 3] = torch.tensor([part.start for part in reversed(box)], dtype=torch.float64)
     return replace(
-        volume, mu=volume.mu[box].contiguous(), ct_from_index=volume.ct_from_index @ shift
+        volume, voxels=volume.mu[box].contiguous(), ct_from_index=volume.ct_from_index @ shift
     )
 
 
 def _mirrored(volume: AttenuationVolume) -> AttenuationVolume:
     """Return the CT with left and right exchanged, along the axis of voxels that is nearest."""
     axis = int(volume.ct_from_index[0, :3].abs().argmax())
-    return replace(volume, mu=volume.mu.flip(2 - axis))
+    return replace(volume, voxels=volume.mu.flip(2 - axis))

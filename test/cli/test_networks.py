@@ -8,7 +8,7 @@ from cli_files import PITCH_MM, SDD_MM, SIZE, Files
 from tiny_networks import damage, write_networks
 
 from sph_reg_ros.geometry import Camera
-from sph_reg_ros.imaging.ct.read import load_ct
+from sph_reg_ros.imaging.load import load_ct
 
 CAMERA = Camera.from_geometry(SDD_MM, PITCH_MM, SIZE)
 

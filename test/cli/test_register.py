@@ -25,7 +25,7 @@ from PIL import Image
 from xray_files import write_xa
 
 from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
-from sph_reg_ros.imaging.xray.read import load_xray
+from sph_reg_ros.imaging.load import load_xray
 from sph_reg_ros.rendering.render import render
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from sph_reg_ros.cli import app
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
-from sph_reg_ros.imaging.xray.read import load_xray
+from sph_reg_ros.imaging.load import load_xray
 from sph_reg_ros.rendering.render import render
 
 VIEW = ['--angles', '30', '10', '--sod', '700']

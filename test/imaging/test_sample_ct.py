@@ -8,7 +8,7 @@ import pytest
 
 from sph_reg_ros.errors import CTError, ErrorCode
 from sph_reg_ros.imaging import sample_ct
-from sph_reg_ros.imaging.ct.read import load_ct
+from sph_reg_ros.imaging.load import load_ct
 
 
 def test_the_sample_ct_loads_with_its_mirrored_storage_and_padding():

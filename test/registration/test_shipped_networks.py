@@ -9,7 +9,8 @@ from sph_reg_ros.evaluation.carm import CArm, CArmGeometry, EncoderError, Orbit
 from sph_reg_ros.evaluation.simulation import XRaySimulation
 from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.imaging.attenuation import attenuation_from_hounsfield
-from sph_reg_ros.imaging.ct.read import CT, load_ct
+from sph_reg_ros.imaging.ct.volume import CT
+from sph_reg_ros.imaging.load import load_ct
 from sph_reg_ros.imaging.sample_ct import sample_ct_path
 from sph_reg_ros.imaging.xray.intensity import IntensityModel
 from sph_reg_ros.imaging.xray.prepare import prepare_xray

@@ -26,7 +26,7 @@ def rendered(backend: str, view: Scene, poses: torch.Tensor | None = None) -> tu
         backend=backend,
         without_ray_motion=False,
     )
-    assert image.device == volume.mu.device == jacobian.device
+    assert image.device == volume.device == jacobian.device
     return image.cpu(), jacobian.cpu()
 
 

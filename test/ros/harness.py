@@ -32,7 +32,7 @@ from std_msgs.msg import Header
 
 from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
-from sph_reg_ros.imaging.ct.read import load_ct
+from sph_reg_ros.imaging.load import load_ct
 from sph_reg_ros.messages.conversions import nanoseconds, pose_from_matrix, time_message
 from sph_reg_ros.messages.image_conversions import image_from_array
 from sph_reg_ros.messages.tf_buffer import LookupFailedError, TFBuffer

@@ -32,7 +32,7 @@ from tf2_msgs.msg import TFMessage
 from tiny_networks import write_networks
 
 from sph_reg_ros.errors import ErrorCode
-from sph_reg_ros.imaging.ct.read import load_ct
+from sph_reg_ros.imaging.load import load_ct
 from sph_reg_ros.messages.conversions import transform_message
 from sph_reg_ros.ros.transforms import TF_QOS
 

@@ -27,7 +27,7 @@ from sph_reg_ros.msg import RegistrationStatus
 from sph_reg_ros.srv import LoadCT
 
 from sph_reg_ros.errors import ErrorCode
-from sph_reg_ros.imaging.ct.read import load_ct
+from sph_reg_ros.imaging.load import load_ct
 
 pytestmark = pytest.mark.ros
 SECOND = 1_000_000_000

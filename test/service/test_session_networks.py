@@ -13,7 +13,7 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from sph_reg_ros.errors import ErrorCode, RegistrationError
 from sph_reg_ros.geometry import Camera
-from sph_reg_ros.imaging.ct.read import load_ct
+from sph_reg_ros.imaging.load import load_ct
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.reasons import InputDoubt
 from sph_reg_ros.service.protocol import CTLoaded, LoadCT, Register, Registered, RegisterView

@@ -15,7 +15,7 @@ from ct_files import write_volume
 from training_jobs import KINDS, ci_content, small_ct, small_job
 
 from sph_reg_ros.errors import ConfigError, ErrorCode, SolverError
-from sph_reg_ros.imaging.ct.read import load_ct
+from sph_reg_ros.imaging.load import load_ct
 from sph_reg_ros.networks import weights
 from sph_reg_ros.settings import from_plain
 from sph_reg_ros.training import history

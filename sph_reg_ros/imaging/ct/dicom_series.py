@@ -9,7 +9,7 @@ from pydicom.uid import EnhancedCTImageStorage
 
 from sph_reg_ros.errors import CTError, ErrorCode
 from sph_reg_ros.imaging.ct.dicom_pixels import read_hounsfield
-from sph_reg_ros.imaging.ct.hounsfield import HounsfieldStack
+from sph_reg_ros.imaging.ct.hounsfield import Empty, HounsfieldStack
 from sph_reg_ros.imaging.ct.slice_plane import SlicePlane
 from sph_reg_ros.imaging.ct.slice_stack import SliceStack
 from sph_reg_ros.imaging.ct.volume import CT
@@ -20,7 +20,7 @@ MAX_COSINE_ERROR = 1e-3
 """Largest error of the length and the right angle of ImageOrientationPatient."""
 
 
-def load_dicom_folder(folder: Path, series_uid: str | None) -> CT:
+def load_dicom_folder(folder: Path, series_uid: str | None, empty: Empty = np.empty) -> CT:
     """Read the one CT series of a folder, or the one that `series_uid` names.
 
     Raises:
@@ -31,7 +31,7 @@ def load_dicom_folder(folder: Path, series_uid: str | None) -> CT:
     require_single_frame_ct(files)
     stack = SliceStack([slice_plane(file.header, n) for n, file in enumerate(files, 1)])
     rows, columns = int(files[0].header.Rows), int(files[0].header.Columns)
-    hounsfield = HounsfieldStack((len(files), rows, columns))
+    hounsfield = HounsfieldStack((len(files), rows, columns), empty)
     for k, index in enumerate(stack.order):
         hounsfield.put(k, read_slice(files[index], (rows, columns), stack.name(k)))
     info = series_info(files)

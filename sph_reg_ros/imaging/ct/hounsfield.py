@@ -1,7 +1,10 @@
 """Hounsfield units: the smallest type that holds them, and whether values look like them."""
 
+import math
+from collections.abc import Callable
+
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Float32, Int16, Shaped
 
 AIR_HU = -1000
 INT16 = np.iinfo(np.int16)
@@ -15,28 +18,38 @@ MOST_HU = 31_000
 _SAMPLES = 1 << 20
 
 
+Empty = Callable[[tuple[int, ...], type[np.float32]], Float32[np.ndarray, '...']]
+"""Reserves memory, as numpy.empty does."""
+
+
 class HounsfieldStack:
     """Collects the slices of a CT without a second copy of the volume.
 
     The volume is int16 as long as every slice is whole numbers in range, and turns to float32 at
-    the first one that is not.
+    the first one that is not. Memory is reserved for float32; what is not written to is not used.
     """
 
-    def __init__(self, shape: tuple[int, int, int]) -> None:
-        """Reserve an int16 volume [K, J, I]."""
-        self._volume: Shaped[np.ndarray, 'K J I'] = np.empty(shape, dtype=np.int16)
+    def __init__(self, shape: tuple[int, int, int], empty: Empty = np.empty) -> None:
+        """Reserve a volume [K, J, I]."""
+        self._floats = empty(shape, np.float32)
+        self._whole: Int16[np.ndarray, 'K J I'] | None = (
+            self._floats.reshape(-1).view(np.int16)[: math.prod(shape)].reshape(shape)
+        )
 
     def put(self, k: int, values: Shaped[np.ndarray, 'J I']) -> None:
-        """Store slice k (HU)."""
-        if self._volume.dtype == np.int16 and not fits_int16(values):
-            self._volume = self._volume.astype(np.float32)
+        """Store slice k (HU); the slices before it are there already."""
+        if self._whole is not None and not fits_int16(values):
+            # From the last on: a slice of floats covers the one it is made of, and later ones.
+            for n in range(k - 1, -1, -1):
+                self._floats[n] = self._whole[n].copy()
+            self._whole = None
         with np.errstate(over='ignore'):  # too large for float32 becomes infinite, which is refused
-            self._volume[k] = values
+            self.volume[k] = values
 
     @property
     def volume(self) -> Shaped[np.ndarray, 'K J I']:
         """Return the volume [K, J, I], int16 or float32."""
-        return self._volume
+        return self._floats if self._whole is None else self._whole
 
 
 def fits_int16(values: Shaped[np.ndarray, '...']) -> bool:

@@ -165,11 +165,6 @@ def _packed(path: Path, fields: Fields, length: int) -> Packed:
     order = _is_true(fields, 'binarydatabyteordermsb') or _is_true(fields, 'elementbyteordermsb')
     dtype = np.dtype(TYPES[kind]).newbyteorder('>' if order else '<')
     name = fields['elementdatafile']
-    if name.upper().split(' ')[0] == 'LIST' or re.search(r'%\d*d', name):
-        raise CTError(
-            ErrorCode.PATH_NOT_ALLOWED,
-            'the header names several data files, which are not read: write one file',
-        )
     data, offset = (path, length) if name.upper() == 'LOCAL' else (data_file(path, name), 0)
     skip = int(fields.get('headersize', 0))
     packing = 'raw'

@@ -13,6 +13,7 @@ from nibabel.wrapstruct import WrapStructError
 from sph_reg_ros.errors import CTError, ErrorCode
 from sph_reg_ros.imaging.ct.stored_volume import (
     ASSUMED_LPS,
+    GZIP_MARK,
     Packed,
     StoredVolume,
     damaged,
@@ -33,7 +34,6 @@ IN_TEMPLATE = (
 )
 MM_PER_UNIT = {1: 1000.0, 3: 0.001}
 NIFTI2_SIZE = 540
-GZIP_MARK = b'\x1f\x8b'
 
 Header = Nifti1Header | Nifti2Header
 

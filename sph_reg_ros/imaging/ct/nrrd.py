@@ -210,11 +210,6 @@ def _packed(path: Path, fields: Fields, length: int) -> Packed:
         if path.suffix.lower() == '.nhdr' and path.stat().st_size <= length:
             raise damaged()
         data, offset = path, length
-    elif re.match(r'LIST(\s|$)', name) or re.search(r'%\d*d', name):
-        raise CTError(
-            ErrorCode.PATH_NOT_ALLOWED,
-            'the header names several data files, which are not read: write one file',
-        )
     else:
         data, offset = data_file(path, name), 0
     skip = int(fields.get('byteskip', 0))

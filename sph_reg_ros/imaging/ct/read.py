@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from sph_reg_ros.errors import CTError, ErrorCode
 from sph_reg_ros.imaging.ct.dicom_series import load_dicom_folder
+from sph_reg_ros.imaging.ct.hounsfield import Empty
 from sph_reg_ros.imaging.ct.volume import CT
 from sph_reg_ros.imaging.ct.volume_file import load_volume_file, volume_suffix
 from sph_reg_ros.imaging.dicom.files import (
@@ -14,10 +17,16 @@ from sph_reg_ros.imaging.dicom.files import (
     series_info,
 )
 
-__all__ = ['CT', 'SeriesInfo', 'list_series', 'load_ct']
+__all__ = ['CT', 'SeriesInfo', 'parse_ct', 'parse_series']
 
 
-def load_ct(path: Path, *, series_uid: str | None = None, assume_lps: bool = False) -> CT:
+def parse_ct(
+    path: Path,
+    *,
+    series_uid: str | None = None,
+    assume_lps: bool = False,
+    empty: Empty = np.empty,
+) -> CT:
     """Read a CT; its world is the LPS frame (mm) of the series, however the voxels are stored.
 
     Args:
@@ -26,6 +35,7 @@ def load_ct(path: Path, *, series_uid: str | None = None, assume_lps: bool = Fal
         assume_lps: take the axes of a file that does not say how the patient lies as those to the
             left, to the back and to the head. `CT.assumptions` then says so. A file that does say
             it is read as ever.
+        empty: reserves memory for the voxels.
 
     Raises:
         CTError: CT_SEVERAL_SERIES with a list of them; CT_TOO_FEW_SLICES; CT_GEOMETRY if the slices
@@ -35,16 +45,16 @@ def load_ct(path: Path, *, series_uid: str | None = None, assume_lps: bool = Fal
     path = require_exists(path)
     if not path.is_dir():
         require_volume_file(path)
-        return load_volume_file(path, assume_lps=assume_lps)
+        return load_volume_file(path, assume_lps=assume_lps, empty=empty)
     try:
-        return load_dicom_folder(path, series_uid or None)
+        return load_dicom_folder(path, series_uid or None, empty)
     except MemoryError:
         raise CTError(
             ErrorCode.CT_UNREADABLE, 'the CT does not fit in memory: crop or resample it'
         ) from None
 
 
-def list_series(path: Path) -> list[SeriesInfo]:
+def parse_series(path: Path) -> list[SeriesInfo]:
     """Return the DICOM series of a folder, of any modality; [] for a volume file.
 
     Raises:

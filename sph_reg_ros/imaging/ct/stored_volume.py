@@ -5,9 +5,9 @@ whoever may hand in a header must not reach other files by it.
 """
 
 import bz2
-import gzip
 import io
 import math
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from sph_reg_ros.imaging.ct.volume import require_grid, require_volume_shape
 
 MOST_PACKED = {'gzip': 1100, 'zlib': 1100, 'bzip2': 50_000}
 """No bytes are packed more tightly than that."""
+GZIP_MARK = b'\x1f\x8b'
 MM_PER_UNIT = {
     **dict.fromkeys(('mm', 'millimeter', 'millimeters', 'millimetre', 'millimetres'), 1.0),
     **dict.fromkeys(('m', 'meter', 'meters', 'metre', 'metres'), 1000.0),
@@ -132,12 +133,10 @@ def _slices(
 
 
 def _unpacked(file: io.BufferedReader, packing: str) -> io.BufferedIOBase:
-    if packing == 'gzip':
-        return gzip.GzipFile(fileobj=file)
+    if packing in ('gzip', 'zlib'):
+        return io.BufferedReader(_Inflated(file), 1 << 18)
     if packing == 'bzip2':
         return bz2.BZ2File(file)
-    if packing == 'zlib':
-        return io.BufferedReader(_Inflated(file), 1 << 18)
     if packing == 'hex':
         return io.BytesIO(bytes.fromhex(file.read().decode('ascii')))
     return file
@@ -166,33 +165,52 @@ def _fill(stream: io.BufferedIOBase, target: memoryview) -> None:
 
 
 class _Inflated(io.RawIOBase):
-    """A zlib or gzip stream as a file."""
+    """A zlib stream or those of a gzip file, twice as fast as by `gzip`; checksums are compared."""
 
     def __init__(self, file: io.BufferedReader) -> None:
-        self._file, self._inflater = file, zlib.decompressobj(zlib.MAX_WBITS | 32)
+        self._file, self._inflater, self._is_at_end = file, _new_inflater(), False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, target: memoryview) -> int:  # type: ignore[override]
-        while not self._inflater.eof:
+        while not self._is_at_end:
             packed = self._inflater.unconsumed_tail or self._file.read(1 << 16)
             if not packed:
                 raise EOFError
             content = self._inflater.decompress(packed, len(target))
+            if self._inflater.eof:
+                self._begin_next()
             if content:
                 target[: len(content)] = content
                 return len(content)
         return 0
+
+    def _begin_next(self) -> None:
+        """Begin with the gzip stream that follows, if one does."""
+        after = self._file.tell() - len(self._inflater.unused_data)
+        self._file.seek(after)
+        self._is_at_end = self._file.read(len(GZIP_MARK)) != GZIP_MARK
+        self._file.seek(after)
+        self._inflater = _new_inflater()
+
+
+def _new_inflater() -> 'zlib._Decompress':
+    return zlib.decompressobj(zlib.MAX_WBITS | 32)
 
 
 def data_file(header: Path, name: str) -> Path:
     """Return the file that a header names for its voxels.
 
     Raises:
-        CTError: PATH_NOT_ALLOWED if it is elsewhere than in the header's folder or below, links
-            resolved; CT_UNREADABLE if it is not there.
+        CTError: PATH_NOT_ALLOWED if there are several, or if it is elsewhere than in the header's
+            folder or below, links resolved; CT_UNREADABLE if it is not there.
     """
+    if re.match(r'LIST(\s|$)', name, re.IGNORECASE) or re.search(r'%\d*d', name):
+        raise CTError(
+            ErrorCode.PATH_NOT_ALLOWED,
+            'the header names several data files, which are not read: write one file',
+        )
     folder = header.parent.resolve()
     if '\0' in name:
         raise damaged()

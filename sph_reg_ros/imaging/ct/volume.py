@@ -47,12 +47,18 @@ class CT:
             raise CTError(
                 ErrorCode.CT_UNREADABLE, f'voxels are {self.hounsfield.dtype}, not int16 or float32'
             )
-        if not np.isfinite(self.hounsfield).all():
+        # Both are NaN if any voxel is.
+        if not np.isfinite(self.range_hu).all():
             raise CTError(
                 ErrorCode.CT_UNREADABLE, 'the CT has NaN or infinite voxels: export it again'
             )
         require_grid(self.ct_from_index)
         require_body_size(self.hounsfield.shape, self.ct_from_index)
+
+    @cached_property
+    def range_hu(self) -> tuple[float, float]:
+        """Return the lowest and the highest value."""
+        return float(self.hounsfield.min()), float(self.hounsfield.max())
 
     @cached_property
     def hounsfield_doubts(self) -> tuple[str, ...]:
@@ -68,8 +74,9 @@ class CT:
         """
         digest = hashlib.sha256(repr(self.hounsfield.shape).encode())
         limits = np.iinfo(np.int16)
-        whole = np.rint(self.hounsfield).clip(limits.min, limits.max)
-        digest.update(whole.astype('<i2', order='C').data)
+        for plane in self.hounsfield:
+            whole = plane if plane.dtype == np.int16 else np.rint(plane)
+            digest.update(whole.clip(limits.min, limits.max).astype('<i2', order='C').data)
         # Adding 0 turns -0 into 0, which has other bytes.
         digest.update((self.ct_from_index.round(3) + 0.0).astype('<f8', order='C').data)
         return digest.hexdigest()

@@ -9,19 +9,20 @@ import numpy as np
 from jaxtyping import Float64, Shaped
 
 from sph_reg_ros.errors import CTError, ErrorCode
-from sph_reg_ros.imaging.ct.hounsfield import HounsfieldStack
+from sph_reg_ros.imaging.ct.hounsfield import Empty, HounsfieldStack
 from sph_reg_ros.imaging.ct.meta_image import read_meta_image
 from sph_reg_ros.imaging.ct.nrrd import read_nrrd
 from sph_reg_ros.imaging.ct.stored_volume import StoredVolume, damaged
 from sph_reg_ros.imaging.ct.volume import CT
 
 
-def load_volume_file(path: Path, *, assume_lps: bool = False) -> CT:
+def load_volume_file(path: Path, *, assume_lps: bool = False, empty: Empty = np.empty) -> CT:
     """Read a volume.
 
     Args:
         path: file with a suffix of READERS.
         assume_lps: see ct.load_ct.
+        empty: reserves memory for the voxels.
 
     Raises:
         CTError: the file is damaged, is no scalar 3D volume, its geometry cannot be trusted, or it
@@ -32,7 +33,7 @@ def load_volume_file(path: Path, *, assume_lps: bool = False) -> CT:
         raise damaged()
     try:
         found = READERS[suffix](path, assume_lps)
-        stack = HounsfieldStack(found.shape)
+        stack = HounsfieldStack(found.shape, empty)
         for k, values in enumerate(found.slices()):
             stack.put(k, values)
     except (OSError, EOFError, ValueError, KeyError, zlib.error, OverflowError):

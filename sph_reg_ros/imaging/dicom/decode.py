@@ -45,10 +45,31 @@ def stored_pixels(dataset: Dataset, frame: int = 0) -> Shaped[np.ndarray, 'H W']
     )
 
 
+def padding_range(dataset: Dataset) -> tuple[int, int] | None:
+    """Return the stored values that are padding (PS3.3 C.7.5.1.1.2), None if there is none."""
+    value, limit = (dataset.get(f'PixelPadding{name}') for name in ('Value', 'RangeLimit'))
+    if value is None:
+        return None
+    numbers = (value, value if limit is None else limit)
+    low, high = sorted(_as_stored(dataset, int(number)) for number in numbers)
+    return low, high
+
+
 def compression_name(dataset: Dataset) -> str:
     """Return how the pixels of a file are compressed, '' if they are not."""
     syntax = UID(dataset.file_meta.get('TransferSyntaxUID', ''))
     return syntax.name if syntax.is_transfer_syntax and syntax.is_compressed else ''
+
+
+def _as_stored(dataset: Dataset, number: int) -> int:
+    """Return the stored value with the bits of a number: some files have its sign wrong."""
+    bits = int(dataset.BitsStored)
+    signed = dataset.PixelRepresentation == 1
+    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+    if low <= number <= high:
+        return number
+    number &= (1 << bits) - 1
+    return number - (1 << bits) if number > high else number
 
 
 def _decoded(dataset: Dataset, frame: int) -> Integer[np.ndarray, 'H W']:

@@ -5,6 +5,8 @@ torch, which would take longer to import than most CTs take to read.
 """
 
 import json
+import math
+import mmap
 import os
 import resource
 import sys
@@ -14,42 +16,88 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Float32, Shaped
 
 from sph_reg_ros.errors import RegistrationError
 from sph_reg_ros.imaging.ct.volume import CT
+from sph_reg_ros.imaging.sandbox.child_process import ALIGNMENT
 
 Found = tuple[dict[str, Any], list[Shaped[np.ndarray, '...']]]
 
 
-def load_ct(path: str, series_uid: str | None) -> Found:
+class SharedArrays:
+    """Puts arrays where the other process reads them.
+
+    The largest one is written there from the start, so that there are never two of it.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        """Take an empty file."""
+        self._descriptor = descriptor
+        self._reserved: np.ndarray = np.empty(0)
+
+    def empty(self, shape: tuple[int, ...], dtype: type[np.float32]) -> Float32[np.ndarray, '...']:
+        """Reserve memory at the beginning of the file; raises MemoryError."""
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        try:
+            os.ftruncate(self._descriptor, size)
+            memory = mmap.mmap(self._descriptor, size)
+        except (OSError, ValueError):
+            raise MemoryError from None
+        self._reserved = np.frombuffer(memory, dtype).reshape(shape)
+        return self._reserved
+
+    def write(self, found: list[Shaped[np.ndarray, '...']]) -> list[list[Any]]:
+        """Write arrays one after the other, each from where its type may begin.
+
+        An array in the reserved memory comes first, and is there already.
+
+        Returns:
+            Type and shape of each.
+        """
+        described, end = [], 0
+        for array in found:
+            little = np.ascontiguousarray(array.astype(array.dtype.newbyteorder('<'), copy=False))
+            if not np.may_share_memory(little, self._reserved):
+                with open(self._descriptor, 'r+b', closefd=False) as file:
+                    file.seek(end)
+                    file.write(little.data)
+            described.append([little.dtype.str, list(little.shape)])
+            end += -(-little.nbytes // ALIGNMENT) * ALIGNMENT
+        os.ftruncate(self._descriptor, end)
+        return described
+
+
+def load_ct(shared: SharedArrays, path: str, series_uid: str | None) -> Found:
     """Read a CT series; see ct.read."""
     from sph_reg_ros.imaging.ct import read
 
-    return _found_ct(read.load_ct(Path(path), series_uid=series_uid))
+    return _found_ct(read.parse_ct(Path(path), series_uid=series_uid, empty=shared.empty))
 
 
-def load_volume_file(path: str, assume_lps: bool) -> Found:
+def load_volume_file(shared: SharedArrays, path: str, assume_lps: bool) -> Found:
     """Read a CT from one file; see ct.read."""
     from sph_reg_ros.imaging.ct.volume_file import load_volume_file
 
-    return _found_ct(load_volume_file(Path(path), assume_lps=assume_lps))
+    return _found_ct(load_volume_file(Path(path), assume_lps=assume_lps, empty=shared.empty))
 
 
 def _found_ct(found: CT) -> Found:
     names = ('series_uid_hash', 'patient_hash', 'description', 'assumptions')
     values = {name: getattr(found, name) for name in names}
-    return values, [found.ct_from_index, found.hounsfield]
+    return values, [found.hounsfield, found.ct_from_index]
 
 
-def list_series(path: str) -> Found:
-    """List the series of a folder; see ct.list_series."""
+def list_series(shared: SharedArrays, path: str) -> Found:
+    """List the series of a folder; see ct.read."""
     from sph_reg_ros.imaging.ct import read
 
-    return {'series': [asdict(info) for info in read.list_series(Path(path))]}, []
+    return {'series': [asdict(info) for info in read.parse_series(Path(path))]}, []
 
 
-def load_xray(path: str, frame: int, geometry: bool, given: dict[str, Any]) -> Found:
+def load_xray(
+    shared: SharedArrays, path: str, frame: int, geometry: bool, given: dict[str, Any]
+) -> Found:
     """Read a projection image; see dicom_xray.read_dicom_xray."""
     from sph_reg_ros.imaging.xray.dicom_xray import read_dicom_xray
     from sph_reg_ros.imaging.xray.given_geometry import GivenGeometry
@@ -64,7 +112,6 @@ def load_xray(path: str, frame: int, geometry: bool, given: dict[str, Any]) -> F
         'has_pose': found.camera_from_ct is not None,
     }
     arrays = [found.pixels.numpy(), found.mask.numpy()]
-    # In this order: an array must begin where its type may.
     matrices = (None if found.camera is None else found.camera.K, found.camera_from_ct)
     return values, [m.numpy() for m in matrices if m is not None] + arrays
 
@@ -82,9 +129,10 @@ def main() -> None:
     report, arrays = (int(argument) for argument in sys.argv[1:])
     request = json.loads(os.pread(report, os.fstat(report).st_size, 0))
     set_limits(**request['limits'])
+    shared = SharedArrays(arrays)
     try:
-        values, found = TASKS[request['task']](**request['arguments'])
-        values['arrays'] = write_arrays(arrays, found)
+        values, found = TASKS[request['task']](shared, **request['arguments'])
+        values['arrays'] = shared.write(found)
     except RegistrationError as error:
         values = {'error': [type(error).__name__, int(error.code), str(error)]}
     os.ftruncate(report, 0)
@@ -100,17 +148,6 @@ def set_limits(memory_bytes: int, cpu_s: int, timeout_s: float) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
     # A core dump would hold the patient's data.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def write_arrays(descriptor: int, found: list[Shaped[np.ndarray, '...']]) -> list[list[Any]]:
-    """Write arrays one after the other; return type and shape of each."""
-    described = []
-    with open(descriptor, 'wb', closefd=False) as file:
-        for array in found:
-            little = np.ascontiguousarray(array.astype(array.dtype.newbyteorder('<'), copy=False))
-            file.write(little.data)
-            described.append([little.dtype.str, list(little.shape)])
-    return described
 
 
 if __name__ == '__main__':

@@ -26,6 +26,8 @@ MAX_REPORT_BYTES = 1 << 20
 ERROR_KINDS = ('CTError', 'ImageError', 'CameraError', 'PoseError')
 ARRAY_TYPES = ('<i2', '<f4', '<f8', '|b1')
 GIBIBYTE = 1 << 30
+ALIGNMENT = 64
+"""Each array begins at a multiple of as many bytes."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def _map_arrays(
                 raise ValueError
             array = np.frombuffer(memory, kind, math.prod(shape), start).reshape(shape)
             arrays.append(array)
-            start += array.nbytes
+            start += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
     except (ValueError, TypeError):
         raise ChildError('the reader reported nonsense') from None
     return tuple(arrays)

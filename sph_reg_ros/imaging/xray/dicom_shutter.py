@@ -6,7 +6,7 @@ from pydicom import Dataset
 from torch import Tensor
 
 from sph_reg_ros.errors import CameraError, ErrorCode, ImageError
-from sph_reg_ros.imaging.ct.dicom_pixels import padding_range
+from sph_reg_ros.imaging.dicom.decode import padding_range
 from sph_reg_ros.imaging.dicom.tags import read_numbers, read_words, tag_label
 from sph_reg_ros.imaging.xray.masks import inside_circle, inside_polygon, inside_rectangle
 

@@ -22,7 +22,7 @@ _RASTER_STARTS = (
 _ARRAY_START = b'\x93NUM'
 
 
-def load_xray(
+def parse_xray(
     path: Path | str,
     *,
     frame: int = 0,

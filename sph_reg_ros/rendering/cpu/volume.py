@@ -7,15 +7,14 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from jaxtyping import Float32, UInt8, UInt16
 from numba import njit, prange
+from torch import Tensor
 
 from sph_reg_ros.errors import CTError, ErrorCode
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
+from sph_reg_ros.imaging.packed_voxels import MOST_IN_FLOATS, PackedVoxels
 
 BRICK = 8
 """Edge of a brick in voxels; a brick counts as air if it and all its neighbours are empty."""
-_UINT16_MAX = 65535
-# Up to this many voxels float32 stays in the caches, so that 16 bits would gain nothing.
-_SMALL = 2**22
 _MAX_VOXELS = 2**31 - 1
 
 
@@ -54,30 +53,20 @@ def packed(volume: AttenuationVolume) -> PackedVolume:
 
 
 def _pack(volume: AttenuationVolume) -> PackedVolume:
-    mu = volume.mu.numpy()
-    shape = [size + 2 for size in mu.shape]
-    if math.prod(shape) > _MAX_VOXELS:
+    if math.prod(size + 2 for size in volume.shape) > _MAX_VOXELS:
         raise CTError(
             ErrorCode.CT_GEOMETRY,
-            f'the CT has {mu.size} voxels, more than the renderer can number: crop it',
+            f'the CT has {math.prod(volume.shape)} voxels, more than the renderer can number: '
+            'crop it',
         )
-    scale = float(mu.max()) / _UINT16_MAX
-    # NumPy's large arrays lie in huge pages where the system has them: fewer address lookups.
-    if mu.size <= _SMALL or scale <= 0 or mu.min() < 0:
-        values, scale = np.zeros(shape, np.float32), 1.0
-        values[1:-1, 1:-1, 1:-1] = mu
+    voxels: Tensor | PackedVoxels | None = volume.voxels
+    if isinstance(voxels, Tensor):
+        voxels = PackedVoxels.of(voxels) if voxels.numel() > MOST_IN_FLOATS else None
+    if voxels is None:
+        values, scale = volume.zero_padded.numpy(), 1.0
     else:
-        values = np.zeros(shape, np.uint16)
-        _quantise(mu, np.float32(1 / scale), values)
+        values, scale = voxels.padded, voxels.scale
     return PackedVolume(values, scale, _occupied_bricks(values))
-
-
-@njit(cache=True, nogil=True, parallel=True)
-def _quantise(mu, per_unit, values):  # type: ignore[no-untyped-def]
-    for k in prange(mu.shape[0]):
-        for j in range(mu.shape[1]):
-            for i in range(mu.shape[2]):
-                values[k + 1, j + 1, i + 1] = np.uint16(mu[k, j, i] * per_unit + np.float32(0.5))
 
 
 def _occupied_bricks(values: np.ndarray) -> np.ndarray:

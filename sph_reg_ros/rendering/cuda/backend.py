@@ -67,7 +67,7 @@ def _run(
     JACOBIAN: bool = False,
     PROJECT: bool = False,
 ) -> tuple[Float32[Tensor, 'B H W'], Float32[Tensor, 'B 6 H W']]:
-    known, device = paired(volume), volume.mu.device
+    known, device = paired(volume), volume.device
     poses = camera_from_ct.detach().to(device, torch.float64, non_blocking=True).contiguous()
     count, programs = len(poses), len(poses) * size[0] * size[1] / _PIXELS_PER_PROGRAM
     parts = _parts(programs, device)
@@ -102,7 +102,7 @@ def _view(
         inverse = torch.linalg.inv(K.detach().double().cpu())
         last = torch.tensor([step], dtype=torch.float64)
         numbers = [padded_from_ct.flatten(), volume.centre.cpu(), inverse.flatten(), last]
-        known[key] = torch.cat(numbers).to(volume.mu.device)
+        known[key] = torch.cat(numbers).to(volume.device)
     return known[key]
 
 

@@ -80,7 +80,7 @@ class _Scene:
         size: tuple[int, int],
         step_mm: float | None,
     ) -> None:
-        dtype, device = camera_from_ct.dtype, volume.mu.device
+        dtype, device = camera_from_ct.dtype, volume.device
         padded = volume.zero_padded.to(dtype)
         self.values = padded.flatten()
         self.dims = torch.tensor(padded.shape[::-1], device=device)

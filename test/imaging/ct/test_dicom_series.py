@@ -11,7 +11,7 @@ from ct_files import PATIENT_ID, PATIENT_NAME, numbered_phantom, write_dicom
 from pydicom.uid import EnhancedCTImageStorage
 
 from sph_reg_ros.errors import CTError, ErrorCode
-from sph_reg_ros.imaging.ct.read import load_ct
+from sph_reg_ros.imaging.ct.read import parse_ct
 
 SLICE_4 = 'slice 4 of 6 at 0.00 mm'  # the phantoms start at -7.5 mm and have 2.5 mm slices
 
@@ -26,7 +26,7 @@ def refusal(folder, edit=lambda k, dataset: None, skip=()) -> CTError:
     phantom = numbered_phantom((6, 4, 5))
     write_dicom(folder, phantom, edit=edit, skip=skip)
     with pytest.raises(CTError) as error:
-        load_ct(folder)
+        parse_ct(folder)
     return error.value
 
 
@@ -131,7 +131,7 @@ def test_a_file_cut_off_anywhere_is_refused_and_never_crashes(tmp_path):
     for length in range(132, len(content) - 1, 23):
         victim.write_bytes(content[:length])
         with pytest.raises(CTError):
-            load_ct(folder)
+            parse_ct(folder)
 
 
 @pytest.mark.parametrize('fault', [*GEOMETRY_FAULTS, 'damaged', 'pixels'])
@@ -141,7 +141,7 @@ def test_messages_never_hold_the_patients_name_or_id(tmp_path, fault):
         victim = next(folder.iterdir())
         victim.write_bytes(victim.read_bytes()[:140])
         with pytest.raises(CTError) as caught:
-            load_ct(folder)
+            parse_ct(folder)
         error = caught.value
     elif fault == 'pixels':
         error = refusal(tmp_path, lambda k, d: k == 3 and d.pop('PixelData'))
@@ -164,7 +164,7 @@ def test_rescale_and_padding_become_hounsfield_units(tmp_path):
         # As some scanners write it: the bits of -2000, unsigned.
         dataset.add_new('PixelPaddingValue', 'US', 63536)
 
-    ct = load_ct(write_dicom(tmp_path, phantom, edit=edit))
+    ct = parse_ct(write_dicom(tmp_path, phantom, edit=edit))
     expected = phantom.hounsfield.astype(int) * 2 - 10
     expected[:, 0, 0] = -1000
     np.testing.assert_array_equal(ct.hounsfield, expected)
@@ -178,7 +178,7 @@ def test_a_range_of_padding_values_becomes_air(tmp_path):
         dataset.add_new('PixelPaddingValue', 'US', 924)
         dataset.add_new('PixelPaddingRangeLimit', 'US', 926)
 
-    ct = load_ct(write_dicom(tmp_path, phantom, edit=edit))
+    ct = parse_ct(write_dicom(tmp_path, phantom, edit=edit))
     np.testing.assert_array_equal(ct.hounsfield[0, 0], [-1000, -1000, -1000, -97, -96])
 
 
@@ -207,7 +207,7 @@ def test_padding_is_air_and_bits_are_where_the_header_says(tmp_path, bits, high,
         dataset.RescaleIntercept = -1024 * (1 - signed)
         dataset.add_new('PixelPaddingValue', *padding)
 
-    ct = load_ct(write_dicom(tmp_path, phantom, edit=edit))
+    ct = parse_ct(write_dicom(tmp_path, phantom, edit=edit))
     expected = phantom.hounsfield.copy()
     expected[:, 0, 0] = -1000
     np.testing.assert_array_equal(ct.hounsfield, expected)
@@ -221,20 +221,20 @@ def test_padding_that_is_not_declared_is_a_doubt(tmp_path):
         stored[0, 0] = 63536
         dataset.PixelData = stored.tobytes()
 
-    ct = load_ct(write_dicom(tmp_path, phantom, edit=edit))
+    ct = parse_ct(write_dicom(tmp_path, phantom, edit=edit))
     assert any('62512 HU' in doubt and 'padding' in doubt for doubt in ct.hounsfield_doubts)
 
 
 def test_another_unit_in_the_header_is_said(tmp_path):
     edit = lambda k, dataset: setattr(dataset, 'RescaleType', 'US')  # noqa: E731
-    ct = load_ct(write_dicom(tmp_path, numbered_phantom((3, 4, 5)), edit=edit))
+    ct = parse_ct(write_dicom(tmp_path, numbered_phantom((3, 4, 5)), edit=edit))
     assert ct.assumptions == ('the header says that its values are US: they were taken as HU',)
 
 
 def test_a_fractional_slope_gives_float_voxels(tmp_path):
     phantom = numbered_phantom((3, 4, 5))
     folder = write_dicom(tmp_path, phantom, edit=lambda k, d: setattr(d, 'RescaleSlope', 0.25))
-    ct = load_ct(folder)
+    ct = parse_ct(folder)
     assert ct.hounsfield.dtype == np.float32
     np.testing.assert_allclose(ct.hounsfield, (phantom.hounsfield + 1024.0) * 0.25 - 1024)
 
@@ -242,11 +242,11 @@ def test_a_fractional_slope_gives_float_voxels(tmp_path):
 @pytest.mark.parametrize('compressor', ['JPEG', 'JPEG2000'])
 def test_lossless_compressed_slices_are_read(tmp_path, compressor):
     phantom = numbered_phantom((3, 16, 20))
-    plain = load_ct(write_dicom(tmp_path / 'plain', phantom))
+    plain = parse_ct(write_dicom(tmp_path / 'plain', phantom))
     (tmp_path / 'packed').mkdir()
     for path in (tmp_path / 'plain').iterdir():
         compress(path, tmp_path / 'packed' / path.name, compressor)
-    packed = load_ct(tmp_path / 'packed')
+    packed = parse_ct(tmp_path / 'packed')
     np.testing.assert_array_equal(packed.hounsfield, plain.hounsfield)
     np.testing.assert_allclose(packed.ct_from_index, plain.ct_from_index, atol=1e-6)
 

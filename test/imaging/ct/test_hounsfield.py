@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sph_reg_ros.imaging.attenuation import attenuation_from_hounsfield
-from sph_reg_ros.imaging.ct.hounsfield import NOT_HU, hounsfield_doubts
+from sph_reg_ros.imaging.ct.hounsfield import NOT_HU, HounsfieldStack, hounsfield_doubts
 from sph_reg_ros.imaging.ct.volume import CT
 
 
@@ -71,3 +71,14 @@ def test_doubts_and_assumptions_stay_with_the_volume():
     assert len(expected) == 2
     for each in (volume, volume.coarsened(3.0), volume.to('cpu'), volume.downsampled(2)):
         assert each.doubts == expected
+
+
+@pytest.mark.parametrize('first_real', [0, 1, 3])
+def test_slices_before_the_first_one_that_is_not_whole_keep_their_values(first_real):
+    values = np.arange(4 * 3 * 5).reshape(4, 3, 5) - 20.0
+    values[first_real] += 0.25
+    stack = HounsfieldStack(values.shape)
+    for k, plane in enumerate(values):
+        assert stack.volume.dtype == (np.int16 if k <= first_real else np.float32)
+        stack.put(k, plane)
+    np.testing.assert_array_equal(stack.volume, values.astype(np.float32))

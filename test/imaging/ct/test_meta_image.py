@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sph_reg_ros.errors import CTError, ErrorCode
-from sph_reg_ros.imaging.ct.read import load_ct
+from sph_reg_ros.imaging.ct.read import parse_ct
 
 VOXELS = np.random.default_rng(0).integers(-1000, 1000, (4, 5, 6)).astype(np.int16)
 
@@ -42,13 +42,13 @@ def assert_read(ct) -> None:
 
 def refusal(path: Path) -> CTError:
     with pytest.raises(CTError) as caught:
-        load_ct(path)
+        parse_ct(path)
     return caught.value
 
 
 @pytest.mark.parametrize('letters', ['', 'RAI', 'LPS', '???', 'rai'])
 def test_the_transform_matrix_says_how_the_patient_lies(tmp_path, letters):
-    ct = load_ct(write(tmp_path / 'ct.mha', AnatomicalOrientation=letters))
+    ct = parse_ct(write(tmp_path / 'ct.mha', AnatomicalOrientation=letters))
     assert_read(ct)
     assert ct.assumptions == ()
 
@@ -63,7 +63,7 @@ def test_a_file_without_transform_matrix_is_refused_unless_lps_is_assumed(tmp_pa
     path = write(tmp_path / 'ct.mha', TransformMatrix='', AnatomicalOrientation='RAI')
     error = refusal(path)
     assert error.code == ErrorCode.CT_GEOMETRY and '--assume-lps' in str(error)
-    ct = load_ct(path, assume_lps=True)
+    ct = parse_ct(path, assume_lps=True)
     assert ct.orientation == 'LPS' and ct.spacing_mm == (1, 2, 3)
     assert 'left, back, head' in ct.assumptions[0]
 
@@ -71,15 +71,15 @@ def test_a_file_without_transform_matrix_is_refused_unless_lps_is_assumed(tmp_pa
 def test_several_comments_are_no_fault(tmp_path):
     path = write(tmp_path / 'ct.mha')
     path.write_bytes(b'Comment = a\nComment = b\n' + path.read_bytes())
-    assert_read(load_ct(path))
+    assert_read(parse_ct(path))
 
 
 def test_a_missing_offset_is_said_and_a_missing_spacing_refused(tmp_path):
-    ct = load_ct(write(tmp_path / 'ct.mha', Offset=''))
+    ct = parse_ct(write(tmp_path / 'ct.mha', Offset=''))
     assert 'first voxel' in ct.assumptions[0] and not ct.ct_from_index[:3, 3].any()
     assert refusal(write(tmp_path / 'no.mha', ElementSpacing='')).code == ErrorCode.CT_GEOMETRY
     named = {'ElementSpacing': '', 'ElementSize': '1 2 3', 'Offset': '', 'Position': '10 -20 30'}
-    assert_read(load_ct(write(tmp_path / 'other_names.mha', **named)))
+    assert_read(parse_ct(write(tmp_path / 'other_names.mha', **named)))
 
 
 def test_other_ways_to_store_voxels_are_read(tmp_path):
@@ -95,7 +95,7 @@ def test_other_ways_to_store_voxels_are_read(tmp_path):
                             'Offset': '10 -20 30 0'}),
     ]  # fmt: skip
     for number, (content, changes) in enumerate(ways):
-        assert_read(load_ct(write(tmp_path / f'{number}.mha', content, **changes)))
+        assert_read(parse_ct(write(tmp_path / f'{number}.mha', content, **changes)))
 
 
 def test_a_header_reaches_no_file_outside_of_its_folder(tmp_path):
@@ -106,7 +106,7 @@ def test_a_header_reaches_no_file_outside_of_its_folder(tmp_path):
     (inside / 'link.raw').symlink_to(tmp_path / 'ct.raw')
     for size in ('4', '-1'):
         path = write(inside / 'ct.mhd', b'', ElementDataFile='ct.raw', HeaderSize=size)
-        assert_read(load_ct(path))
+        assert_read(parse_ct(path))
     names = (
         str(tmp_path / 'ct.raw'), '../ct.raw', 'link.raw', 'LIST\n../ct.raw', 'LIST 2D',
         '/etc/hosts', 'ct%03d.raw 1 4 1',

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sph_reg_ros.errors import CTError, ErrorCode
-from sph_reg_ros.imaging.ct.read import load_ct
+from sph_reg_ros.imaging.ct.read import parse_ct
 
 VOXELS = np.random.default_rng(0).integers(-1000, 1000, (4, 5, 6)).astype(np.int16)
 STEPS = np.array([[0.8, 0.6, 0.0], [-0.6, 0.8, 0.0], [0.0, 0.0, 3.0]])  # of i, j, k in LPS
@@ -56,7 +56,7 @@ def assert_read(ct) -> None:
 
 def refusal(path: Path, **options) -> CTError:
     with pytest.raises(CTError) as caught:
-        load_ct(path, **options)
+        parse_ct(path, **options)
     return caught.value
 
 
@@ -70,7 +70,7 @@ def test_every_named_space_gives_the_same_place_in_the_patient(tmp_path, space):
         space_directions=directions,
         space_origin=vector(ORIGIN * signs),
     )
-    ct = load_ct(path)
+    ct = parse_ct(path)
     assert_read(ct)
     assert ct.orientation == 'LPS' and ct.assumptions == ()
 
@@ -89,13 +89,13 @@ def test_a_space_with_time_and_one_volume_is_read(tmp_path, space, time_first):
         space_directions=' '.join(steps),
         space_origin=vector([*ORIGIN * signs, 0]),
     )
-    assert_read(load_ct(path))
+    assert_read(parse_ct(path))
 
 
 def test_an_axis_without_direction_is_left_out_if_it_has_one_sample(tmp_path):
     steps = ' '.join(map(vector, STEPS))
     one = {'dimension': '4', 'sizes': '1 6 5 4', 'space_directions': f'none {steps}'}
-    assert_read(load_ct(write(tmp_path / 'ct.nrrd', **one, kinds='vector domain domain domain')))
+    assert_read(parse_ct(write(tmp_path / 'ct.nrrd', **one, kinds='vector domain domain domain')))
     two = one | {'sizes': '2 6 5 4', 'kinds': 'vector domain domain domain'}
     colour = write(tmp_path / 'colour.nrrd', VOXELS.tobytes() * 2, **two)
     assert refusal(colour).code == ErrorCode.CT_UNREADABLE
@@ -121,7 +121,7 @@ def test_a_file_that_does_not_say_how_the_patient_lies_is_refused_unless_lps_is_
     path = write(tmp_path / 'ct.nrrd', **changes)
     error = refusal(path)
     assert error.code == ErrorCode.CT_GEOMETRY and '--assume-lps' in str(error)
-    ct = load_ct(path, assume_lps=True)
+    ct = parse_ct(path, assume_lps=True)
     np.testing.assert_array_equal(ct.hounsfield, VOXELS)
     np.testing.assert_allclose(ct.spacing_mm, (1, 1, 3), rtol=1e-6)
     assert ct.orientation == 'LPS'
@@ -136,7 +136,7 @@ def test_spacings_of_a_space_that_is_not_lps_are_not_taken_for_lps(tmp_path):
 
 
 def test_a_missing_origin_is_said(tmp_path):
-    ct = load_ct(write(tmp_path / 'ct.nrrd', space_origin=''))
+    ct = parse_ct(write(tmp_path / 'ct.nrrd', space_origin=''))
     assert ct.ct_from_index[:3, 3].tolist() == [0, 0, 0]
     assert 'first voxel' in ct.assumptions[0]
 
@@ -149,7 +149,7 @@ def test_lengths_are_in_the_unit_that_the_header_says(tmp_path, unit, factor):
         space_directions=' '.join(vector(step * factor) for step in STEPS),
         space_origin=vector(ORIGIN * factor),
     )
-    assert_read(load_ct(path))
+    assert_read(parse_ct(path))
     parsecs = write(tmp_path / 'far.nrrd', space_units='"pc" "pc" "pc"')
     assert refusal(parsecs).code == ErrorCode.CT_GEOMETRY
 
@@ -170,7 +170,7 @@ def test_every_encoding_is_read(tmp_path, encoding, detached):
         path = write(tmp_path / 'ct.nhdr', b'', encoding=encoding, data_file='my voxels.bin')
     else:
         path = write(tmp_path / 'ct.nrrd', content, encoding=encoding)
-    assert_read(load_ct(path))
+    assert_read(parse_ct(path))
 
 
 def test_voxels_that_are_all_alike_are_unpacked(tmp_path):
@@ -179,7 +179,13 @@ def test_voxels_that_are_all_alike_are_unpacked(tmp_path):
         path = write(
             tmp_path / 'ct.nrrd', pack(air.tobytes()), encoding=encoding, sizes='300 300 20'
         )
-        np.testing.assert_array_equal(load_ct(path).hounsfield, air)
+        np.testing.assert_array_equal(parse_ct(path).hounsfield, air)
+
+
+def test_a_gzip_file_of_several_streams_is_read_as_one(tmp_path):
+    raw = VOXELS.tobytes()
+    content = gzip.compress(raw[:30]) + gzip.compress(b'') + gzip.compress(raw[30:]) + bytes(5)
+    assert_read(parse_ct(write(tmp_path / 'ct.nrrd', content, encoding='gzip')))
 
 
 def test_big_endian_voxels_and_skipped_bytes_are_read(tmp_path):
@@ -188,7 +194,7 @@ def test_big_endian_voxels_and_skipped_bytes_are_read(tmp_path):
     skips = ({'line_skip': '2', 'byte_skip': '8'}, {'byte_skip': '18'}, {'byte_skip': '-1'})
     for skip in skips:
         assert_read(
-            load_ct(write(tmp_path / 'ct.nhdr', b'', endian='big', datafile='ct.raw', **skip))
+            parse_ct(write(tmp_path / 'ct.nhdr', b'', endian='big', datafile='ct.raw', **skip))
         )
 
 
@@ -199,7 +205,7 @@ def test_a_header_reaches_no_file_outside_of_its_folder(tmp_path):
         (place / 'ct.raw').write_bytes(VOXELS.tobytes())
     (inside / 'link.raw').symlink_to(tmp_path / 'ct.raw')
     (inside / 'door').symlink_to(tmp_path)
-    assert_read(load_ct(write(inside / 'ct.nhdr', b'', data_file='below/ct.raw')))
+    assert_read(parse_ct(write(inside / 'ct.nhdr', b'', data_file='below/ct.raw')))
     names = [
         str(tmp_path / 'ct.raw'), '../ct.raw', 'below/../../ct.raw', 'link.raw', 'door/ct.raw',
         'LIST\n../ct.raw', 'LIST', '../ct%d.raw 1 1 1', 'ct%03d.raw 0 3 1', '/etc/passwd',
@@ -253,6 +259,6 @@ def test_random_bytes_in_a_header_are_refused_or_read(tmp_path):
             mutant[place] = generator.integers(0, 256)
         path.write_bytes(mutant)
         try:
-            load_ct(path)
+            parse_ct(path)
         except CTError:
             pass

@@ -9,7 +9,7 @@ import SimpleITK
 from mutants import mutants
 
 from sph_reg_ros.errors import CTError, ErrorCode
-from sph_reg_ros.imaging.ct.read import load_ct
+from sph_reg_ros.imaging.ct.read import parse_ct
 from sph_reg_ros.imaging.ct.volume_file import volume_hash
 
 
@@ -23,7 +23,7 @@ def write_image(path, voxels, *, is_vector=False, direction=None):
 
 def code_of(path) -> ErrorCode:
     with pytest.raises(CTError) as error:
-        load_ct(path)
+        parse_ct(path)
     return error.value.code
 
 
@@ -75,7 +75,7 @@ QFORM_CODE, SFORM_CODE, SROW_X = 252, 254, 280  # offsets in the header
 def test_a_nifti_whose_geometry_is_open_is_refused(tmp_path, changes):
     path = write_image(tmp_path / 'ct.nii', np.zeros((3, 6, 5), np.int16))
     content = bytearray(path.read_bytes())
-    load_ct(path)
+    parse_ct(path)
     for place, value in changes.items():
         content[place : place + len(value)] = value
     path.write_bytes(content)
@@ -84,16 +84,16 @@ def test_a_nifti_whose_geometry_is_open_is_refused(tmp_path, changes):
 
 def test_one_orientation_of_a_nifti_is_enough(tmp_path):
     path = write_image(tmp_path / 'ct.nii', np.zeros((3, 6, 5), np.int16))
-    content, both = path.read_bytes(), load_ct(path)
+    content, both = path.read_bytes(), parse_ct(path)
     for code in (QFORM_CODE, SFORM_CODE):
         path.write_bytes(content[:code] + bytes(2) + content[code + 2 :])
-        np.testing.assert_allclose(load_ct(path).ct_from_index, both.ct_from_index)
+        np.testing.assert_allclose(parse_ct(path).ct_from_index, both.ct_from_index)
 
 
 @pytest.mark.parametrize('code, says', [(1, False), (2, False), (3, True), (4, True)])
 def test_an_orientation_in_an_atlas_alone_is_said(tmp_path, code, says):
     changes = {SFORM_CODE: bytes([code, 0]), QFORM_CODE: bytes(2)}
-    assert bool(load_ct(nifti(tmp_path / 'ct.nii', changes)).assumptions) == says
+    assert bool(parse_ct(nifti(tmp_path / 'ct.nii', changes)).assumptions) == says
 
 
 SLOPE, INTERCEPT, UNITS, PIXDIM, QFAC, MAGIC = 112, 116, 123, 80, 76, 344
@@ -130,7 +130,7 @@ def test_the_scaling_of_a_nifti_is_none_where_its_slope_is_zero(
     tmp_path, slope, intercept, expected
 ):
     changes = {SLOPE: single(slope), INTERCEPT: single(intercept)}
-    ct = load_ct(nifti(tmp_path / 'ct.nii', changes))
+    ct = parse_ct(nifti(tmp_path / 'ct.nii', changes))
     stored = np.arange(90).reshape(3, 6, 5)
     np.testing.assert_array_equal(ct.hounsfield, stored * expected[0] + expected[1])
 
@@ -145,7 +145,7 @@ def test_nifti_2_and_both_byte_orders_are_read(tmp_path, suffix, order):
         image = kind(stored.T[..., None], affine, header)
         path = tmp_path / f'{kind.__name__}{suffix}'
         nibabel.save(image, path)
-        ct = load_ct(path)
+        ct = parse_ct(path)
         np.testing.assert_array_equal(ct.hounsfield, stored)
         np.testing.assert_allclose(ct.ct_from_index, np.diag([-1, -1, 1, 1]) @ affine)
 
@@ -155,7 +155,7 @@ def test_lengths_of_a_nifti_are_in_its_own_unit(tmp_path, unit, factor):
     spacing = {PIXDIM: single(*np.multiply((1, 1, 2.5), factor)), UNITS: bytes([unit])}
     rows = np.diag([-1, -1, 2.5, 1])[:3] * factor
     path = nifti(tmp_path / 'ct.nii', spacing | {SROW_X: single(*rows.ravel())})
-    np.testing.assert_allclose(load_ct(path).spacing_mm, (1, 1, 2.5), rtol=1e-6)
+    np.testing.assert_allclose(parse_ct(path).spacing_mm, (1, 1, 2.5), rtol=1e-6)
 
 
 @pytest.mark.parametrize('cosine, accepted', [(1e-4, True), (9e-4, True), (2e-3, False)])
@@ -168,7 +168,7 @@ def test_axes_may_leave_the_right_angle_by_rounding(tmp_path, cosine, accepted):
     changes = {QFORM_CODE: bytes(2), SROW_X: single(*rows.ravel())}
     path = nifti(tmp_path / 'ct.nii', changes)
     if accepted:
-        assert sorted(load_ct(path).orientation) in (['A', 'L', 'S'], ['A', 'R', 'S'])
+        assert sorted(parse_ct(path).orientation) in (['A', 'L', 'S'], ['A', 'R', 'S'])
     else:
         assert code_of(path) == ErrorCode.CT_GEOMETRY
 
@@ -177,14 +177,14 @@ def test_a_nifti_without_orientation_can_be_taken_for_lps(tmp_path):
     codes = {QFORM_CODE: bytes(2), SFORM_CODE: bytes(2), PIXDIM: single(1, 2, 3)}
     path = nifti(tmp_path / 'ct.nii', codes)
     with pytest.raises(CTError, match='assume-lps'):
-        load_ct(path)
-    ct = load_ct(path, assume_lps=True)
+        parse_ct(path)
+    ct = parse_ct(path, assume_lps=True)
     assert ct.orientation == 'LPS' and ct.spacing_mm == (1, 2, 3)
     assert 'left, back, head' in ct.assumptions[0]
     sound = nifti(tmp_path / 'sound.nii')
-    assert load_ct(sound, assume_lps=True).assumptions == ()
+    assert parse_ct(sound, assume_lps=True).assumptions == ()
     np.testing.assert_array_equal(
-        load_ct(sound, assume_lps=True).ct_from_index, load_ct(sound).ct_from_index
+        parse_ct(sound, assume_lps=True).ct_from_index, parse_ct(sound).ct_from_index
     )
 
 
@@ -204,7 +204,7 @@ def test_a_nifti_without_orientation_can_be_taken_for_lps(tmp_path):
 )
 def test_a_nifti_header_that_makes_no_sense_is_refused(tmp_path, changes):
     with pytest.raises(CTError):
-        load_ct(nifti(tmp_path / 'ct.nii', changes))
+        parse_ct(nifti(tmp_path / 'ct.nii', changes))
     (tmp_path / 'short.nii').write_bytes(b'\x5c\x01\0\0')
     assert code_of(tmp_path / 'short.nii') == ErrorCode.CT_UNREADABLE
 
@@ -214,7 +214,7 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, 'sph_reg_ros.imaging.ct.nifti', raising=False)
     monkeypatch.setitem(sys.modules, 'nibabel.nifti1', None)
     with pytest.raises(CTError, match='pip install nibabel'):
-        load_ct(path)
+        parse_ct(path)
 
 
 def test_mutants_of_a_nifti_are_read_or_refused(tmp_path):
@@ -222,7 +222,7 @@ def test_mutants_of_a_nifti_are_read_or_refused(tmp_path):
     for mutant in mutants(path.read_bytes(), 300, seed=0):
         path.write_bytes(mutant)
         try:
-            load_ct(path)
+            parse_ct(path)
         except CTError:
             pass
 
@@ -252,7 +252,7 @@ def test_colour_truncated_and_mislabelled_files_are_refused(tmp_path):
 )
 def test_voxels_take_the_smallest_type_that_holds_them(tmp_path, stored, scale, expected):
     voxels = (np.arange(120).reshape(4, 6, 5) * scale).astype(stored)
-    ct = load_ct(write_image(tmp_path / 'ct.mha', voxels))
+    ct = parse_ct(write_image(tmp_path / 'ct.mha', voxels))
     assert ct.hounsfield.dtype == expected
     np.testing.assert_array_equal(ct.hounsfield, voxels)
 

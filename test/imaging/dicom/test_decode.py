@@ -11,7 +11,7 @@ from xray_files import gradient, write_xa
 
 from sph_reg_ros.errors import ErrorCode, ImageError
 from sph_reg_ros.imaging.dicom.decode import stored_pixels
-from sph_reg_ros.imaging.sandbox.isolated_xray import load_xray
+from sph_reg_ros.imaging.load import load_xray
 
 SMALL = (np.arange(48) * 83 % 4000).astype(np.uint16).reshape(6, 8)
 SMALL_AS_JPEG_LS = base64.b64decode(

@@ -10,10 +10,10 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from xray_files import gradient, write_xa
 
 from sph_reg_ros.errors import CTError, ErrorCode, ImageError
-from sph_reg_ros.imaging.ct.read import load_ct
+from sph_reg_ros.imaging.ct.read import parse_ct
 from sph_reg_ros.imaging.dicom import stream
 from sph_reg_ros.imaging.dicom.stream import DicomStream, require_bounded
-from sph_reg_ros.imaging.xray.read import load_xray
+from sph_reg_ros.imaging.xray.read import parse_xray
 
 
 def deflate(path):
@@ -29,26 +29,26 @@ def deflated(content: bytes) -> bytes:
 
 def test_deflated_files_give_what_plain_ones_do(tmp_path):
     xa, series = write_xa(tmp_path / 'xa', gradient()), write_dicom(tmp_path / 'ct', PHANTOM)
-    image, ct = load_xray(xa), load_ct(series)
+    image, ct = parse_xray(xa), parse_ct(series)
     for path in (xa, *series.iterdir()):
         size = path.stat().st_size
         deflate(path)
         assert path.stat().st_size != size
-    assert (load_xray(xa).pixels == image.pixels).all()
-    np.testing.assert_array_equal(load_ct(series).hounsfield, ct.hounsfield)
+    assert (parse_xray(xa).pixels == image.pixels).all()
+    np.testing.assert_array_equal(parse_ct(series).hounsfield, ct.hounsfield)
 
 
 def test_files_that_inflate_to_more_than_the_limit_are_refused(tmp_path, monkeypatch):
     xa, series = write_xa(tmp_path / 'xa', gradient()), write_dicom(tmp_path / 'ct', PHANTOM)
     monkeypatch.setattr(stream, 'MAX_INFLATED_BYTES', 100)
-    assert load_xray(xa).pixels.shape == gradient().shape  # plain files have no such limit
+    assert parse_xray(xa).pixels.shape == gradient().shape  # plain files have no such limit
     for path in (xa, *series.iterdir()):
         deflate(path)
     with pytest.raises(ImageError) as caught:
-        load_xray(xa)
+        parse_xray(xa)
     assert caught.value.code == ErrorCode.IMAGE_UNREADABLE
     with pytest.raises(CTError) as caught:
-        load_ct(series)
+        parse_ct(series)
     assert caught.value.code == ErrorCode.CT_UNREADABLE
 
 
@@ -56,10 +56,10 @@ def test_a_deflated_xray_without_the_mark_of_dicom_is_bounded_as_well(tmp_path, 
     path = write_xa(tmp_path / 'xa', gradient())
     deflate(path)
     path.write_bytes(path.read_bytes()[132:])
-    assert load_xray(path).pixels.shape == gradient().shape
+    assert parse_xray(path).pixels.shape == gradient().shape
     monkeypatch.setattr(stream, 'MAX_INFLATED_BYTES', 100)
     with pytest.raises(ImageError):
-        load_xray(path)
+        parse_xray(path)
 
 
 @pytest.mark.parametrize('size', [0, 1, 10_000, 10_001, 10_000_000])

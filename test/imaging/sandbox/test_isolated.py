@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from broken_series import BROKEN
-from ct_files import PATIENT_ID, PATIENT_NAME, numbered_phantom, write_dicom, write_volume
+from ct_files import PATIENT_ID, PATIENT_NAME, Phantom, numbered_phantom, write_dicom, write_volume
 from mutants import mutants
 from reliability import record, repetitions
 from xray_files import gradient, write_xa
@@ -18,7 +18,7 @@ from xray_files import gradient, write_xa
 from sph_reg_ros.errors import CTError, ErrorCode, ImageError, RegistrationError
 from sph_reg_ros.imaging import load
 from sph_reg_ros.imaging.ct import read as ct
-from sph_reg_ros.imaging.sandbox import child_process, isolated_xray
+from sph_reg_ros.imaging.sandbox import child_process
 from sph_reg_ros.imaging.sandbox.child_process import GIBIBYTE, ChildError, Limits, run_child
 from sph_reg_ros.imaging.xray import read as xray
 
@@ -28,20 +28,20 @@ REFUSED_WITHIN_S = 10
 
 def test_a_series_is_the_same_as_without_the_child(tmp_path):
     folder = write_dicom(tmp_path / 'ct', numbered_phantom())
-    expected, found = ct.load_ct(folder), load.load_ct(folder)
+    expected, found = ct.parse_ct(folder), load.load_ct(folder)
     np.testing.assert_array_equal(found.hounsfield, expected.hounsfield)
     np.testing.assert_array_equal(found.ct_from_index, expected.ct_from_index)
     for name in ('series_uid_hash', 'patient_hash', 'description', 'content_hash'):
         assert getattr(found, name) == getattr(expected, name)
     assert found.hounsfield.dtype == expected.hounsfield.dtype
-    assert load.list_series(folder) == ct.list_series(folder)
+    assert load.list_series(folder) == ct.parse_series(folder)
 
 
 @pytest.mark.parametrize('geometry', [True, False])
 def test_an_xray_is_the_same_as_without_the_child(tmp_path, geometry):
     path = write_xa(tmp_path / 'xray', np.stack([gradient(), gradient() + 5]))
-    expected = xray.load_xray(path, frame=1)
-    found = isolated_xray.load_xray(path, frame=1, geometry=geometry)
+    expected = xray.parse_xray(path, frame=1)
+    found = load.load_xray(path, frame=1, geometry=geometry)
     assert (found.pixels == expected.pixels).all() and (found.mask == expected.mask).all()
     assert found.intensity == expected.intensity and found.patient_hash == expected.patient_hash
     if geometry:
@@ -53,20 +53,30 @@ def test_an_xray_is_the_same_as_without_the_child(tmp_path, geometry):
 
 def test_an_xray_without_the_mark_of_dicom_is_read_by_a_child_as_well(tmp_path, monkeypatch):
     path = write_xa(tmp_path / 'xray', gradient())
-    expected = xray.load_xray(path)
+    expected = xray.parse_xray(path)
     path.write_bytes(path.read_bytes()[132:])
-    monkeypatch.setattr(isolated_xray, 'load_in_process', None)
-    assert (isolated_xray.load_xray(path).pixels == expected.pixels).all()
+    monkeypatch.setattr(xray, 'parse_xray', None)
+    assert (load.load_xray(path).pixels == expected.pixels).all()
 
 
 @pytest.mark.parametrize('name', ['ct.nii.gz', 'ct.nrrd', 'ct.mha'])
 def test_a_volume_file_is_the_same_by_a_child(tmp_path, name):
     path = write_volume(tmp_path / name, numbered_phantom())
-    expected, found = ct.load_ct(path), load.load_ct(path)
+    expected, found = ct.parse_ct(path), load.load_ct(path)
     np.testing.assert_array_equal(found.hounsfield, expected.hounsfield)
     np.testing.assert_array_equal(found.ct_from_index, expected.ct_from_index)
     assert found.series_uid_hash == expected.series_uid_hash
     assert load.list_series(path) == []
+
+
+def test_a_ct_that_turns_out_not_to_be_whole_numbers_is_the_same_by_a_child(tmp_path):
+    phantom = numbered_phantom()
+    real = phantom.hounsfield.astype(np.float32)
+    real[3] += 0.25
+    path = write_volume(tmp_path / 'ct.mha', Phantom(real, phantom.ct_from_index))
+    found = load.load_ct(path)
+    np.testing.assert_array_equal(found.hounsfield, real)
+    np.testing.assert_array_equal(found.ct_from_index, ct.parse_ct(path).ct_from_index)
 
 
 def test_a_volume_file_that_breaks_its_reader_is_a_typed_error(tmp_path, monkeypatch):
@@ -149,9 +159,9 @@ def test_a_child_that_needs_too_much_memory_is_a_typed_error(tmp_path, monkeypat
 
 def test_an_xray_whose_child_crashes_is_a_typed_error(tmp_path, monkeypatch):
     path = write_xa(tmp_path / 'xray', gradient())
-    monkeypatch.setattr(isolated_xray, 'GIBIBYTE', 1 << 20)
+    monkeypatch.setattr(load, 'GIBIBYTE', 1 << 20)
     with pytest.raises(ImageError, match='crashed') as caught:
-        isolated_xray.load_xray(path)
+        load.load_xray(path)
     assert caught.value.code == ErrorCode.IMAGE_UNREADABLE
 
 
@@ -164,7 +174,7 @@ def test_a_folder_that_cannot_be_listed_is_a_typed_error(tmp_path):
 def test_a_system_without_files_in_memory_uses_one_on_disk(tmp_path, monkeypatch):
     folder = write_dicom(tmp_path / 'ct', numbered_phantom())
     monkeypatch.delattr(os, 'memfd_create', raising=False)
-    assert load.load_ct(folder).content_hash == ct.load_ct(folder).content_hash
+    assert load.load_ct(folder).content_hash == ct.parse_ct(folder).content_hash
 
 
 def test_a_child_that_computes_for_ever_is_ended_by_its_limit(monkeypatch):
@@ -228,7 +238,7 @@ def test_mutants_of_a_series_are_read_or_refused(tmp_path):
     for mutant in mutants(victim.read_bytes(), count, seed=0):
         victim.write_bytes(mutant)
         try:
-            ct.load_ct(folder)
+            ct.parse_ct(folder)
         except CTError as error:
             assert PATIENT_ID not in str(error)
     record('P16 CT', f'{count} mutants, 0 crashes')
@@ -242,7 +252,7 @@ def test_a_field_that_takes_in_the_patients_name_is_not_shown(tmp_path):
     at = content.index(b'\x08\x00\x3e\x10LO') + 6  # SeriesDescription; the name comes next
     victim.write_bytes(content[:at] + (48).to_bytes(2, 'little') + content[at + 2 :])
     with pytest.raises(CTError, match='1 of 3 DICOM files have a damaged header'):
-        ct.load_ct(folder)
+        ct.parse_ct(folder)
 
 
 def test_mutants_of_an_xray_are_read_or_refused(tmp_path):
@@ -251,7 +261,7 @@ def test_mutants_of_an_xray_are_read_or_refused(tmp_path):
     for mutant in mutants(path.read_bytes(), count, seed=1):
         path.write_bytes(mutant)
         try:
-            xray.load_xray(path)
+            xray.parse_xray(path)
         except RegistrationError as error:
             assert 'Secret' not in str(error)
     record('P16 X-ray', f'{count} mutants, 0 crashes')
@@ -261,4 +271,4 @@ def test_a_damaged_xray_is_refused_by_name(tmp_path):
     path = write_xa(tmp_path / 'xray.dcm', gradient())
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(ImageError, match=r'xray\.dcm'):
-        isolated_xray.load_xray(path)
+        load.load_xray(path)

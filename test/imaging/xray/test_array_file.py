@@ -6,7 +6,7 @@ import torch
 from xray_files import gradient
 
 from sph_reg_ros.errors import ErrorCode, ImageError
-from sph_reg_ros.imaging.xray.read import load_xray
+from sph_reg_ros.imaging.xray.read import parse_xray
 
 
 @pytest.mark.parametrize('dtype', ['<u1', '<u2', '>u2', '<i4', '<f4', '>f8'])
@@ -15,7 +15,7 @@ def test_numbers_of_every_kind_and_order_come_back_exactly(tmp_path, dtype, orde
     pixels = np.asarray(gradient() % 200, dtype=dtype, order=order)
     path = tmp_path / 'a.npy'
     np.save(path, pixels)
-    xray = load_xray(path)
+    xray = parse_xray(path)
     assert torch.equal(xray.pixels, torch.from_numpy(pixels.astype('<f4')))
     assert bool(xray.mask.all()) and xray.camera is None
 
@@ -23,17 +23,17 @@ def test_numbers_of_every_kind_and_order_come_back_exactly(tmp_path, dtype, orde
 def test_the_content_and_not_the_name_says_that_it_is_an_array(tmp_path):
     with (tmp_path / 'a.png').open('wb') as file:
         np.save(file, gradient())
-    assert load_xray(tmp_path / 'a.png').pixels.shape == (24, 32)
+    assert parse_xray(tmp_path / 'a.png').pixels.shape == (24, 32)
 
 
 def test_a_frame_is_chosen_and_a_missing_one_is_refused(tmp_path):
     frames = gradient((3, 24, 32))
     np.save(tmp_path / 'a.npy', frames)
     pixels = torch.from_numpy(frames[2].astype(np.float32))
-    assert torch.equal(load_xray(tmp_path / 'a.npy', frame=2).pixels, pixels)
+    assert torch.equal(parse_xray(tmp_path / 'a.npy', frame=2).pixels, pixels)
     for frame in (-1, 3):
         with pytest.raises(ImageError, match='3 frames, 0 to 2') as caught:
-            load_xray(tmp_path / 'a.npy', frame=frame)
+            parse_xray(tmp_path / 'a.npy', frame=frame)
         assert caught.value.code == ErrorCode.IMAGE_LAYOUT
 
 
@@ -55,7 +55,7 @@ def test_a_frame_is_chosen_and_a_missing_one_is_refused(tmp_path):
 def test_what_is_no_grey_image_is_refused(tmp_path, array, code):
     np.save(tmp_path / 'a.npy', array)
     with pytest.raises(ImageError, match='a.npy') as caught:
-        load_xray(tmp_path / 'a.npy')
+        parse_xray(tmp_path / 'a.npy')
     assert caught.value.code == code
 
 
@@ -65,7 +65,7 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path, length):
     np.save(path, gradient())
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(ImageError) as caught:
-        load_xray(path)
+        parse_xray(path)
     assert caught.value.code == ErrorCode.IMAGE_UNREADABLE
 
 
@@ -77,5 +77,5 @@ def test_a_header_that_promises_too_much_is_refused_without_taking_the_memory(tm
     assert modest in content and len(modest) == len(greedy)
     path.write_bytes(content.replace(modest, greedy, 1))
     with pytest.raises(ImageError) as caught:
-        load_xray(path)
+        parse_xray(path)
     assert caught.value.code == ErrorCode.IMAGE_UNREADABLE

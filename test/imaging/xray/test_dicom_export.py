@@ -13,7 +13,7 @@ from sph_reg_ros.errors import CameraError
 from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
 from sph_reg_ros.imaging.xray.dicom_export import dicom_xray, has_carm_angles
-from sph_reg_ros.imaging.xray.read import load_xray
+from sph_reg_ros.imaging.xray.read import parse_xray
 
 SIZE, SDD, SOD = (24, 32), 1020.0, 700.0
 ORIGIN = torch.zeros(3, dtype=torch.float64)
@@ -25,7 +25,7 @@ def pose_at(primary: float, secondary: float) -> torch.Tensor:
 
 def written(path, camera: Camera, pose: torch.Tensor, **more):
     path.write_bytes(dicom_xray(gradient(camera.size), camera, SDD, pose, SOD, **more))
-    return load_xray(path)
+    return parse_xray(path)
 
 
 @pytest.mark.parametrize(

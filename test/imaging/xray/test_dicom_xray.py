@@ -11,11 +11,11 @@ from xray_files import PATIENT_ID, gradient, write_xa
 
 from sph_reg_ros.errors import CameraError, ErrorCode, ImageError, RegistrationError
 from sph_reg_ros.imaging.xray.intensity import IntensityModel, line_integrals
-from sph_reg_ros.imaging.xray.read import load_xray
+from sph_reg_ros.imaging.xray.read import parse_xray
 
 
 def test_pixels_and_the_hash_of_the_patient_are_read(tmp_path):
-    xray = load_xray(write_xa(tmp_path / 'no_suffix', gradient()))
+    xray = parse_xray(write_xa(tmp_path / 'no_suffix', gradient()))
     assert torch.equal(xray.pixels, torch.from_numpy(gradient().astype(np.float32)))
     assert xray.patient_hash == hashlib.sha256(PATIENT_ID.encode()).hexdigest()[:16]
     assert bool(xray.mask.all())
@@ -23,12 +23,12 @@ def test_pixels_and_the_hash_of_the_patient_are_read(tmp_path):
 
 def test_eight_bit_pixels_are_read(tmp_path):
     pixels = (gradient() % 250).astype(np.uint8)
-    assert load_xray(write_xa(tmp_path / 'a.dcm', pixels)).pixels.max() == pixels.max()
+    assert parse_xray(write_xa(tmp_path / 'a.dcm', pixels)).pixels.max() == pixels.max()
 
 
 def test_rescaling_is_applied(tmp_path):
     path = write_xa(tmp_path / 'a.dcm', gradient(), RescaleSlope=2, RescaleIntercept=-50)
-    assert load_xray(path).pixels[0, 0] == 2 * 100 - 50
+    assert parse_xray(path).pixels[0, 0] == 2 * 100 - 50
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_rescaling_is_applied(tmp_path):
     ],
 )
 def test_the_header_says_what_the_pixels_are(tmp_path, tags, kind, bright_air, warns):
-    xray = load_xray(write_xa(tmp_path / 'a.dcm', gradient(), **tags))
+    xray = parse_xray(write_xa(tmp_path / 'a.dcm', gradient(), **tags))
     assert xray.intensity == IntensityModel(kind, None, bright_air)
     assert any('(0028,1040)' in warning for warning in xray.warnings) == warns
 
@@ -66,7 +66,7 @@ def test_logarithmic_pixels_become_line_integrals_up_to_scale_and_offset(tmp_pat
         tmp_path / 'a.dcm', stored.astype(np.uint16), PixelIntensityRelationship='LOG',
         PixelIntensityRelationshipSign=sign,
     )  # fmt: skip
-    xray = load_xray(path)
+    xray = parse_xray(path)
     found = line_integrals(xray.pixels, xray.intensity).numpy()
     assert np.corrcoef(found.ravel(), attenuation.ravel())[0, 1] > 0.99999
 
@@ -77,9 +77,9 @@ def test_padding_is_masked(tmp_path):
     pixels[3] = 9
     path = write_xa(tmp_path / 'a.dcm', pixels, PixelPaddingValue=7, RescaleSlope=2,
                     RescaleIntercept=0)  # fmt: skip
-    assert torch.equal(load_xray(path).mask, torch.from_numpy(pixels != 7))
+    assert torch.equal(parse_xray(path).mask, torch.from_numpy(pixels != 7))
     path = write_xa(tmp_path / 'a.dcm', pixels, PixelPaddingValue=7, PixelPaddingRangeLimit=9)
-    assert torch.equal(load_xray(path).mask, torch.from_numpy(pixels > 9))
+    assert torch.equal(parse_xray(path).mask, torch.from_numpy(pixels > 9))
 
 
 def test_padding_with_a_wrong_sign_is_masked_as_in_a_ct(tmp_path):
@@ -89,7 +89,7 @@ def test_padding_with_a_wrong_sign_is_masked_as_in_a_ct(tmp_path):
     dataset = pydicom.dcmread(path)
     dataset.add_new('PixelPaddingValue', 'SS', -2000)
     dataset.save_as(path)
-    assert torch.equal(load_xray(path).mask, torch.from_numpy(pixels != 63536))
+    assert torch.equal(parse_xray(path).mask, torch.from_numpy(pixels != 63536))
 
 
 def test_a_screen_capture_in_colour_is_read_if_it_is_grey(tmp_path):
@@ -99,17 +99,17 @@ def test_a_screen_capture_in_colour_is_read_if_it_is_grey(tmp_path):
         Rows=24, Columns=32, NumberOfFrames=1, Modality='OT',
     )  # fmt: skip
     colours = np.repeat(pixels[..., None], 3, axis=2)
-    xray = load_xray(write_xa(tmp_path / 'a.dcm', colours, **tags))
+    xray = parse_xray(write_xa(tmp_path / 'a.dcm', colours, **tags))
     assert torch.equal(xray.pixels, torch.from_numpy(pixels.astype(np.float32)))
     colours[3, 4, 0] ^= 128
     with pytest.raises(ImageError, match='colour') as caught:
-        load_xray(write_xa(tmp_path / 'a.dcm', colours, **tags))
+        parse_xray(write_xa(tmp_path / 'a.dcm', colours, **tags))
     assert caught.value.code == ErrorCode.IMAGE_ENCODING
 
 
 def test_a_bitmap_shutter_closes_nothing(tmp_path):
     path = write_xa(tmp_path / 'a.dcm', gradient(), ShutterShape='BITMAP')
-    assert bool(load_xray(path).mask.all())
+    assert bool(parse_xray(path).mask.all())
 
 
 def test_a_modality_lut_leads_back_to_values_linear_in_intensity(tmp_path):
@@ -117,12 +117,12 @@ def test_a_modality_lut_leads_back_to_values_linear_in_intensity(tmp_path):
     table.LUTDescriptor, table.LUTData = [16, 0, 16], [5 * n for n in range(16)]
     table['LUTDescriptor'].VR = table['LUTData'].VR = 'US'
     tags = dict(ModalityLUTSequence=[table], PixelIntensityRelationship='LOG')
-    xray = load_xray(write_xa(tmp_path / 'a.dcm', stored, **tags))
+    xray = parse_xray(write_xa(tmp_path / 'a.dcm', stored, **tags))
     assert torch.equal(xray.pixels, torch.from_numpy(5 * stored.astype(np.float32)))
     assert xray.intensity == IntensityModel('beer_lambert')
     del table.LUTDescriptor
     with pytest.raises(ImageError, match='0028,3000') as caught:
-        load_xray(write_xa(tmp_path / 'a.dcm', stored, **tags))
+        parse_xray(write_xa(tmp_path / 'a.dcm', stored, **tags))
     assert caught.value.code == ErrorCode.IMAGE_ENCODING
 
 
@@ -134,7 +134,7 @@ def test_a_rectangular_and_a_circular_shutter_are_masked_together(tmp_path, name
         f'{name}LeftVerticalEdge': 5, f'{name}RightVerticalEdge': 31,
         f'CenterOfCircular{name}': [12, 16], f'RadiusOfCircular{name}': 11,
     }  # fmt: skip
-    mask = load_xray(write_xa(tmp_path / 'a.dcm', gradient(), **tags)).mask.numpy()
+    mask = parse_xray(write_xa(tmp_path / 'a.dcm', gradient(), **tags)).mask.numpy()
     row, column = np.indices(mask.shape) + 1
     rectangle = (row >= 3) & (row <= 20) & (column >= 5) & (column <= 31)
     assert (mask == (rectangle & (np.hypot(row - 12, column - 16) <= 11))).all()
@@ -142,7 +142,7 @@ def test_a_rectangular_and_a_circular_shutter_are_masked_together(tmp_path, name
 
 def test_a_polygonal_shutter_is_masked(tmp_path):
     tags = dict(ShutterShape='POLYGONAL', VerticesOfThePolygonalShutter=[2, 2, 2, 30, 22, 2])
-    mask = load_xray(write_xa(tmp_path / 'a.dcm', gradient(), **tags)).mask.numpy()
+    mask = parse_xray(write_xa(tmp_path / 'a.dcm', gradient(), **tags)).mask.numpy()
     row, column = np.indices(mask.shape) + 1
     inside = (row - 2) / 20 + (column - 2) / 28
     assert mask[(inside < 0.95) & (row > 2) & (column > 2)].all()
@@ -163,7 +163,7 @@ def test_a_polygonal_shutter_is_masked(tmp_path):
 )
 def test_a_shutter_without_its_size_is_refused_by_its_tag(tmp_path, tags, named):
     with pytest.raises(ImageError, match=named):
-        load_xray(write_xa(tmp_path / 'a.dcm', gradient(), **tags))
+        parse_xray(write_xa(tmp_path / 'a.dcm', gradient(), **tags))
 
 
 def test_a_shutter_that_leaves_nothing_is_refused(tmp_path):
@@ -171,7 +171,7 @@ def test_a_shutter_that_leaves_nothing_is_refused(tmp_path):
         ShutterShape='CIRCULAR', CenterOfCircularShutter=[1, 900], RadiusOfCircularShutter=3
     )
     with pytest.raises(ImageError) as caught:
-        load_xray(write_xa(tmp_path / 'a.dcm', gradient(), **tags))
+        parse_xray(write_xa(tmp_path / 'a.dcm', gradient(), **tags))
     assert caught.value.code == ErrorCode.IMAGE_CONTENT
 
 
@@ -180,7 +180,7 @@ def test_a_file_that_is_cut_off_is_refused_wherever_it_ends(tmp_path, keep):
     path = write_xa(tmp_path / 'a.dcm', gradient())
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(ImageError) as caught:
-        load_xray(path)
+        parse_xray(path)
     assert caught.value.code == ErrorCode.IMAGE_UNREADABLE
 
 
@@ -196,21 +196,21 @@ def test_a_file_that_is_cut_off_is_refused_wherever_it_ends(tmp_path, keep):
 )
 def test_what_is_no_grey_xray_is_refused(tmp_path, tags, code):
     with pytest.raises(ImageError) as caught:
-        load_xray(write_xa(tmp_path / 'a.dcm', gradient(), **tags))
+        parse_xray(write_xa(tmp_path / 'a.dcm', gradient(), **tags))
     assert caught.value.code == code
 
 
 @pytest.mark.parametrize('frame', [-1, 1])
 def test_a_frame_that_is_not_there_is_refused(tmp_path, frame):
     with pytest.raises(ImageError) as caught:
-        load_xray(write_xa(tmp_path / 'a.dcm', gradient()), frame=frame)
+        parse_xray(write_xa(tmp_path / 'a.dcm', gradient()), frame=frame)
     assert caught.value.code == ErrorCode.IMAGE_LAYOUT
 
 
 def test_a_camera_of_another_size_is_refused(tmp_path):
-    camera = load_xray(write_xa(tmp_path / 'a.dcm', gradient())).camera.crop(0, 0, 5, 5)
+    camera = parse_xray(write_xa(tmp_path / 'a.dcm', gradient())).camera.crop(0, 0, 5, 5)
     with pytest.raises(CameraError) as caught:
-        load_xray(tmp_path / 'a.dcm', camera=camera)
+        parse_xray(tmp_path / 'a.dcm', camera=camera)
     assert caught.value.code == ErrorCode.CAMERA_IMAGE_MISMATCH
 
 
@@ -227,7 +227,7 @@ def test_random_damage_gives_an_xray_or_a_typed_error_that_never_names_the_patie
             damaged[place] = random.integers(256)
         path.write_bytes(damaged)
         try:
-            load_xray(path)
+            parse_xray(path)
         except RegistrationError as error:
             refused += 1
             assert 'SECRET' not in str(error).upper()
@@ -237,5 +237,5 @@ def test_random_damage_gives_an_xray_or_a_typed_error_that_never_names_the_patie
 
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(ImageError) as caught:
-        load_xray(tmp_path / 'none.dcm')
+        parse_xray(tmp_path / 'none.dcm')
     assert caught.value.code == ErrorCode.IMAGE_UNREADABLE

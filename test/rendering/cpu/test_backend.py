@@ -41,7 +41,7 @@ def surrounded_by_air(volume: AttenuationVolume, margin: int) -> AttenuationVolu
 
 
 def test_sixteen_bits_keep_image_and_every_column_of_the_jacobian(monkeypatch):
-    monkeypatch.setattr(module, '_SMALL', 0)
+    monkeypatch.setattr(module, 'MOST_IN_FLOATS', 0)
     volume = noisy_phantom((96, 110, 120))
     assert packed(volume).values.dtype == np.uint16
     pose = pose_in_front(volume, 700.0)
@@ -56,7 +56,7 @@ def test_sixteen_bits_keep_image_and_every_column_of_the_jacobian(monkeypatch):
 
 
 def test_negative_attenuation_is_stored_in_full(monkeypatch):
-    monkeypatch.setattr(module, '_SMALL', 0)
+    monkeypatch.setattr(module, 'MOST_IN_FLOATS', 0)
     positive = noisy_phantom((20, 24, 28))
     volume = AttenuationVolume(-positive.mu, positive.ct_from_index)
     pose = pose_in_front(volume, 700.0)

@@ -202,7 +202,7 @@ def test_auto_on_a_cuda_volume_is_triton_where_it_is_installed(monkeypatch, inst
     from sph_reg_ros.rendering import render as module
 
     monkeypatch.setattr(module, 'find_spec', lambda name: object() if installed else None)
-    on_cuda = SimpleNamespace(mu=SimpleNamespace(device=torch.device('cuda')))
+    on_cuda = SimpleNamespace(device=torch.device('cuda'))
     assert resolve_backend('auto', on_cuda) == expected
 
 
