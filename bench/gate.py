@@ -36,7 +36,7 @@ from sph_reg_ros.imaging.sample_ct import sample_ct_path
 from sph_reg_ros.networks.shipped import weights_folders
 from sph_reg_ros.registration.networks import find_networks
 
-OTHER = {'chest': 'lumbar', 'pelvis': 'lumbar', 'lumbar': 'pelvis'}
+OTHER = {'chest': 'lumbar', 'pelvis': 'lumbar', 'lumbar': 'pelvis', 'head': 'chest'}
 CLEAN_EVERY = 3
 """Every third X-ray is clean."""
 

@@ -22,7 +22,8 @@ from sph_reg_ros.similarity import (
     prepare_similarity,
     sum_of,
 )
-from sph_reg_ros.similarity.rows import by_tensor
+from sph_reg_ros.similarity.robust import is_robust
+from sph_reg_ros.similarity.rows import by_tensor, on_host
 
 COARSE_SIMILARITY = 'local_ncc'
 """What poses far from each other are compared by: a fitted intensity curve would let wrong poses
@@ -107,8 +108,7 @@ class Level:
         """Return the level with another similarity, by its name."""
         self.on_work(self)
         similarities = tuple(
-            prepare_similarity(similarity, view.line_integrals.cpu(), view.mask)
-            for view in self.views
+            prepare_similarity(similarity, view.line_integrals, view.mask) for view in self.views
         )
         return replace(self, similarities=similarities)
 
@@ -165,8 +165,8 @@ class Level:
         found = []
         for index, (images, jacobians) in enumerate(renderings.views):
             self.on_work(self)
-            equations = self.similarities[index].normal_equations(
-                images, jacobians, _of_part(robust, index), patches
+            equations = self.equations(
+                index, images, jacobians, _of_part(robust, index), patches=patches
             )
             if index > 0:
                 # A twist about the anatomy centre is the same motion in all cameras, in other axes.
@@ -179,6 +179,27 @@ class Level:
                 self.prior.normal_equations(first_from_ct, centre, len(self.views), own, patches)
             )
         return found
+
+    @cached_property
+    def _placed(self) -> tuple[ImageSimilarity, ...]:
+        """Return the similarities as they take renderings, on the device of the CT."""
+        return tuple(part.on(self.volume.mu.device) for part in self.similarities)
+
+    def equations(
+        self,
+        index: int,
+        images: Float[Tensor, 'B H W'],
+        jacobians: Float[Tensor, 'B H W n'],
+        robust: Robust | None = None,
+        *,
+        patches: bool = False,
+    ) -> NormalEquations:
+        """Return the normal equations of renderings of a view, on the host."""
+        if is_robust(robust):
+            # Medians of residuals, one rendering after the other: nothing for a GPU.
+            similarity = self.similarities[index]
+            return similarity.normal_equations(images.cpu(), jacobians.cpu(), robust, patches)
+        return on_host(self._placed[index].normal_equations(images, jacobians, None, patches))
 
     def move(
         self, first_from_ct: Float64[Tensor, 'B 4 4'], xi: Float64[Tensor, 'B 6']
@@ -193,25 +214,25 @@ class Level:
         for index, view in enumerate(self.views):
             poses = self.camera_from_first[index] @ first_from_ct
             images = self.images(poses, view.camera).float()
-            of_views.append(self.similarities[index].score(images).double())
+            of_views.append(self._placed[index].score(images).double().cpu())
         return _mean_of(of_views)
 
     def images(
         self, camera_from_ct: Float64[Tensor, 'B 4 4'], camera: Camera
     ) -> Float[Tensor, 'B H W']:
-        """Return renderings of the CT at many poses of a camera, on the CPU."""
+        """Return renderings of the CT at many poses of a camera, on the CT's device."""
         parts = []
         for rows in self._batches(len(camera_from_ct), camera):
             self.on_work(self)
             poses = camera_from_ct[rows]
             rendered = render(self.volume, poses, camera.K, camera.size, backend=self.backend)
-            parts.append(rendered.cpu())
+            parts.append(rendered)
         return torch.cat(parts)
 
     def score(self, first_from_ct: Float64[Tensor, '4 4']) -> float:
         """Return the mean similarity of the views at a pose that may have been rendered."""
         renderings = self.renderings(first_from_ct[None], seen=True)
-        pairs = zip(self.similarities, renderings.views, strict=True)
+        pairs = zip(self._placed, renderings.views, strict=True)
         return float(_mean_of([similarity.score(images) for similarity, (images, _) in pairs]))
 
     def reweighted(self, first_from_ct: Float64[Tensor, '4 4']) -> 'Level':
@@ -222,7 +243,7 @@ class Level:
         renderings = self.renderings(first_from_ct[None], seen=True)
         self.on_work(self)
         similarities = tuple(
-            similarity.reweighted(images[0])
+            similarity.reweighted(images[0].cpu())
             for similarity, (images, _) in zip(self.similarities, renderings.views, strict=True)
         )
         return replace(self, similarities=similarities)
@@ -249,10 +270,9 @@ class Level:
         self, view: View, camera_from_ct: Float64[Tensor, 'B 4 4']
     ) -> tuple[Tensor, Tensor]:
         self.on_work(self)
-        images, jacobians = render_with_jacobian(
+        return render_with_jacobian(
             self.volume, camera_from_ct, view.camera.K, view.camera.size, backend=self.backend
         )
-        return images.cpu(), jacobians.cpu()
 
     def _batches(self, poses: int, camera: Camera | None = None) -> Iterator[slice]:
         """Yield rows that may be rendered at a time, by one camera or by that of each view."""

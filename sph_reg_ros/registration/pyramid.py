@@ -48,9 +48,7 @@ def build_level(
     poses = tuple(camera_from_first(view, request.views[0]) for view in request.views)
     views = tuple(shrink(view, min(height, view.camera.height)) for view in request.views)
     name = request.config.similarity
-    similarities = tuple(
-        prepare_similarity(name, view.line_integrals.cpu(), view.mask) for view in views
-    )
+    similarities = tuple(prepare_similarity(name, view.line_integrals, view.mask) for view in views)
     volume = coarsened(request, max((view.camera for view in views), key=_focal_length))
     return Level(volume, views, similarities, poses, backend, request.prior, on_work)
 

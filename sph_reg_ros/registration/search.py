@@ -72,14 +72,14 @@ class Variants:
         direction = pixel @ torch.linalg.inv(self.view.camera.K).T
         return direction / direction.norm(dim=-1, keepdim=True)
 
-    def templates(self, size: tuple[int, int]) -> Templates:
-        """Return the X-ray as it would look without each turn and depth."""
+    def templates(self, size: tuple[int, int], device: torch.device) -> Templates:
+        """Return the X-ray as it would look without each turn and depth, on a device."""
         camera, usable = self.view.camera, self.view.mask
-        x = self.view.line_integrals
-        mask = torch.ones_like(x) if usable is None else usable.float()
+        x = self.view.line_integrals.to(device)
+        mask = torch.ones_like(x) if usable is None else usable.to(x)
         # The mean behind the mask keeps interpolation at its border harmless.
         filled = torch.where(mask > 0, x, (x * mask).sum() / mask.sum())
-        grid = self._sampling_grid()
+        grid = self._sampling_grid().to(device)
         images, masks = (
             torch.nn.functional.grid_sample(
                 channel.expand(len(grid), 1, *camera.size),
@@ -188,13 +188,13 @@ def _propose_by_view(
     poses = se3.apply_twist(tilts, camera_from_ct.expand(len(tilts), 4, 4), centre)
     images = level.images(poses, larger)
     variants = Variants.build(view, config, depth_mm)
-    templates = variants.templates(larger.size)
+    templates = variants.templates(larger.size, images.device)
     found = []
     for image in images:
         level.on_work(level)
         found.append(templates.best_shifts(image))
-    scores = torch.stack([score for score, _ in found])
-    shifts = torch.stack([shift for _, shift in found]) - torch.tensor([left, top])
+    scores, places = (torch.stack(parts).cpu() for parts in zip(*found, strict=True))
+    shifts = places - torch.tensor([left, top])
     best = scores.flatten().topk(min(POOL, scores.numel())).indices
     tilt, variant = best // scores.shape[1], best % scores.shape[1]
     return variants.apply(variant, shifts[tilt, variant], poses[tilt], centre)

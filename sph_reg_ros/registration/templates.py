@@ -68,10 +68,11 @@ class Templates:
         energies = self._correlate(torch.fft.rfft2(channels.square().sum(0)) * self.mask_spectrum)
         counts = self.counts.clamp(min=1)[:, None, None]
         energies = energies - sums.square() / counts
-        floor = MIN_ENERGY * float(energies.max())
-        scores = (products / energies.clamp(min=max(floor, 1e-20)).sqrt()).flatten(1)
+        floor = (MIN_ENERGY * energies.max()).clamp(min=1e-20)
+        scores = (products / torch.maximum(energies, floor).sqrt()).flatten(1)
         template_size = (self.size[0] - self.shifts[0] + 1) * (self.size[1] - self.shifts[1] + 1)
-        scores[self.counts < MIN_USABLE * template_size] = -1.0
+        is_little = self.counts < MIN_USABLE * template_size
+        scores = torch.where(is_little[:, None], -1.0, scores)
         best, at = scores.max(1)
         columns = self.shifts[1]
         return best, torch.stack([at % columns, at // columns], -1).double()
@@ -83,7 +84,7 @@ class Templates:
 
 def _channels(images: Float32[Tensor, 'n h w']) -> Float32[Tensor, 'n 3 h w']:
     """Return line integrals and their two slopes, which vanish at the border."""
-    channels = torch.zeros(len(images), 3, *images.shape[-2:])
+    channels = images.new_zeros(len(images), 3, *images.shape[-2:])
     channels[:, 0] = EDGE_SHARE * images
     channels[:, 1, :, 1:-1] = images[:, :, 2:] - images[:, :, :-2]
     channels[:, 2, 1:-1] = images[:, 2:] - images[:, :-2]

@@ -152,7 +152,7 @@ def render_with_jacobian(
         )
     batch = camera_from_ct[None] if camera_from_ct.ndim == 2 else camera_from_ct
     module = _module(name)
-    if name == 'numba':
+    if name in ('numba', 'triton'):
         image, jacobian = module.render_with_jacobian(
             volume, batch, K, size, step_mm, without_ray_motion
         )

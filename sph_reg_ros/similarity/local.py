@@ -20,6 +20,7 @@ from sph_reg_ros.similarity.normal_equations import NormalEquations, of_residual
 from sph_reg_ros.similarity.patches import PATCHES, no_overlap, patch_of_pixels
 from sph_reg_ros.similarity.residual import ResidualBlock
 from sph_reg_ros.similarity.robust import Robust, is_robust
+from sph_reg_ros.similarity.rows import on_device
 
 SMALLEST_BOX_PX = 8
 
@@ -58,6 +59,10 @@ class LocalSimilarity:
         target_energy = float((factor.square() * energy).sum())
         layouts = boxes_of_cells().to(x.device)
         return FixedBoxes(kept, m, weight, factor, x_box / m, target_energy, count[0], x, layouts)
+
+    def on(self, device: torch.device) -> 'LocalSimilarity':
+        """Return the similarity for renderings on a device (`ImageSimilarity`)."""
+        return self if device == self._x.device else on_device(self, device)
 
     def residuals(
         self, rendering: Float[Tensor, 'H W'], jacobian: Float[Tensor, 'H W n']

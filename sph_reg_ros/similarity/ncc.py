@@ -25,6 +25,10 @@ class CorrelationSimilarity:
         self._ignored = max(kind.ignored for kind in kinds)
         self._columns = self._ignored + max(kind.predicting for kind in kinds)
 
+    def on(self, device: torch.device) -> 'CorrelationSimilarity':
+        """Return the similarity for renderings on a device: it takes them wherever they are."""
+        return self
+
     def residuals(
         self, rendering: Float[Tensor, 'H W'], jacobian: Float[Tensor, 'H W n']
     ) -> ResidualBlock:

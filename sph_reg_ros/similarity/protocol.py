@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -16,6 +17,12 @@ class ImageSimilarity(Protocol):
     Everything that depends on the X-ray alone was computed when this object was made. Its methods
     raise SolverError NO_OVERLAP where the rendering is constant within the mask.
     """
+
+    def on(self, device: torch.device) -> 'ImageSimilarity':
+        """Return the similarity for renderings on a device; X-rays are prepared on the CPU.
+
+        There, sizes and choices that depend on an X-ray's content make nobody wait.
+        """
 
     def residuals(
         self, rendering: Float[Tensor, 'H W'], jacobian: Float[Tensor, 'H W 6']

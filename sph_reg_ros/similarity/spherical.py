@@ -96,6 +96,10 @@ class SphericalSimilarity:
             raise no_overlap()
         return cls(encoder, encoder(normalise(images, masks)), masks, pose_slopes)
 
+    def on(self, device: torch.device) -> 'SphericalSimilarity':
+        """Return the similarity for renderings on a device: it takes them wherever they are."""
+        return self
+
     def residuals(
         self, rendering: Float[Tensor, 'H W'], jacobian: Float[Tensor, 'H W 6']
     ) -> ResidualBlock:
@@ -115,7 +119,10 @@ class SphericalSimilarity:
             slopes = shifted(jacobian.to(self._fixed).movedim(-1, 0)).movedim(0, -1)
             found = encoded_residual(self._encoder, images, slopes, self._fixed, self._masks)
         scale = SCALE / math.sqrt(len(SHIFTS_PX))
-        residual, slope = (scale * part.flatten(0, 1).to(rendering) for part in found)
+        # Some hundred numbers: what is made of them is nothing for a GPU.
+        residual, slope = (
+            (scale * part.flatten(0, 1)).to('cpu', rendering.dtype) for part in found
+        )
         return ResidualBlock(residual, slope, torch.arange(len(residual)) // RESIDUALS_PER_PAIR)
 
     def normal_equations(

@@ -199,7 +199,7 @@ def test_the_solver_finds_the_pose_by_the_learned_residual_in_a_few_steps():
         twist = torch.cat([xi[..., :3], xi[..., 3:] * TWIST_LENGTH_MM], -1)
         return se3.apply_twist(twist, pose, VOLUME.centre)
 
-    config = LMConfig(min_predicted_reduction=0.0)
+    # What comes after twelve steps, if anything does, is rounding.
+    config = LMConfig(min_predicted_reduction=0.0, max_iterations=12)
     result = solve(lambda pose: [similarity.residuals(*rendered(pose))], BESIDE, config, step=move)
     assert se3.log(result.pose @ se3.inverse(TRUTH)).abs().max() < 1e-6
-    assert result.iterations <= 12

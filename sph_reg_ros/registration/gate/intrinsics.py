@@ -96,7 +96,7 @@ def _with_intrinsics(
     level = evidence.finest
     images, jacobians = level.renderings(evidence.pose[None], seen=True).views[number]
     pose = level.camera_from_first[number] @ evidence.pose
-    centre = se3.transform_points(pose, level.volume.centre[None].cpu())[0]
+    centre = se3.transform_points(pose, level.volume.centre[None])[0]
     columns = by_intrinsics(jacobians[0], level.views[number].camera, centre)
     return images, torch.cat([jacobians, columns[None]], -1)
 
@@ -106,7 +106,7 @@ def _wanted_change(
 ) -> WantedChange:
     """Return what a view wants by the similarity of a level, pose and intrinsics free."""
     level.on_work(level)
-    view = level.similarities[number].normal_equations(images, jacobians, patches=True)
+    view = level.equations(number, images, jacobians, patches=True)
     return WantedChange(gauss_newton_step(view)[-3:], cluster_robust([view])[-3:, -3:])
 
 

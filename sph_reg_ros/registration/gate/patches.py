@@ -15,6 +15,7 @@ from sph_reg_ros.registration.gate_limits import (
 )
 from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.result import Check, Verdict
+from sph_reg_ros.similarity.rows import on_host
 
 PATCHES = 8
 """Along each side of the image."""
@@ -54,10 +55,10 @@ def patch_agreement(level: Level, pose: Float64[Tensor, '4 4']) -> PatchAgreemen
     renderings = level.renderings(pose[None], seen=True)
     for number, (images, _) in enumerate(renderings.views):
         px, sigma = displacements(
-            level.views[number].line_integrals.cpu(), images[0], _mask(level, number)
+            level.views[number].line_integrals.to(images), images[0], _mask(level, number)
         )
         centre = level.camera_from_first[number] @ pose
-        depth_mm = float(se3.transform_points(centre, level.volume.centre[None].cpu())[0, 2])
+        depth_mm = float(se3.transform_points(centre, level.volume.centre[None])[0, 2])
         mm_per_px = depth_mm / level.views[number].camera.focal_length
         good = sigma < MAX_SIGMA_PX
         sizes = px[good] * mm_per_px
@@ -87,7 +88,8 @@ def displacements(
 
     In a patch the X-ray is taken for gain, offset and a shift of the rendering, which a linear fit
     finds (B. D. Lucas and T. Kanade, IJCAI 1981). Patches of which the mask leaves little, and in
-    which the rendering shows nothing, are left out.
+    which the rendering shows nothing, are left out. The sums are taken on the images' device, all
+    else on the host.
     """
     y = image.double()
     slope_v, slope_u = torch.gradient(y)
@@ -97,9 +99,25 @@ def displacements(
     mean = (columns * usable).sum(1, keepdim=True) / count.clamp(min=1)[:, None]
     centred = (columns - mean) * usable
     moments = centred.mT @ centred
-    structure = moments[:, 0, 0] / count[:, 0].clamp(min=1) / y[mask].var().clamp(min=1e-30)
-    kept = (count[:, 0] > MIN_USABLE * columns.shape[1]) & (structure > MIN_STRUCTURE)
-    return _shifts(moments[kept], count[kept, 0])
+    found = on_host(_Sums(moments, count[:, 0], _variance(y, mask)))
+    structure = found.moments[:, 0, 0] / found.count.clamp(min=1) / found.variance.clamp(min=1e-30)
+    kept = (found.count > MIN_USABLE * columns.shape[1]) & (structure > MIN_STRUCTURE)
+    return _shifts(found.moments[kept], found.count[kept])
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Moments and number of the usable pixels of each patch, variance of the whole image."""
+
+    moments: Float64[Tensor, 'n 4 4']
+    count: Float64[Tensor, 'n']
+    variance: Float64[Tensor, '']
+
+
+def _variance(image: Float64[Tensor, 'H W'], mask: Bool[Tensor, 'H W']) -> Float64[Tensor, '']:
+    count = mask.sum()
+    deviation = torch.where(mask, image - torch.where(mask, image, 0.0).sum() / count, 0.0)
+    return deviation.square().sum() / (count - 1)
 
 
 def _shifts(
@@ -136,7 +154,7 @@ def _inner(mask: Bool[Tensor, 'H W']) -> Bool[Tensor, 'H W']:
 
 
 def _mask(level: Level, number: int) -> Bool[Tensor, 'H W']:
-    view = level.views[number]
+    view, device = level.views[number], level.volume.mu.device
     if view.mask is None:
-        return torch.ones(view.camera.size, dtype=torch.bool)
-    return view.mask.cpu()
+        return torch.ones(view.camera.size, dtype=torch.bool, device=device)
+    return view.mask.to(device)
