@@ -234,7 +234,6 @@ def test_an_unknown_method_is_refused_with_the_choices(register):
 BAD_OPTIONS = {
     'no camera': (START, '--camera FILE, or --sdd MM and --pixel-pitch'),
     'half a camera': ([*START, '--sdd', '1000'], 'needed together'),
-    'no start': (BEAM, '--initial FILE'),
     'angles without distance': ([*BEAM, '--angles', '1', '2'], '--sod'),
     'missing pose': ([*BEAM, '--initial-pose', 'absent.json'], 'cannot be read'),
     'two starts': ([*BEAM, *START, '--initial', 'absent.json'], 'not both'),
