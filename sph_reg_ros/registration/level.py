@@ -183,7 +183,7 @@ class Level:
     @cached_property
     def _placed(self) -> tuple[ImageSimilarity, ...]:
         """Return the similarities as they take renderings, on the device of the CT."""
-        return tuple(part.on(self.volume.mu.device) for part in self.similarities)
+        return tuple(part.on(self.volume.device) for part in self.similarities)
 
     def equations(
         self,
