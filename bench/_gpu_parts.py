@@ -136,7 +136,7 @@ def _no_guess(scale: Scale, cases: list[Case], config: RegistrationConfig) -> Fi
     ]
     return {
         'no guess, ms': 1e3 * statistics.median(seconds for _, seconds in found),
-        'no guess, below 2 mm': sum(good) / len(good),
+        'no guess, below 2 mm': float(sum(good) / len(good)),
     }
 
 

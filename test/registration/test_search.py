@@ -110,7 +110,7 @@ def test_a_variant_says_how_the_rendering_of_its_pose_looks():
     for n in (0, len(index) // 2, len(index) - 1):
         turned = replace(view, line_integrals=view_of(volume, poses[n]).line_integrals)
         back = Variants.build(turned, CONFIG, 700.0)
-        scores, shifts = back.templates(CAMERA.size).best_shifts(hypotheses)
+        scores, shifts = back.templates(CAMERA.size, hypotheses.device).best_shifts(hypotheses)
         assert int(scores.argmax()) == n and float(scores[n]) > 0.9
         assert torch.equal(shifts[n], no_shift[n])
 

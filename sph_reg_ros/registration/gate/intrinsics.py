@@ -24,6 +24,8 @@ from sph_reg_ros.registration.gate_limits import (
 from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.result import Check, Verdict
 from sph_reg_ros.rendering.sampling import unit_directions
+from sph_reg_ros.similarity.normal_equations import of_residuals
+from sph_reg_ros.similarity.patches import PATCHES
 
 CERTAIN = 2.0
 """Standard deviations of a change of the focal length below which it is taken for chance."""
@@ -104,9 +106,14 @@ def _with_intrinsics(
 def _wanted_change(
     level: Level, number: int, images: Float[Tensor, '1 H W'], jacobians: Float[Tensor, '1 H W 9']
 ) -> WantedChange:
-    """Return what a view wants by the similarity of a level, pose and intrinsics free."""
+    """Return what a view wants by the similarity of a level, pose and intrinsics free.
+
+    Focal length and depth do nearly the same to an image: the rounding of Gram sums, which a pose
+    alone bears, would be taken for a change of both. So residuals are summed.
+    """
     level.on_work(level)
-    view = level.equations(number, images, jacobians, patches=True)
+    residuals = level.similarities[number].residuals
+    view = of_residuals(residuals, images.cpu(), jacobians.cpu(), patches=PATCHES**2)
     return WantedChange(gauss_newton_step(view)[-3:], cluster_robust([view])[-3:, -3:])
 
 
