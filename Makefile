@@ -10,6 +10,14 @@ ENV := source .venv/ros_env.sh
 # Nothing that a test or the demo sends leaves this machine.
 LOCAL := export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST
 export PYTHON
+PYTEST := .venv/bin/python -m pytest
+ifeq ($(strip $(TEST_ARGS)),)
+# Two processes beside each other; the promises about time and load are tested with nothing beside.
+TESTS = $(PYTEST) -n 2 --dist loadfile --ignore-glob='*/test_reliability_*' && \
+  $(PYTEST) test/ros/test_reliability_*.py
+else
+TESTS = $(PYTEST) $(TEST_ARGS)
+endif
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -21,8 +29,7 @@ demo: setup  ## simulated C-arm and registration node over ROS 2; table and pict
 	@$(ENV); $(LOCAL); .venv/bin/python -m sph_reg_ros.demo $(DEMO_ARGS)
 
 test: setup  ## all tests that this machine can run
-	@$(ENV); $(LOCAL); REQUIRE_ROS=1 .venv/bin/python -m pytest -n 2 --dist loadfile \
-	  $(TEST_ARGS)
+	@$(ENV); $(LOCAL); export REQUIRE_ROS=1; $(TESTS)
 
 reliability: setup  ## measure the promises, or those in PROMISES; writes docs/reliability.md
 	@$(ENV); $(LOCAL); REQUIRE_ROS=1 .venv/bin/python tools/reliability.py $(PROMISES)
