@@ -61,9 +61,10 @@ def _pair(volume: AttenuationVolume) -> PairedVolume:
             f'the CT has {voxels} voxels with its border, the triton backend numbers up to '
             f'{_MAX_VOXELS}: crop or downsample it',
         )
-    stored = _floats if volume.mu.numel() <= _SMALL else _numbers
-    pairs, unit, zero = stored(volume.mu)
-    occupied = volume.mu != 0
+    mu = volume.mu  # unpacked anew each time that it is asked for
+    stored = _floats if mu.numel() <= _SMALL else _numbers
+    pairs, unit, zero = stored(mu)
+    occupied = mu != 0
     ends = [
         _ends(flags)
         for flags in (occupied.any(0).any(0), occupied.any(0).any(1), occupied.any(2).any(1))

@@ -17,8 +17,6 @@ def render(
 ) -> Float32[Tensor, 'B H W']:
     """Render line integrals; Siddon's lengths are exact, so that there is no step to choose."""
     del step_mm
-    poses = camera_from_ct.detach().double()
-    images = [
-        signed_path_integrals(volume.mu, pose @ volume.ct_from_index, K, size)[0] for pose in poses
-    ]
+    poses, mu = camera_from_ct.detach().double(), volume.mu
+    images = [signed_path_integrals(mu, pose @ volume.ct_from_index, K, size)[0] for pose in poses]
     return torch.stack(images)
