@@ -397,7 +397,7 @@ def test_deactivating_withdraws_and_activating_again_goes_on(client, scene):
     assert client.change_state('deactivate')
     client.status(RegistrationStatus.INACTIVE)
     known = len(client.received['result'])
-    assert client.publishers.image.get_subscription_count() == 0
+    client.spin_until(lambda: client.publishers.image.get_subscription_count() == 0)
     client.spin(1.0)
     assert len(client.received['result']) == known
     assert not client.change_state('configure')  # impossible here, and survived
