@@ -60,6 +60,12 @@ class ErrorCode(IntEnum):
     # Bags
     BAG_UNREADABLE = 90
     BAG_TOPIC_MISSING = 91
+    # Bodies
+    BODIES_INVALID = 100
+    BODY_UNREADABLE = 101
+    BODY_LABELS = 102
+    BODY_MESH = 103
+    BODY_OUT_OF_VIEW = 104
 
 
 class RegistrationError(Exception):
@@ -109,6 +115,10 @@ class RuntimeUnavailableError(RegistrationError):
 
 class BagError(RegistrationError):
     """A bag cannot be read or written, or lacks what a registration needs."""
+
+
+class BodyError(RegistrationError):
+    """The list of bodies is wrong, or a body of it cannot be read or is not in view."""
 
 
 class CancelledError(RegistrationError):

@@ -18,6 +18,8 @@ from sph_reg_ros.imaging.ct.hounsfield import AIR_HU
 from sph_reg_ros.imaging.ct.volume import CT
 from sph_reg_ros.imaging.packed_voxels import LARGEST, MOST_IN_FLOATS, PackedVoxels, rounded
 
+Table = tuple[float, ...]
+"""Mass attenuation (cm^2/g) at the energies of TABLE_KEV."""
 TABLE_KEV = (30.0, 40.0, 50.0, 60.0, 80.0, 100.0, 150.0)
 WATER_CM2_PER_G = (0.3756, 0.2683, 0.2269, 0.2059, 0.1837, 0.1707, 0.1505)
 BONE_CM2_PER_G = (1.331, 0.6655, 0.4242, 0.3148, 0.2229, 0.1855, 0.1480)
@@ -170,12 +172,12 @@ def _stored(mu: Float32[Tensor, 'K J I']) -> Float32[Tensor, 'K J I'] | PackedVo
 
 def water_attenuation(energy_kev: float) -> float:
     """Return the linear attenuation (1/mm) of water; raises ConfigError outside 30 to 150 keV."""
-    return _table_value(WATER_CM2_PER_G, energy_kev) * WATER_G_PER_CM3 * CM_PER_MM
+    return table_value(WATER_CM2_PER_G, energy_kev) * WATER_G_PER_CM3 * CM_PER_MM
 
 
 def bone_attenuation(energy_kev: float) -> float:
     """Return the linear attenuation (1/mm) of cortical bone; ConfigError outside 30 to 150 keV."""
-    return _table_value(BONE_CM2_PER_G, energy_kev) * BONE_G_PER_CM3 * CM_PER_MM
+    return table_value(BONE_CM2_PER_G, energy_kev) * BONE_G_PER_CM3 * CM_PER_MM
 
 
 def attenuation_from_hounsfield(ct: CT, energy_kev: float = 60.0) -> AttenuationVolume:
@@ -239,8 +241,14 @@ def _bone_slope(energy_kev: float) -> float:
     return bone_share_per_hu * (bone_attenuation(energy_kev) - water_attenuation(energy_kev))
 
 
-def _table_value(table: tuple[float, ...], energy_kev: float) -> float:
-    """Interpolate in log-log, in which the coefficients are nearly straight lines."""
+def table_value(table: Table, energy_kev: float) -> float:
+    """Return a coefficient (cm^2/g) between the energies of a table.
+
+    Interpolated in log-log, in which the coefficients are nearly straight lines.
+
+    Raises:
+        ConfigError: outside 30 to 150 keV.
+    """
     if not TABLE_KEV[0] <= energy_kev <= TABLE_KEV[-1]:
         raise ConfigError(
             ErrorCode.CONFIG_INVALID,

@@ -10,6 +10,7 @@ from torch import Tensor
 from sph_reg_ros.errors import ErrorCode, ImageError, PoseError
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
+from sph_reg_ros.imaging.bodies.body import Bodies
 from sph_reg_ros.plausible import require_possible
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.networks import Networks
@@ -36,6 +37,7 @@ class RegistrationRequest:
         prior: what is known of the first view's pose beside the X-rays; None: nothing.
         networks: trained on this CT (`networks.find_networks`); None: there are none.
         doubts: about CT and X-rays; they explain a pose that fails the checks.
+        bodies: what moves for itself, and the rest of the CT; None: the CT is one rigid body.
     """
 
     volume: AttenuationVolume
@@ -45,6 +47,7 @@ class RegistrationRequest:
     prior: PosePrior | None = None
     networks: Networks | None = None
     doubts: tuple[InputDoubt, ...] = ()
+    bodies: Bodies | None = None
 
     def __post_init__(self) -> None:
         """Check units, and that the views belong together; raises Image-, Camera- or PoseError."""

@@ -128,6 +128,45 @@ class RunnerUp:
 
 
 @dataclass(frozen=True)
+class BodyResult:
+    """The pose of one body, how sure it is, and how far the body has moved.
+
+    Attributes:
+        name: of the body.
+        frame: as in Body.
+        camera_from_body: one rigid transform [4, 4] a view, body (mm) to camera (mm).
+        moved_from_rest: [4, 4]; maps where a point of the body lay in the CT to where it is now,
+            both in CT coordinates (mm) of `RegistrationResult.camera_from_ct`.
+        covariance: [6, 6] of the twist (omega in rad, v in mm) in the camera axes of the first
+            view, about `centre_mm`, by the X-rays alone.
+        centre_mm: the middle of the body [3] that twists turn about, body coordinates.
+        rotation_rad: angle of the body's turn.
+        translation_mm: how far the body's middle has moved.
+        verification: verdict, checks, bound on the error over the body.
+    """
+
+    name: str
+    frame: str | None
+    camera_from_body: tuple[Float64[Tensor, '4 4'], ...]
+    moved_from_rest: Float64[Tensor, '4 4']
+    covariance: Float64[Tensor, '6 6']
+    centre_mm: Float64[Tensor, '3']
+    rotation_rad: float
+    translation_mm: float
+    verification: Verification
+
+    @property
+    def verdict(self) -> Verdict:
+        """Return what may be done with the pose."""
+        return self.verification.verdict
+
+    @property
+    def finding(self) -> Finding | None:
+        """Return the most fundamental reason why the pose is not verified; None if it is."""
+        return finding_of(self.verification.checks)
+
+
+@dataclass(frozen=True)
 class RegistrationResult:
     """The pose, how sure it is, and how it was found.
 
@@ -146,6 +185,8 @@ class RegistrationResult:
         warnings: things the caller should know.
         backend: the renderer that was used.
         device: where it was computed, such as cpu or cuda:0.
+        bodies: one a body of the request, in its order; () where the CT is one rigid body. With
+            bodies, everything else here speaks of the rest.
         method: as in RegistrationConfig.
         similarity: as in RegistrationConfig.
         runner_up: None if the search was off or led to one optimum only.
@@ -172,6 +213,7 @@ class RegistrationResult:
     doubts: tuple[InputDoubt, ...] = ()
     frames_since_full_checks: int | None = 0
     device: str = 'cpu'
+    bodies: tuple[BodyResult, ...] = ()
 
     @property
     def verdict(self) -> Verdict:

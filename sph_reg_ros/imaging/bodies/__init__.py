@@ -1,0 +1,1 @@
+"""Bodies that move each for itself: parts of a CT, and meshes of one material."""
