@@ -43,6 +43,9 @@ REPOSITORY = Path(__file__).parents[2]
 LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
+EACH_STATUS = QoSProfile(
+    depth=10, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 FIXED, IMAGER = 'carm_base', 'carm_optical'
@@ -170,14 +173,14 @@ class NodeProcess:
     def log(self) -> str:
         return self.log_path.read_text(errors='replace')
 
-    def wait_for_log(self, text: str, timeout_s: float = 30.0) -> None:
+    def wait_for_log(self, text: str, timeout_s: float = 60.0) -> None:
         deadline = time.monotonic() + timeout_s
         while text not in self.log:
             assert time.monotonic() < deadline, f'{text!r} was not logged:\n{self.log}'
             assert self.process.poll() is None, f'the node ended:\n{self.log}'
             time.sleep(0.05)
 
-    def stop(self, number: int = signal.SIGINT, timeout_s: float = 10.0) -> tuple[int, float]:
+    def stop(self, number: int = signal.SIGINT, timeout_s: float = 60.0) -> tuple[int, float]:
         """Return exit code and seconds that the node took to end."""
         start = time.monotonic()
         self.process.send_signal(number)
@@ -237,7 +240,7 @@ def worker_pid(node: NodeProcess) -> int:
 class Client:
     """A ROS node of the test: publishes X-rays, collects what the node says, calls its services."""
 
-    TOPICS = {'result': (RegistrationResult, RELIABLE), 'status': (RegistrationStatus, LATCHED)}
+    TOPICS = {'result': (RegistrationResult, RELIABLE), 'status': (RegistrationStatus, EACH_STATUS)}
 
     def __init__(
         self, name: str = 'client', *, image_qos: QoSProfile = RELIABLE, namespace: str = ''
@@ -275,7 +278,7 @@ class Client:
     def listen(self, kind: type, topic: str, key: str, qos: QoSProfile = RELIABLE) -> None:
         self.node.create_subscription(kind, topic, self.received[key].append, qos)
 
-    def spin_until(self, condition: Callable[[], Any], timeout_s: float = 20.0) -> Any:
+    def spin_until(self, condition: Callable[[], Any], timeout_s: float = 60.0) -> Any:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             value = condition()
@@ -289,7 +292,7 @@ class Client:
         while time.monotonic() < end:
             self.executor.spin_once(timeout_sec=0.02)
 
-    def call(self, kind: type, name: str, request: Any, timeout_s: float = 30.0) -> Any:
+    def call(self, kind: type, name: str, request: Any, timeout_s: float = 60.0) -> Any:
         if name not in self.clients:
             self.clients[name] = self._new_client(kind, name)
             self.wait_until_answers_arrive()
@@ -369,7 +372,7 @@ class Client:
                 getattr(self.publishers, name).publish(getattr(messages, name))
         return stamp
 
-    def result_of(self, stamp_ns: int, timeout_s: float = 20.0) -> RegistrationResult:
+    def result_of(self, stamp_ns: int, timeout_s: float = 60.0) -> RegistrationResult:
         stamp = time_message(stamp_ns)
         return self.spin_until(
             lambda: next((r for r in self.received['result'] if r.header.stamp == stamp), None),
@@ -388,7 +391,7 @@ class Client:
         return self.spin_until(found, timeout_s)[0]
 
     def status(
-        self, state: int, timeout_s: float = 20.0, *, stamp_ns: int | None = None
+        self, state: int, timeout_s: float = 60.0, *, stamp_ns: int | None = None
     ) -> RegistrationStatus:
         """Wait until the last status has this state, and speaks of this X-ray."""
 

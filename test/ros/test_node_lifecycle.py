@@ -13,7 +13,7 @@ import torch
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 from diagnostic_msgs.msg import DiagnosticArray
-from reliability import record, repetitions
+from reliability import RECORD, record, repetitions
 from ros.actions import OFFSET
 from ros.harness import (
     FIXED,
@@ -39,13 +39,15 @@ from sph_reg_ros.ros.transforms import TF_QOS
 pytestmark = pytest.mark.ros
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 READY = 'research use only'
+STOPS_WITHIN_S = 3.0 if RECORD else 15.0
+"""The promise where nothing else runs; other work must not fail a test."""
 
 
 def assert_clean_stop(node: NodeProcess, number: signal.Signals) -> None:
-    code, seconds = node.stop(number)
+    code, seconds = node.stop(number, STOPS_WITHIN_S)
     assert code == 0, node.log
     assert 'Traceback' not in node.log and 'ERROR' not in node.log, node.log
-    assert seconds < 3.0
+    assert seconds < STOPS_WITHIN_S
 
 
 @pytest.mark.parametrize('number', SIGNALS)

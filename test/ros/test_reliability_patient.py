@@ -93,9 +93,12 @@ def test_an_old_patient_is_stale_and_known_no_longer(client, scene):
     delays_ms = []
     for _ in range(repetitions(2, 100)):
         verified(client, scene)
-        status = client.status(RegistrationStatus.STALE)
-        end_ns = nanoseconds(status.valid_until)
-        delays_ms.append((nanoseconds(status.header.stamp) - end_ns) / 1e6)
+        end_ns = nanoseconds(client.status(RegistrationStatus.STALE).valid_until)
+        # The state is said again each second: the first time counts.
+        first = next(status for status in client.received['status']
+                     if status.state == RegistrationStatus.STALE
+                     and nanoseconds(status.valid_until) == end_ns)  # fmt: skip
+        delays_ms.append((nanoseconds(first.header.stamp) - end_ns) / 1e6)
         assert delays_ms[-1] >= 0
         client.spin(0.1)
         assert newest_stamp(client) < end_ns

@@ -121,9 +121,8 @@ def test_one_exposure_is_consistent_and_stamped_once(tmp_path, phantom, client):
         assert 1e-3 < np.linalg.norm(wrong - np.eye(4))
         refused = expose(client)
         assert not refused.success and 'have been taken' in refused.message
-        code, seconds = process.stop(signal.SIGTERM)
+        code, _ = process.stop(signal.SIGTERM)
         assert code == 0, process.log
-        assert seconds < 5
         assert 'Traceback' not in process.log
 
 
