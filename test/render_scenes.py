@@ -1,6 +1,6 @@
 """Small views of small CTs in which every kind of geometry occurs that a renderer must survive."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 import pytest
@@ -25,6 +25,7 @@ BACKENDS = (
 """The backends that must agree with `torch`."""
 
 CAMERA = Camera.from_geometry(1000.0, (10.0, 14.0), (13, 9), principal_point=(3.0, 7.0))
+LINE_SCAN = replace(CAMERA, scan_depth_mm=700.0)
 SIZE = (12, 20, 18)
 ISOTROPIC = torch.diag(torch.tensor([4.0, 4.0, 4.0, 1.0], dtype=torch.float64))
 MIRRORED = AFFINE @ torch.diag(torch.tensor([2.0, 2.0, 2.0, 1.0], dtype=torch.float64))
@@ -67,6 +68,8 @@ SCENES = {
     'mirrored image': scene(camera=CAMERA.flip(horizontal=True)),
     'turned image': scene(camera=CAMERA.rotate90(1)),
     'turned and mirrored image': scene(camera=CAMERA.rotate90(3).flip(vertical=True)),
+    'line scan': scene(oblique(MIRRORED), LINE_SCAN),
+    'line scan, turned and cropped': scene(camera=LINE_SCAN.rotate90(1).crop(3, -1, 8, 11)),
     'some rays miss': scene(camera=CAMERA.crop(-10, -9, 31, 25)),
     'source inside the volume': scene(distance_mm=25.0),
     'one slice': thin(0),

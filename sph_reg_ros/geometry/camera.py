@@ -1,5 +1,6 @@
-"""Pinhole camera of an X-ray imager."""
+"""Camera of an X-ray imager: a pinhole, or a line scan."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,15 +20,22 @@ class Camera:
     changes K only (K' = A K with the pixel map A), so K may have negative or off-diagonal entries
     while the camera frame, and with it every pose, stays.
 
+    In a line scan, such as a CT scanner's localizer, the source moves along the camera's y axis
+    with the image: the projection is a fan along x and parallel along y, (x / z, y / scan_depth_mm,
+    1) in place of (x, y, z) / z. A linear pushbroom camera; K is that of the pinhole with the same
+    scale at the depth scan_depth_mm.
+
     Attributes:
         K: intrinsics in pixels [3, 3], float64; maps camera coordinates to (u, v, 1) up to scale.
         height: rows of the image.
         width: columns of the image.
+        scan_depth_mm: 0 for a pinhole; of a line scan, the depth at which K holds for y.
     """
 
     K: Float64[Tensor, '3 3']
     height: int
     width: int
+    scan_depth_mm: float = 0.0
 
     def __post_init__(self) -> None:
         """Check size and intrinsics; raises CameraError."""
@@ -48,6 +56,8 @@ class Camera:
             )
         if not torch.equal(self.K[2], torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)):
             raise CameraError(ErrorCode.CAMERA_INVALID, 'the last row of K must be 0 0 1')
+        if not 0 <= self.scan_depth_mm < math.inf:
+            raise CameraError(ErrorCode.CAMERA_INVALID, 'scan_depth_mm must be 0 or a distance')
 
     @classmethod
     def from_geometry(
@@ -111,10 +121,15 @@ class Camera:
 
     def project(self, points: Float64[Tensor, '*n 3']) -> Float64[Tensor, '*n 2']:
         """Project points in the camera frame (mm) to pixels (column, row)."""
-        homogeneous = points @ self.K.T
-        return homogeneous[..., :2] / homogeneous[..., 2:]
+        depth = points[..., 2:]
+        ahead = points / depth
+        if self.scan_depth_mm > 0:
+            parallel = points[..., 1:2] / self.scan_depth_mm
+            ahead = torch.cat([ahead[..., :1], parallel, ahead[..., 2:]], -1)
+        return (ahead @ self.K.T)[..., :2]
 
     def _after_pixel_map(
         self, pixel_map: Sequence[Sequence[float]], height: int, width: int
     ) -> 'Camera':
-        return Camera(torch.tensor(pixel_map, dtype=torch.float64) @ self.K, height, width)
+        K = torch.tensor(pixel_map, dtype=torch.float64) @ self.K
+        return Camera(K, height, width, self.scan_depth_mm)

@@ -225,7 +225,14 @@ class Level:
         for rows in self._batches(len(camera_from_ct), camera):
             self.on_work(self)
             poses = camera_from_ct[rows]
-            rendered = render(self.volume, poses, camera.K, camera.size, backend=self.backend)
+            rendered = render(
+                self.volume,
+                poses,
+                camera.K,
+                camera.size,
+                backend=self.backend,
+                scan_depth_mm=camera.scan_depth_mm,
+            )
             parts.append(rendered)
         return torch.cat(parts)
 
@@ -271,7 +278,12 @@ class Level:
     ) -> tuple[Tensor, Tensor]:
         self.on_work(self)
         return render_with_jacobian(
-            self.volume, camera_from_ct, view.camera.K, view.camera.size, backend=self.backend
+            self.volume,
+            camera_from_ct,
+            view.camera.K,
+            view.camera.size,
+            backend=self.backend,
+            scan_depth_mm=view.camera.scan_depth_mm,
         )
 
     def _batches(self, poses: int, camera: Camera | None = None) -> Iterator[slice]:

@@ -10,6 +10,7 @@ def project_out_ray_motion(
     centre: Float[Tensor, '*b 3'],
     directions: Float[Tensor, 'H W 3'],
     twist_length_mm: float,
+    sources_y: Float[Tensor, 'H W'] | None = None,
 ) -> Float[Tensor, '*b H W 6']:
     """Return the Jacobian as it is for an exact integral: a shift along a ray leaves it the same.
 
@@ -24,9 +25,13 @@ def project_out_ray_motion(
         centre: what twists turn about, camera mm.
         directions: of the pixels' rays, unit vectors in camera axes.
         twist_length_mm: one unit of translation.
+        sources_y: y of the rays' sources in a line scan, camera mm.
     """
     c = directions.to(jacobian).expand_as(jacobian[..., 3:])
-    lever = torch.linalg.cross((centre.to(c) / twist_length_mm)[..., None, None, :].expand_as(c), c)
+    arm = centre.to(c)[..., None, None, :].expand_as(c).clone()
+    if sources_y is not None:
+        arm[..., 1] -= sources_y.to(c)
+    lever = torch.linalg.cross(arm / twist_length_mm, c)
     along = (jacobian[..., 3:] * c).sum(-1, keepdim=True)
     cleaned = jacobian.clone()
     cleaned[..., :3].addcmul_(lever, along)

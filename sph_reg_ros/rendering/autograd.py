@@ -19,9 +19,10 @@ def render_for_autograd(
     K: Float64[Tensor, '3 3'],
     size: tuple[int, int],
     step_mm: float | None,
+    scan_depth_mm: float = 0.0,
 ) -> Float32[Tensor, 'B H W']:
     """Render with `module` an image that torch can differentiate once by `camera_from_ct`."""
-    image: Tensor = _Render.apply(camera_from_ct, module, volume, K, size, step_mm)
+    image: Tensor = _Render.apply(camera_from_ct, module, volume, K, size, step_mm, scan_depth_mm)
     return image
 
 
@@ -48,9 +49,16 @@ def pose_gradient(
 class _Render(torch.autograd.Function):
     @staticmethod
     def forward(  # type: ignore[no-untyped-def]
-        ctx: Any, camera_from_ct: Tensor, module: ModuleType, volume: AttenuationVolume, *view
+        ctx: Any,
+        camera_from_ct: Tensor,
+        module: ModuleType,
+        volume: AttenuationVolume,
+        *view,
     ) -> Tensor:
-        image, jacobian = module.render_with_jacobian(volume, camera_from_ct, *view)
+        *pinhole, scan_depth_mm = view
+        image, jacobian = module.render_with_jacobian(
+            volume, camera_from_ct, *pinhole, scan_depth_mm=scan_depth_mm
+        )
         ctx.save_for_backward(camera_from_ct, jacobian)
         ctx.centre = volume.centre
         return image
@@ -60,4 +68,4 @@ class _Render(torch.autograd.Function):
     def backward(ctx: Any, image_gradient: Tensor) -> tuple[Tensor | None, ...]:
         camera_from_ct, jacobian = ctx.saved_tensors
         by_twist = torch.einsum('bhw,bhwc->bc', image_gradient, jacobian).to(camera_from_ct)
-        return pose_gradient(by_twist, camera_from_ct, ctx.centre), *(None,) * 5
+        return pose_gradient(by_twist, camera_from_ct, ctx.centre), *(None,) * 6

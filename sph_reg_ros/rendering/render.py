@@ -17,7 +17,7 @@ from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.rendering import autograd
 from sph_reg_ros.rendering.along_rays import project_out_ray_motion
 from sph_reg_ros.rendering.backends import BACKENDS
-from sph_reg_ros.rendering.sampling import unit_directions
+from sph_reg_ros.rendering.sampling import unit_rays
 
 WITH_STORED_JACOBIAN = ('numba', 'triton')
 """Backends that torch differentiates through the Jacobian that they give."""
@@ -80,6 +80,7 @@ def render(
     *,
     backend: str = 'auto',
     step_mm: float | None = None,
+    scan_depth_mm: float = 0.0,
 ) -> Float[Tensor, '*b H W']:
     """Render the line integral of attenuation along the ray of every pixel.
 
@@ -97,6 +98,7 @@ def render(
         size: (height, width) of the image.
         backend: one of `backends.BACKENDS`.
         step_mm: distance of samples on a ray; the edge of a cube as large as a voxel if None.
+        scan_depth_mm: of a line scan, see `geometry.Camera`; 0 for a pinhole.
 
     Returns:
         Dimensionless line integrals on the volume's device: float32, or the dtype of
@@ -109,9 +111,11 @@ def render(
     module = _module(name)
     batch = camera_from_ct[None] if camera_from_ct.ndim == 2 else camera_from_ct
     if name in WITH_STORED_JACOBIAN and camera_from_ct.requires_grad and torch.is_grad_enabled():
-        images = autograd.render_for_autograd(module, volume, batch, K, size, step_mm)
+        images = autograd.render_for_autograd(
+            module, volume, batch, K, size, step_mm, scan_depth_mm
+        )
     else:
-        images = module.render(volume, batch, K, size, step_mm)
+        images = module.render(volume, batch, K, size, step_mm, scan_depth_mm)
     return images[0] if camera_from_ct.ndim == 2 else images
 
 
@@ -124,6 +128,7 @@ def render_with_jacobian(
     backend: str = 'auto',
     step_mm: float | None = None,
     without_ray_motion: bool = True,
+    scan_depth_mm: float = 0.0,
 ) -> tuple[Float32[Tensor, '*b H W'], Float32[Tensor, '*b H W 6']]:
     """Render line integrals and their derivative by the pose, in one pass.
 
@@ -140,6 +145,7 @@ def render_with_jacobian(
         without_ray_motion: project out what the quadrature makes of motion along the rays, which
             leaves an exact integral the same (`along_rays`). If not, the derivative is exactly that
             of the sampled trilinear field.
+        scan_depth_mm: as in `render`.
 
     Raises:
         ConfigError: the backend is unknown, cannot run here or gives no derivative.
@@ -154,22 +160,26 @@ def render_with_jacobian(
     module = _module(name)
     if name in ('numba', 'triton'):
         image, jacobian = module.render_with_jacobian(
-            volume, batch, K, size, step_mm, without_ray_motion
+            volume, batch, K, size, step_mm, without_ray_motion, scan_depth_mm
         )
         jacobian[..., 3:] *= TWIST_LENGTH_MM
     else:
-        image, jacobian = module.render_with_jacobian(volume, batch, K, size, step_mm)
+        image, jacobian = module.render_with_jacobian(
+            volume, batch, K, size, step_mm, scan_depth_mm
+        )
         jacobian[..., 3:] *= TWIST_LENGTH_MM
         if without_ray_motion:
             centres = se3.transform_points(batch, volume.centre.to(batch)[None])[..., 0, :]
-            rays = _directions(tuple(K.flatten().tolist()), size).to(jacobian)
-            jacobian = project_out_ray_motion(jacobian, centres, rays, TWIST_LENGTH_MM)
+            rays, sources = _rays(tuple(K.flatten().tolist()), size, scan_depth_mm)
+            jacobian = project_out_ray_motion(jacobian, centres, rays, TWIST_LENGTH_MM, sources)
     return (image[0], jacobian[0]) if camera_from_ct.ndim == 2 else (image, jacobian)
 
 
 @lru_cache(maxsize=16)
-def _directions(K: tuple[float, ...], size: tuple[int, int]) -> Float64[Tensor, 'H W 3']:
-    return unit_directions(torch.tensor(K, dtype=torch.float64).reshape(3, 3), size)
+def _rays(
+    K: tuple[float, ...], size: tuple[int, int], scan_depth_mm: float
+) -> tuple[Float64[Tensor, 'H W 3'], Float64[Tensor, 'H W']]:
+    return unit_rays(torch.tensor(K, dtype=torch.float64).reshape(3, 3), size, scan_depth_mm)
 
 
 def _module(name: str) -> ModuleType:

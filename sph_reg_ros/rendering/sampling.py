@@ -1,8 +1,9 @@
 """The quadrature that all our backends share.
 
-A ray is sampled at y_k = t_k c in camera coordinates, t_k = (k + 1/2) step, c the pixel's unit
-direction. The points stay fixed in the camera when the pose moves, so that the derivative of the
-sum is the sum of the derivatives, exactly; outside the volume the density is 0 and continuous.
+A ray is sampled at y_k = o + t_k c in camera coordinates, t_k = (k + 1/2) step, c the pixel's unit
+direction, o its source: the origin, or in a line scan (0, y, 0) with y by the row. The points stay
+fixed in the camera when the pose moves, so that the derivative of the sum is the sum of the
+derivatives, exactly; outside the volume the density is 0 and continuous.
 """
 
 import math
@@ -45,12 +46,22 @@ def checked_step_mm(volume: AttenuationVolume, step_mm: float | None) -> float:
 
 
 def sample_range(
-    volume: AttenuationVolume, camera_from_ct: Float64[Tensor, '4 4'], step_mm: float | None
+    volume: AttenuationVolume,
+    camera_from_ct: Float64[Tensor, '4 4'],
+    step_mm: float | None,
+    source_mm: float = 0.0,
 ) -> SampleRange:
-    """Bound the samples by the sphere around the volume; raises ConfigError for a bad step."""
+    """Bound the samples by the sphere around the volume; raises ConfigError for a bad step.
+
+    Args:
+        volume: attenuation.
+        camera_from_ct: pose.
+        step_mm: as in `checked_step_mm`.
+        source_mm: how far from the camera's origin rays may begin.
+    """
     step = checked_step_mm(volume, step_mm)
     centre = se3.transform_points(camera_from_ct.detach(), volume.centre[None])[0]
-    radius = float(_half_diagonal_mm(volume)) + step
+    radius = float(_half_diagonal_mm(volume)) + step + source_mm
     distance = float(centre.norm())
     first = max(0, int((distance - radius) / step))
     return SampleRange(step, first, int((distance + radius) / step) + 1)
@@ -66,8 +77,20 @@ def padded_index_from_camera(
     return padded_from_ct.to(camera_from_ct.dtype) @ se3.inverse(camera_from_ct)
 
 
-def unit_directions(K: Float64[Tensor, '3 3'], size: tuple[int, int]) -> Float64[Tensor, 'H W 3']:
+def unit_directions(
+    K: Float64[Tensor, '3 3'], size: tuple[int, int], scan_depth_mm: float = 0.0
+) -> Float64[Tensor, 'H W 3']:
     """Return the camera-frame unit direction of every pixel's ray."""
+    return unit_rays(K, size, scan_depth_mm)[0]
+
+
+def unit_rays(
+    K: Float64[Tensor, '3 3'], size: tuple[int, int], scan_depth_mm: float = 0.0
+) -> tuple[Float64[Tensor, 'H W 3'], Float64[Tensor, 'H W']]:
+    """Return the unit direction of every pixel's ray, and the y of its source: 0 in a pinhole.
+
+    All in the camera frame; `scan_depth_mm` as in `geometry.Camera`.
+    """
     height, width = size
     v, u = torch.meshgrid(
         torch.arange(height, dtype=torch.float64),
@@ -75,7 +98,10 @@ def unit_directions(K: Float64[Tensor, '3 3'], size: tuple[int, int]) -> Float64
         indexing='ij',
     )
     directions = torch.stack([u, v, torch.ones_like(u)], -1) @ torch.linalg.inv(K).T
-    return directions / directions.norm(dim=-1, keepdim=True)
+    sources_y = scan_depth_mm * directions[..., 1]
+    if scan_depth_mm > 0:
+        directions[..., 1] = 0
+    return directions / directions.norm(dim=-1, keepdim=True), sources_y
 
 
 def _half_diagonal_mm(volume: AttenuationVolume) -> Tensor:

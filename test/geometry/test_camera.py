@@ -1,10 +1,13 @@
 """The camera's pixel maps, checked on images of a projected point."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from sph_reg_ros.errors import CameraError, ErrorCode
 from sph_reg_ros.geometry import Camera
+from sph_reg_ros.rendering.sampling import unit_rays
 
 POINT = torch.tensor([12.0, -7.2, 700.0], dtype=torch.float64)
 
@@ -99,3 +102,27 @@ def test_a_camera_that_cannot_be_is_refused_with_its_code(K, size, code):
 def test_a_data_sheet_with_a_zero_is_refused():
     with pytest.raises(CameraError):
         Camera.from_geometry(0.0, (1.0, 1.0), (8, 8))
+
+
+@pytest.mark.parametrize('turns', [0, 1])
+def test_a_line_scan_projects_every_point_of_a_pixels_ray_to_that_pixel(turns):
+    cam = replace(camera(), scan_depth_mm=650.0).rotate90(turns).crop(2, -3, 30, 40)
+    directions, sources_y = unit_rays(cam.K, cam.size, cam.scan_depth_mm)
+    points = 321.0 * directions
+    points[..., 1] += sources_y
+    rows, columns = torch.meshgrid(torch.arange(30.0), torch.arange(40.0), indexing='ij')
+    expected = torch.stack([columns, rows], -1).double()
+    assert torch.allclose(cam.project(points), expected, atol=1e-9)
+
+
+def test_a_line_scan_magnifies_along_x_only():
+    cam = replace(camera(), scan_depth_mm=700.0)
+    near, far = cam.project(POINT), cam.project(POINT * torch.tensor([1, 1, 1.25]).double())
+    assert torch.allclose(near, camera().project(POINT))
+    assert float(far[1]) == pytest.approx(float(near[1]))
+    assert abs(float(far[0] - 31)) == pytest.approx(abs(float(near[0] - 31)) / 1.25)
+
+
+def test_a_scan_depth_that_cannot_be_is_refused():
+    with pytest.raises(CameraError, match='scan_depth_mm'):
+        replace(camera(), scan_depth_mm=-1.0)

@@ -25,6 +25,7 @@ def rendered(backend: str, view: Scene, poses: torch.Tensor | None = None) -> tu
         view.camera.size,
         backend=backend,
         without_ray_motion=False,
+        scan_depth_mm=view.camera.scan_depth_mm,
     )
     assert image.device == volume.device == jacobian.device
     return image.cpu(), jacobian.cpu()
@@ -32,7 +33,14 @@ def rendered(backend: str, view: Scene, poses: torch.Tensor | None = None) -> tu
 
 def image_of(backend: str, view: Scene, camera: Camera) -> torch.Tensor:
     volume = on_device_of(backend, view.volume)
-    return render(volume, view.camera_from_ct, camera.K, camera.size, backend=backend).cpu()
+    return render(
+        volume,
+        view.camera_from_ct,
+        camera.K,
+        camera.size,
+        backend=backend,
+        scan_depth_mm=camera.scan_depth_mm,
+    ).cpu()
 
 
 @pytest.mark.parametrize('name', SCENES)
@@ -63,6 +71,7 @@ def test_the_reference_jacobian_is_the_derivative_of_the_image(name):
                 view.camera.K,
                 view.camera.size,
                 backend='torch',
+                scan_depth_mm=view.camera.scan_depth_mm,
             )
             for sign in (1, -1)
         )

@@ -1,6 +1,7 @@
 """What one call of the renderer promises: lengths, the choice of the backend, bad settings."""
 
 import importlib.util
+from dataclasses import replace
 
 import pytest
 import torch
@@ -99,3 +100,44 @@ def test_a_step_that_is_not_positive_is_refused(backend, step):
     volume = smooth_phantom()
     with pytest.raises(ConfigError):
         render(volume, pose_in_front(volume), CAMERA.K, CAMERA.size, backend=backend, step_mm=step)
+
+
+def test_each_row_of_a_line_scan_is_a_pinhole_image_from_its_own_source():
+    volume = smooth_phantom()
+    pose = pose_in_front(volume)
+    camera = replace(CAMERA, scan_depth_mm=700.0)
+    image = render(
+        volume, pose, camera.K, camera.size, backend='numba', scan_depth_mm=camera.scan_depth_mm
+    )
+    for row in (0, 18, 32):
+        beside = se3.from_parts(torch.eye(3).double(), torch.tensor([0, -(row - 18) * 2.8, 0.0]))
+        central = CAMERA.crop(18, 0, 1, CAMERA.width)
+        expected = render(volume, beside @ pose, central.K, central.size, backend='numba')
+        assert relative_rms(image[row], expected[0]) < 1e-5
+
+
+@pytest.mark.parametrize('turns', [0, 1])
+def test_motion_along_the_rays_of_a_line_scan_is_projected_out_alike(turns):
+    volume = smooth_phantom()
+    camera = replace(CAMERA, scan_depth_mm=700.0).rotate90(turns)
+    args = (volume, pose_in_front(volume), camera.K, camera.size)
+    (_, jacobian), (_, expected) = (
+        render_with_jacobian(*args, backend=backend, scan_depth_mm=camera.scan_depth_mm)
+        for backend in ('numba', 'torch')
+    )
+    for column in range(6):
+        assert relative_rms(jacobian[..., column], expected[..., column]) < 1e-3
+
+
+@needs_diffdrr
+def test_siddon_refuses_line_scans():
+    volume = smooth_phantom()
+    with pytest.raises(ConfigError, match='line scans'):
+        render(
+            volume,
+            pose_in_front(volume),
+            CAMERA.K,
+            CAMERA.size,
+            backend='diffdrr',
+            scan_depth_mm=700,
+        )

@@ -13,6 +13,8 @@ from sph_reg_ros.rendering.cpu.threads import ONE_CALL_AT_A_TIME
 from sph_reg_ros.rendering.cpu.volume import packed
 from sph_reg_ros.rendering.sampling import checked_step_mm, padded_index_from_camera
 
+_NO_JACOBIAN = np.empty((0, 6, 0, 0), np.float32)
+
 
 def render(
     volume: AttenuationVolume,
@@ -20,10 +22,11 @@ def render(
     K: Float64[Tensor, '3 3'],
     size: tuple[int, int],
     step_mm: float | None,
+    scan_depth_mm: float = 0.0,
 ) -> Float32[Tensor, 'B H W']:
     """Render line integrals of a batch of poses."""
     image = np.empty((len(camera_from_ct), *size), np.float32)
-    _run(volume, camera_from_ct, K, step_mm, image, np.empty((0, 6, 0, 0), np.float32))
+    _run(volume, camera_from_ct, K, step_mm, scan_depth_mm, image, _NO_JACOBIAN)
     return torch.from_numpy(image)
 
 
@@ -34,6 +37,7 @@ def render_with_jacobian(
     size: tuple[int, int],
     step_mm: float | None,
     without_ray_motion: bool = False,
+    scan_depth_mm: float = 0.0,
 ) -> tuple[Float32[Tensor, 'B H W'], Float32[Tensor, 'B H W 6']]:
     """Render line integrals and their derivative by (omega rad, v mm), motion along rays or not.
 
@@ -41,7 +45,7 @@ def render_with_jacobian(
     """
     image = np.empty((len(camera_from_ct), *size), np.float32)
     jacobian = np.empty((len(camera_from_ct), 6, *size), np.float32)
-    _run(volume, camera_from_ct, K, step_mm, image, jacobian, without_ray_motion)
+    _run(volume, camera_from_ct, K, step_mm, scan_depth_mm, image, jacobian, without_ray_motion)
     return torch.from_numpy(image), torch.from_numpy(jacobian).movedim(1, -1)
 
 
@@ -50,6 +54,7 @@ def _run(
     camera_from_ct: Float64[Tensor, 'B 4 4'],
     K: Float64[Tensor, '3 3'],
     step_mm: float | None,
+    scan_depth_mm: float,
     image: np.ndarray,
     jacobian: np.ndarray,
     without_ray_motion: bool = False,
@@ -65,6 +70,7 @@ def _run(
             padded_index_from_camera(volume, poses).contiguous().numpy(),
             se3.transform_points(poses, volume.centre.expand(len(poses), 1, 3))[:, 0].numpy(),
             torch.linalg.inv(K.detach().double().cpu()).contiguous().numpy(),
+            float(scan_depth_mm),
             checked_step_mm(volume, step_mm),
             _tile(image.shape),
             without_ray_motion,

@@ -54,15 +54,19 @@ def clip(origin: NDArray, slope: NDArray, dims: NDArray, step: float) -> tuple[i
 
 
 @njit(cache=True, nogil=True)
-def write_direction(K_inv: NDArray, row: int, column: int, out: NDArray) -> None:
-    """Write the unit direction [3] of a pixel's ray, camera axes."""
-    norm = 0.0
+def write_direction(
+    K_inv: NDArray, scan_depth: float, row: int, column: int, out: NDArray
+) -> float:
+    """Write the unit direction [3] of a pixel's ray, camera axes; return the y of its source."""
     for axis in range(3):
         out[axis] = K_inv[axis, 0] * column + K_inv[axis, 1] * row + K_inv[axis, 2]
-        norm += out[axis] * out[axis]
-    norm = 1.0 / math.sqrt(norm)
+    source_y = scan_depth * out[1]
+    if scan_depth > 0:
+        out[1] = 0.0
+    norm = 1.0 / math.sqrt(out[0] * out[0] + out[1] * out[1] + out[2] * out[2])
     for axis in range(3):
         out[axis] *= norm
+    return source_y
 
 
 @njit(cache=True, nogil=True)
@@ -71,23 +75,35 @@ def aim_packet(
     dims: NDArray,
     step: float,
     directions: NDArray,
+    sources_y: NDArray,
     start: NDArray,
     stride: NDArray,
     window: NDArray,
 ) -> tuple[int, int]:
-    """Fill start, stride and the window of samples inside the volume, for directions [LANES, 3].
+    """Fill start, stride and the window of samples inside the volume.
+
+    Args:
+        M: camera mm to padded (i, j, k).
+        dims: of the padded volume.
+        step: distance of samples in mm.
+        directions: unit vectors [LANES, 3], camera axes.
+        sources_y: y of the rays' sources [LANES], camera mm.
+        start: output.
+        stride: output.
+        window: output.
 
     Returns:
         Number on the rays of the packet's sample 0, and how many samples cover the volume.
     """
-    origin = M[:3, 3]
-    slope = np.empty(3)
+    origin, slope = np.empty(3), np.empty(3)
     begin, end = 1 << 30, 0
     for lane in range(LANES):
         c = directions[lane]
         for axis in range(3):
             slope[axis] = M[axis, 0] * c[0] + M[axis, 1] * c[1] + M[axis, 2] * c[2]
             stride[axis, lane] = step * slope[axis]
+            origin[axis] = M[axis, 3] + M[axis, 1] * sources_y[lane]
+            start[axis, lane] = origin[axis]
         first, last = clip(origin, slope, dims, step)
         window[0, lane], window[1, lane] = first, last
         if last > first:
@@ -97,7 +113,7 @@ def aim_packet(
         window[0, lane] -= begin
         window[1, lane] -= begin
         for axis in range(3):
-            start[axis, lane] = origin[axis] + (begin + 0.5) * stride[axis, lane]
+            start[axis, lane] += (begin + 0.5) * stride[axis, lane]
     return begin, end - begin
 
 
@@ -170,6 +186,7 @@ def write_jacobian(
     M: NDArray,
     c: NDArray,
     centre: NDArray,
+    source_y: float,
     sums: NDArray,
     t: float,
     step: float,
@@ -182,6 +199,7 @@ def write_jacobian(
         M: camera mm to padded (i, j, k).
         c: the ray's unit direction, camera axes.
         centre: anatomy centre in camera mm.
+        source_y: y of the ray's source, camera mm.
         sums: ray sums in 1/mm.
         t: distance of sample 0 from the source, mm.
         step: distance of samples, mm.
@@ -201,9 +219,10 @@ def write_jacobian(
         # H loses as much along c, which its product with c does not see.
         along = G0 * c[0] + G1 * c[1] + G2 * c[2]
         G0, G1, G2 = G0 - along * c[0], G1 - along * c[1], G2 - along * c[2]
-    out[0] = centre[1] * G2 - centre[2] * G1 - c[1] * H2 + c[2] * H1
+    arm_y = centre[1] - source_y
+    out[0] = arm_y * G2 - centre[2] * G1 - c[1] * H2 + c[2] * H1
     out[1] = centre[2] * G0 - centre[0] * G2 - c[2] * H0 + c[0] * H2
-    out[2] = centre[0] * G1 - centre[1] * G0 - c[0] * H1 + c[1] * H0
+    out[2] = centre[0] * G1 - arm_y * G0 - c[0] * H1 + c[1] * H0
     out[3] = -G0
     out[4] = -G1
     out[5] = -G2
@@ -218,6 +237,7 @@ def render_tiles(
     index_from_camera: NDArray,
     centres: NDArray,
     K_inv: NDArray,
+    scan_depth: float,
     step: float,
     tile: int,
     without_ray_motion: bool,
@@ -234,6 +254,7 @@ def render_tiles(
         index_from_camera: [B, 4, 4], camera mm to padded (i, j, k).
         centres: [B, 3] anatomy centre in camera mm.
         K_inv: inverse intrinsics [3, 3].
+        scan_depth: of a line scan in mm, 0 for a pinhole; see `geometry.Camera`.
         step: distance of samples in mm.
         tile: edge in pixels of the squares that are shared out, a multiple of PACKET.
         without_ray_motion: see write_jacobian.
@@ -250,7 +271,7 @@ def render_tiles(
         b, number = job // tiles, job % tiles
         top, left = (number // tile_columns) * tile, (number % tile_columns) * tile
         M = index_from_camera[b]
-        directions = np.empty((LANES, 3))
+        directions, sources_y = np.empty((LANES, 3)), np.empty(LANES)
         start = np.empty((3, LANES))
         stride = np.empty((3, LANES))
         window = np.empty((2, LANES), np.float32)
@@ -264,8 +285,10 @@ def render_tiles(
                         min(row + lane // PACKET, height - 1),
                         min(column + lane % PACKET, width - 1),
                     )
-                    write_direction(K_inv, r, q, directions[lane])
-                begin, count = aim_packet(M, dims, step, directions, start, stride, window)
+                    sources_y[lane] = write_direction(K_inv, scan_depth, r, q, directions[lane])
+                begin, count = aim_packet(
+                    M, dims, step, directions, sources_y, start, stride, window
+                )
                 sums[:] = 0
                 march_where_occupied(volume, start, stride, window, count, with_jacobian, sums)
                 for lane in range(LANES):
@@ -278,4 +301,7 @@ def render_tiles(
                     if with_jacobian:
                         t = (begin + 0.5) * step
                         c, out = directions[lane], jacobian[b, :, r, q]
-                        write_jacobian(M, c, centres[b], ray_sums, t, step, without_ray_motion, out)
+                        write_jacobian(
+                            M, c, centres[b], sources_y[lane], ray_sums, t, step,
+                            without_ray_motion, out,
+                        )  # fmt: skip

@@ -35,9 +35,10 @@ def render(
     K: Float64[Tensor, '3 3'],
     size: tuple[int, int],
     step_mm: float | None,
+    scan_depth_mm: float = 0.0,
 ) -> Float32[Tensor, 'B H W']:
     """Render line integrals of a batch of poses, on the volume's device."""
-    return _run(volume, camera_from_ct, K, size, step_mm)[0]
+    return _run(volume, camera_from_ct, K, size, step_mm, scan_depth_mm)[0]
 
 
 def render_with_jacobian(
@@ -47,13 +48,14 @@ def render_with_jacobian(
     size: tuple[int, int],
     step_mm: float | None,
     without_ray_motion: bool = False,
+    scan_depth_mm: float = 0.0,
 ) -> tuple[Float32[Tensor, 'B H W'], Float32[Tensor, 'B H W 6']]:
     """Render line integrals and their derivative by (omega rad, v mm), motion along rays or not.
 
     In memory a derivative by one unknown is an image, as sums over pixels want it.
     """
     variant = {'JACOBIAN': True, 'PROJECT': without_ray_motion}
-    image, jacobian = _run(volume, camera_from_ct, K, size, step_mm, **variant)
+    image, jacobian = _run(volume, camera_from_ct, K, size, step_mm, scan_depth_mm, **variant)
     return image, jacobian.movedim(1, -1)
 
 
@@ -63,6 +65,7 @@ def _run(
     K: Float64[Tensor, '3 3'],
     size: tuple[int, int],
     step_mm: float | None,
+    scan_depth_mm: float,
     *,
     JACOBIAN: bool = False,
     PROJECT: bool = False,
@@ -76,7 +79,7 @@ def _run(
     jacobian = torch.empty((parts, count, 6, *size) if JACOBIAN else (0,), device=device)
     if count > 0:
         slices, rows, columns = known.pairs.shape
-        view = _view(volume, K, step_mm)
+        view = _view(volume, K, step_mm, scan_depth_mm)
         with torch.cuda.device_of(known.pairs):
             kernels.prepare[(count,)](view, poses, scenes, *size, num_warps=1)
             kernel, tile = _kernel(device)
@@ -89,18 +92,21 @@ def _run(
 
 
 def _view(
-    volume: AttenuationVolume, K: Float64[Tensor, '3 3'], step_mm: float | None
+    volume: AttenuationVolume,
+    K: Float64[Tensor, '3 3'],
+    step_mm: float | None,
+    scan_depth_mm: float = 0.0,
 ) -> Float64[Tensor, 'n']:
     """Return what the kernel must know beside the pose, on the volume's device; kept."""
     step = checked_step_mm(volume, step_mm)
-    known, key = _VIEWS.setdefault(volume, {}), (*K.flatten().tolist(), step)
+    known, key = _VIEWS.setdefault(volume, {}), (*K.flatten().tolist(), step, scan_depth_mm)
     if key not in known:
         if len(known) >= _MAX_VIEWS:
             known.clear()
         padded_from_ct = torch.linalg.inv(volume.ct_from_index.cpu())[:3].clone()
         padded_from_ct[:, 3] += 1
         inverse = torch.linalg.inv(K.detach().double().cpu())
-        last = torch.tensor([step], dtype=torch.float64)
+        last = torch.tensor([step, scan_depth_mm], dtype=torch.float64)
         numbers = [padded_from_ct.flatten(), volume.centre.cpu(), inverse.flatten(), last]
         known[key] = torch.cat(numbers).to(volume.device)
     return known[key]

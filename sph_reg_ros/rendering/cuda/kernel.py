@@ -12,13 +12,13 @@ that is computed without subtracting large numbers. Positions are exact to 1e-4 
 import triton
 import triton.language as tl
 
-VIEW_SIZE = 25
+VIEW_SIZE = 26
 """float64 numbers of a volume, camera and step: padded_from_ct 3 x 4, centre 3, inverse of K 3 x 3,
-step."""
-SCENE_SIZE = 27
+step, depth at which K holds for the y of a line scan."""
+SCENE_SIZE = 29
 """float32 numbers of a pose: index_from_camera 3 x 3, ray through the image's middle and its change
 by a column and by a row 3 x 3, index of sample 0 on that ray 3, centre from there 3, distance of
-sample 0 from the source, its number, step."""
+sample 0 from the source, its number, step, change of the source's y by a column and by a row 2."""
 
 # Sizes change with every image and volume: none may be a reason to compile again.
 _SIZES = ('height', 'width', 'columns', 'rows', 'slices', 'parts', 'poses', 'effort')
@@ -41,13 +41,20 @@ def prepare(view, poses, scenes, height, width):  # type: ignore[no-untyped-def]
         width: columns of the image.
     """
     pose = poses + tl.program_id(0) * 16
-    out = scenes + tl.program_id(0) * 27
+    out = scenes + tl.program_id(0) * 29
     u = (width - 1) * 0.5
     v = (height - 1) * 0.5
     # K^-1 (u, v, 1), its length taken for 1; the other two columns are in the same unit.
     wx = tl.load(view + 15) * u + tl.load(view + 16) * v + tl.load(view + 17)
     wy = tl.load(view + 18) * u + tl.load(view + 19) * v + tl.load(view + 20)
     wz = tl.load(view + 21) * u + tl.load(view + 22) * v + tl.load(view + 23)
+    # In a line scan y moves the source and leaves the direction.
+    scan = tl.load(view + 25)
+    source_y = scan * wy
+    fan_y = tl.where(scan > 0, 0.0, 1.0)
+    wy = fan_y * wy
+    tl.store(out + 27, scan * tl.load(view + 18))
+    tl.store(out + 28, scan * tl.load(view + 19))
     norm = tl.sqrt(_dot3(wx, wy, wz, wx, wy, wz))
     wx = wx / norm
     wy = wy / norm
@@ -56,8 +63,9 @@ def prepare(view, poses, scenes, height, width):  # type: ignore[no-untyped-def]
     tl.store(out + 10, wy)
     tl.store(out + 11, wz)
     for axis in tl.static_range(3):
-        tl.store(out + 12 + axis, tl.load(view + 15 + 3 * axis) / norm)
-        tl.store(out + 15 + axis, tl.load(view + 16 + 3 * axis) / norm)
+        kept = fan_y if axis == 1 else 1.0
+        tl.store(out + 12 + axis, kept * tl.load(view + 15 + 3 * axis) / norm)
+        tl.store(out + 15 + axis, kept * tl.load(view + 16 + 3 * axis) / norm)
 
     x = tl.load(view + 12)
     y = tl.load(view + 13)
@@ -77,14 +85,14 @@ def prepare(view, poses, scenes, height, width):  # type: ignore[no-untyped-def]
     first = tl.maximum(tl.floor(_dot3(centre_x, centre_y, centre_z, wx, wy, wz) / step), 0.0)
     distance = (first + 0.5) * step
     tl.store(out + 21, centre_x - distance * wx)
-    tl.store(out + 22, centre_y - distance * wy)
+    tl.store(out + 22, centre_y - source_y - distance * wy)
     tl.store(out + 23, centre_z - distance * wz)
     tl.store(out + 24, distance)
     tl.store(out + 25, first)
     tl.store(out + 26, step)
 
     from_x = distance * wx - shift_x
-    from_y = distance * wy - shift_y
+    from_y = source_y + distance * wy - shift_y
     from_z = distance * wz - shift_z
     for axis in tl.static_range(3):
         ax = tl.load(view + 4 * axis)
@@ -194,7 +202,7 @@ def render(  # type: ignore[no-untyped-def]
     column = (tile % tiles_across) * TILE_W + lane % TILE_W
     on_image = (row < height) & (column < width)
 
-    here = scenes + pose * 27
+    here = scenes + pose * 29
     mxx = tl.load(here + 0)
     mxy = tl.load(here + 1)
     mxz = tl.load(here + 2)
@@ -225,9 +233,13 @@ def render(  # type: ignore[no-untyped-def]
     cx = wx + ex
     cy = wy + ey
     cz = wz + ez
-    x_start = tl.load(here + 18) + distance * _dot3(mxx, mxy, mxz, ex, ey, ez)
-    y_start = tl.load(here + 19) + distance * _dot3(myx, myy, myz, ex, ey, ez)
-    z_start = tl.load(here + 20) + distance * _dot3(mzx, mzy, mzz, ex, ey, ez)
+    # From sample 0 of the middle ray to sample 0 of this one.
+    away_x = distance * ex
+    away_y = distance * ey + tl.load(here + 27) * du + tl.load(here + 28) * dv
+    away_z = distance * ez
+    x_start = tl.load(here + 18) + _dot3(mxx, mxy, mxz, away_x, away_y, away_z)
+    y_start = tl.load(here + 19) + _dot3(myx, myy, myz, away_x, away_y, away_z)
+    z_start = tl.load(here + 20) + _dot3(mzx, mzy, mzz, away_x, away_y, away_z)
     dx = step * _dot3(mxx, mxy, mxz, cx, cy, cz)
     dy = step * _dot3(myx, myy, myz, cx, cy, cz)
     dz = step * _dot3(mzx, mzy, mzz, cx, cy, cz)
@@ -320,9 +332,9 @@ def render(  # type: ignore[no-untyped-def]
             Gz -= along * cz
         # See torch_backend.jacobian_from_sums. H counts from sample 0 at t c, so that sum t' g
         # = H + t G, and centre x G - c x (H + t G) = (centre - t c) x G - c x H.
-        rx = tl.load(here + 21) - distance * ex
-        ry = tl.load(here + 22) - distance * ey
-        rz = tl.load(here + 23) - distance * ez
+        rx = tl.load(here + 21) - away_x
+        ry = tl.load(here + 22) - away_y
+        rz = tl.load(here + 23) - away_z
         out = jacobian + picture * 6 * pixels + pixel
         tl.store(out, weight * (ry * Gz - rz * Gy - cy * Hz + cz * Hy), mask=on_image)
         tl.store(out + pixels, weight * (rz * Gx - rx * Gz - cz * Hx + cx * Hz), mask=on_image)
