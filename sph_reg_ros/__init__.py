@@ -19,6 +19,7 @@ _PUBLIC = {
     'load_xray': 'imaging.load',
     'register': 'registration.register',
     'render': 'rendering.render',
+    'view_of': 'registration.prepared_view',
 }
 """The library in short, by the modules of its parts; imported lazily, as torch takes seconds."""
 __all__ = list(_PUBLIC)

@@ -5,10 +5,12 @@ from dataclasses import dataclass, replace
 from jaxtyping import Bool, Float32, Float64
 from torch import Tensor
 
+from sph_reg_ros.errors import CameraError, ErrorCode
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.xray.intensity import IntensityModel, negative
 from sph_reg_ros.imaging.xray.lens import Lens
 from sph_reg_ros.imaging.xray.prepare import prepare_xray
+from sph_reg_ros.imaging.xray.xray_image import XRay
 from sph_reg_ros.registration.view import View
 
 
@@ -68,3 +70,22 @@ class ViewMaker:
             negative=lambda: view(negative(pixels, self.model)),
             polarity_given=self.polarity_given,
         )
+
+
+def view_of(xray: XRay, fixed_from_camera: Float64[Tensor, '4 4'] | None = None) -> View:
+    """Return what a registration compares of an X-ray from a file.
+
+    Args:
+        xray: with its camera (`load_xray`).
+        fixed_from_camera: see View.
+
+    Raises:
+        CameraError: the X-ray has no camera.
+        ImageError: NaN or infinite pixels, or too little left to compare.
+    """
+    if xray.camera is None:
+        raise CameraError(
+            ErrorCode.CAMERA_MISSING, 'the X-ray has no camera: give load_xray one, or geometry'
+        )
+    make_view = ViewMaker(xray.intensity)
+    return make_view(xray.pixels, xray.camera, mask=xray.mask, fixed_from_camera=fixed_from_camera)

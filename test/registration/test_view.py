@@ -1,9 +1,13 @@
 """A view as another camera in the same place sees it."""
 
+import pytest
 import torch
 from phantoms import pose_in_front, smooth_phantom
 
+from sph_reg_ros.errors import CameraError
 from sph_reg_ros.geometry import Camera
+from sph_reg_ros.imaging.xray.xray_image import XRay
+from sph_reg_ros.registration.prepared_view import view_of
 from sph_reg_ros.registration.view import View, seen_by
 from sph_reg_ros.rendering.render import render
 
@@ -48,3 +52,18 @@ def test_what_the_view_does_not_show_is_masked():
     expected[24:120, 48:120] = True
     assert torch.equal(other.mask, expected)
     assert relative(other.line_integrals[other.mask], seen(wide)[other.mask]) < 1e-3
+
+
+def test_an_xray_of_a_file_becomes_what_is_compared():
+    counts = (60000 * torch.exp(-seen(CAMERA))).round()
+    mask = torch.ones_like(counts, dtype=torch.bool)
+    mask[:4] = False
+    view = view_of(XRay(counts, mask, CAMERA))
+    assert relative(view.line_integrals[view.mask], seen(CAMERA)[view.mask]) < 0.02
+    assert not view.mask[:4].any() and view.camera is CAMERA
+
+
+def test_an_xray_without_camera_is_refused():
+    pixels = torch.rand(32, 32)
+    with pytest.raises(CameraError, match='no camera'):
+        view_of(XRay(pixels, torch.ones_like(pixels, dtype=torch.bool)))
