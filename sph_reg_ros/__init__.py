@@ -15,6 +15,7 @@ _PUBLIC = {
     'RegistrationRequest': 'registration.request',
     'View': 'registration.view',
     'attenuation_from_hounsfield': 'imaging.attenuation',
+    'load_bodies': 'imaging.load_bodies',
     'load_ct': 'imaging.load',
     'load_xray': 'imaging.load',
     'register': 'registration.register',

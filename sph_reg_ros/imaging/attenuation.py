@@ -134,7 +134,7 @@ class AttenuationVolume:
             raise ConfigError(ErrorCode.CONFIG_INVALID, 'downsampling factors must be at least 1')
         voxels = self.voxels
         if isinstance(voxels, PackedVoxels):
-            voxels = _stored(voxels.block_means((i, j, k)))
+            voxels = stored(voxels.block_means((i, j, k)))
         else:
             voxels = _block_means(voxels, (i, j, k))
         # A block's centre lies (factor - 1) / 2 voxels behind the centre of its first voxel.
@@ -164,7 +164,7 @@ def _block_means(
     return torch.nn.functional.avg_pool3d(mu[None, None], factors[::-1])[0, 0]
 
 
-def _stored(mu: Float32[Tensor, 'K J I']) -> Float32[Tensor, 'K J I'] | PackedVoxels:
+def stored(mu: Float32[Tensor, 'K J I']) -> Float32[Tensor, 'K J I'] | PackedVoxels:
     """Return a large volume in 16 bits."""
     packed = PackedVoxels.of(mu) if mu.numel() > MOST_IN_FLOATS else None
     return mu if packed is None else packed
@@ -178,6 +178,11 @@ def water_attenuation(energy_kev: float) -> float:
 def bone_attenuation(energy_kev: float) -> float:
     """Return the linear attenuation (1/mm) of cortical bone; ConfigError outside 30 to 150 keV."""
     return table_value(BONE_CM2_PER_G, energy_kev) * BONE_G_PER_CM3 * CM_PER_MM
+
+
+def attenuation_of_hounsfield(hounsfield: float, energy_kev: float = 60.0) -> float:
+    """Return the linear attenuation (1/mm) of one value; as attenuation_from_hounsfield."""
+    return float(_Model(energy_kev).attenuation(np.array(hounsfield)))
 
 
 def attenuation_from_hounsfield(ct: CT, energy_kev: float = 60.0) -> AttenuationVolume:

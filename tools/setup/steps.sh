@@ -32,7 +32,7 @@ package_inputs() {
 
 install_packages() {
   local ros_requirements pip=("$venv/bin/python" -m pip install --disable-pip-version-check)
-  "$venv/bin/python" tools/dependencies.py package gpu lint ray test train >"$venv/requirements.txt"
+  "$venv/bin/python" tools/dependencies.py package bodies gpu lint ray test train >"$venv/requirements.txt"
   if [ "$ros" = wheels ]; then
     ros_requirements=(-r tools/ros_env/requirements.txt)
   else

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.imaging.bodies.materials import Material
+from sph_reg_ros.imaging.bodies.mesh import TriangleMesh
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Body:
             these are the CT's (LPS), of a mesh its own. Where there is a CT, it is what the body
             attenuates beyond the soft tissue that it displaces.
         ct_from_body: [4, 4] where the body lay in the CT; the identity for a part of a CT.
+        mesh: surface in body coordinates; None for a part of a CT.
         material: of a mesh; None: attenuation as in the CT.
         parent: name of the body that it hangs on; None: on the rest.
         prior: how far it may have moved against its parent.
@@ -48,6 +50,7 @@ class Body:
     ct_from_body: Float64[Tensor, '4 4'] = field(
         default_factory=lambda: torch.eye(4, dtype=torch.float64)
     )
+    mesh: TriangleMesh | None = None
     material: Material | None = None
     parent: str | None = None
     prior: MotionPrior = MotionPrior()

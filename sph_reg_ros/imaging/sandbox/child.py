@@ -116,11 +116,30 @@ def load_xray(
     return values, [m.numpy() for m in matrices if m is not None] + arrays
 
 
+def load_labels(shared: SharedArrays, path: str) -> Found:
+    """Read a label map; see bodies.labels."""
+    from sph_reg_ros.imaging.bodies.labels import parse_labels
+
+    found = parse_labels(Path(path), shared.empty)
+    names = [[number, name] for number, name in found.names.items()]
+    return {'names': names}, [found.labels, found.lps_from_index]
+
+
+def load_mesh(shared: SharedArrays, path: str, unit: str) -> Found:
+    """Read a mesh; see bodies.mesh."""
+    from sph_reg_ros.imaging.bodies.mesh import parse_mesh
+
+    found = parse_mesh(Path(path), unit)
+    return {'notes': found.notes}, [found.vertices, found.faces]
+
+
 TASKS: dict[str, Callable[..., Found]] = {
     'load_ct': load_ct,
     'load_volume_file': load_volume_file,
     'list_series': list_series,
     'load_xray': load_xray,
+    'load_labels': load_labels,
+    'load_mesh': load_mesh,
 }
 
 

@@ -23,8 +23,10 @@ from sph_reg_ros.errors import ErrorCode, RegistrationError
 from sph_reg_ros.files import shared_file
 
 MAX_REPORT_BYTES = 1 << 20
-ERROR_KINDS = ('CTError', 'ImageError', 'CameraError', 'PoseError')
-ARRAY_TYPES = ('<i2', '<f4', '<f8', '|b1')
+ERROR_KINDS = (
+    'CTError', 'ImageError', 'CameraError', 'PoseError', 'BodyError', 'RuntimeUnavailableError',
+)  # fmt: skip
+ARRAY_TYPES = ('<i2', '<i8', '<f4', '<f8', '|b1')
 GIBIBYTE = 1 << 30
 ALIGNMENT = 64
 """Each array begins at a multiple of as many bytes."""
