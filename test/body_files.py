@@ -10,8 +10,19 @@ import yaml
 from ct_files import Phantom, write_dicom, write_volume
 from pydicom.uid import generate_uid
 
+from sph_reg_ros.errors import ErrorCode
+from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
 from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
+from sph_reg_ros.imaging.bodies.body import Bodies
 from sph_reg_ros.imaging.ct.volume import CT
+from sph_reg_ros.registration.result import (
+    BodyResult,
+    Check,
+    RegistrationResult,
+    TerminationReason,
+    Verdict,
+    Verification,
+)
 
 SHAPE = (24, 30, 36)
 BLOCKS = {26: slice(3, 9), 29: slice(12, 20)}
@@ -115,3 +126,55 @@ def write_segmentation(folder: Path, names: dict[int, str]) -> Path:
 def total(volume: AttenuationVolume) -> float:
     """Return the integral of attenuation over a volume (mm^2)."""
     return float(volume.mu.double().sum() * torch.det(volume.ct_from_index[:3, :3]).abs())
+
+
+def registration(
+    bodies: Bodies, camera_from_ct: torch.Tensor, verdicts: tuple[Verdict, ...]
+) -> RegistrationResult:
+    """Return a result in which the n-th body has moved by n + 1 mm along x of the CT."""
+    found = []
+    for n, (body, verdict) in enumerate(zip(bodies, verdicts, strict=True)):
+        moved = torch.eye(4, dtype=torch.float64)
+        moved[0, 3] = n + 1
+        found.append(
+            BodyResult(
+                name=body.name,
+                frame=body.frame,
+                camera_from_body=(camera_from_ct @ moved @ body.ct_from_body,),
+                moved_from_rest=moved,
+                covariance=torch.eye(6, dtype=torch.float64),
+                centre_mm=body.volume.centre,
+                rotation_rad=0.0,
+                translation_mm=n + 1.0,
+                verification=verification(verdict),
+            )
+        )
+    return RegistrationResult(
+        camera_from_ct=(camera_from_ct,),
+        covariance=torch.eye(6, dtype=torch.float64),
+        centre_lps_mm=torch.zeros(3, dtype=torch.float64),
+        termination=TerminationReason.CONVERGED,
+        similarity_before=0.5,
+        similarity_after=0.9,
+        iterations=7,
+        timings_s={'refine': 1.0},
+        verification=verification(Verdict.VERIFIED),
+        warnings=(),
+        backend='torch',
+        method='image',
+        similarity='ncc',
+        runner_up=None,
+        bodies=tuple(found),
+    )
+
+
+def verification(verdict: Verdict) -> Verification:
+    otherwise = (verdict, ErrorCode.POSE_UNCERTAIN)
+    value = 1.0 if verdict == Verdict.VERIFIED else 3.0
+    check = Check.at_most('tre_p95_mm', value, 2.0, otherwise)
+    return Verification(verdict, (check,), 0.5, value)
+
+
+def front_pose(volume: AttenuationVolume) -> torch.Tensor:
+    """Return camera_from_ct of a view from the front, 700 mm away."""
+    return camera_from_ct_for_angles(0.0, 0.0, 700.0, volume.centre)

@@ -14,6 +14,7 @@ from sph_reg_ros.cli.xray_views import BeamOptions, XRayFile, read_xrays
 from sph_reg_ros.errors import CancelledError, ErrorCode, ImageError
 from sph_reg_ros.imaging.attenuation import attenuation_from_hounsfield
 from sph_reg_ros.imaging.ct.volume import CT
+from sph_reg_ros.imaging.load_bodies import load_bodies
 from sph_reg_ros.imaging.xray.read import other_reader
 from sph_reg_ros.networks.shipped import weights_folders
 from sph_reg_ros.registration.networks import find_networks
@@ -28,6 +29,7 @@ class RegisterJob:
 
     ct_path: Path
     xray_paths: tuple[Path, ...]
+    bodies_path: Path | None = None
     series_uid: str | None = None
     assume_lps: bool = False
     energy_kev: float = 60.0
@@ -56,6 +58,15 @@ def register_files(job: RegisterJob, report: Report = lambda state: None) -> Reg
         for xray in xrays:
             require_same_patient(ct, xray)
     volume = attenuation_from_hounsfield(ct, job.energy_kev)
+    bodies = None
+    if job.bodies_path is not None:
+        report('reading the bodies')
+        bodies = load_bodies(job.bodies_path, volume, energy_kev=job.energy_kev)
+        if any(body.is_metal for body in bodies):
+            # Behind metal the image is as dark as it gets, and that is what tells where it is.
+            views = tuple(
+                xray.view(job.intensity, job.inverted, mask_saturation=False) for xray in xrays
+            )
     start = job.start.start(xrays, volume)
     report('preparing')
     networks = (
@@ -64,7 +75,12 @@ def register_files(job: RegisterJob, report: Report = lambda state: None) -> Reg
     series_uid_hash = ct.series_uid_hash
     del ct  # as large as the volume
     request = RegistrationRequest(
-        volume, views, start.camera_from_ct, job.settings.config, networks=networks
+        volume,
+        views,
+        start.camera_from_ct,
+        job.settings.config,
+        networks=networks,
+        bodies=bodies,
     )
     result = register(request, _limited(report, job.settings.timeout_s))
     warnings = tuple(text for xray in xrays for text in xray.warnings(job.intensity))

@@ -27,6 +27,13 @@ def register_command(
     as_json: Annotated[
         bool, typer.Option('--json', help='Print the result as JSON and nothing else.')
     ] = False,
+    bodies: Annotated[
+        Path | None,
+        option(
+            'FILE',
+            'YAML list of what moves for itself, such as vertebrae and implants: docs/bodies.md.',
+        ),
+    ] = None,
     series: SeriesUid = None,
     assume_lps: AssumeLps = False,
     frame: Annotated[int, option('N', 'Frame or page of an X-ray with several, from 0.')] = 0,
@@ -164,8 +171,8 @@ def register_command(
 ) -> None:
     """Register one or several X-rays of one moment.
 
-    Exit code 0 only if the registration converged and passed every check, 1 if it did not, 2 on an
-    error.
+    Exit code 0 only if the registration converged and passed every check, that of every body, too,
+    1 if it did not, 2 on an error.
     """
     # Imported lazily: torch takes seconds.
     from sph_reg_ros.cli.file_registration import RegisterJob, register_files
@@ -173,12 +180,12 @@ def register_command(
     from sph_reg_ros.cli.start import StartOptions
     from sph_reg_ros.cli.summary import summary_lines
     from sph_reg_ros.cli.xray_views import BeamOptions
-    from sph_reg_ros.registration.result import Verdict
 
     with reported_errors(as_json), progress_bar() as report:
         job = RegisterJob(
             ct_path=ct,
             xray_paths=tuple(xray),
+            bodies_path=bodies,
             series_uid=series,
             assume_lps=assume_lps,
             energy_kev=energy,
@@ -213,5 +220,5 @@ def register_command(
         files = () if output is None else registration.write(output)
     for line in [registration.json_text()] if as_json else summary_lines(registration, files):
         typer.echo(line)
-    if registration.result.verdict != Verdict.VERIFIED:
+    if not registration.all_verified:
         raise typer.Exit(EXIT_NOT_USABLE)

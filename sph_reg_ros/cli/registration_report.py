@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from sph_reg_ros.cli.start import Start
-from sph_reg_ros.evaluation.overlay import levelled, overlay
+from sph_reg_ros.evaluation.result_overlay import result_overlay
 from sph_reg_ros.evaluation.versions import versions
 from sph_reg_ros.files import without_nan, write_together
 from sph_reg_ros.geometry import se3
@@ -20,8 +21,13 @@ from sph_reg_ros.geometry.itk_transform import itk_transform_text
 from sph_reg_ros.imaging.ct.volume import orientation_letters
 from sph_reg_ros.registration.reasons import Finding
 from sph_reg_ros.registration.request import RegistrationRequest
-from sph_reg_ros.registration.result import Check, RegistrationResult, Verdict
-from sph_reg_ros.rendering.render import render
+from sph_reg_ros.registration.result import (
+    BodyResult,
+    Check,
+    RegistrationResult,
+    Verdict,
+    Verification,
+)
 
 CONVENTIONS = {
     'camera_from_ct': 'one for each view: maps CT coordinates to camera coordinates, column '
@@ -33,6 +39,9 @@ CONVENTIONS = {
     'K': 'camera coordinates to pixels (column, row, 1) up to scale; pixel centres at integers',
     'covariance': 'of (omega in rad, v in mm), a twist on the left of camera_from_ct in the axes '
     'of the first camera about centre_lps_mm',
+    'bodies': 'camera_from_body maps body coordinates (those of the CT, or of the mesh), '
+    'moved_from_rest where a point of the body lay in the CT to where it is now, CT coordinates; '
+    'covariance as above, about centre_mm in body coordinates',
     'similarity': 'before and after: mean over the views, 1 is perfect',
     'initial_camera_from_ct': 'of the first view; null: networks or a search found the start',
 }
@@ -47,7 +56,14 @@ TRANSFORMS = {
     ),
 }
 """Files for 3D Slicer, and what is written into them."""
-OUR_TRANSFORM = re.compile(rf'({"|".join(TRANSFORMS)})(_\d+)?(_UNVERIFIED|_REJECTED)?\.tfm')
+BODY_TRANSFORM = (
+    "Apply it to this body's part of the CT, or its mesh, in 3D Slicer: it moves it into the "
+    "imager's frame.",
+    'As ITK reads it: from points of the imager to points of the body, mm.',
+)
+OUR_TRANSFORM = re.compile(
+    rf'({"|".join(TRANSFORMS)}|body_.+_to_imager)(_\d+)?(_UNVERIFIED|_REJECTED)?\.tfm'
+)
 
 
 @dataclass(frozen=True)
@@ -69,6 +85,17 @@ class RegistrationReport:
         camera = self.request.views[0].camera
         errors_px = self.start.landmarks.errors_px(self.result.camera_from_ct[0], camera)
         return float((errors_px**2).mean() ** 0.5)
+
+    @property
+    def body_notes(self) -> tuple[str, ...]:
+        """Return what was assumed or repaired of the bodies."""
+        return () if self.request.bodies is None else self.request.bodies.notes
+
+    @property
+    def all_verified(self) -> bool:
+        """Return whether the pose and that of every body are VERIFIED."""
+        verdicts = (self.result.verdict, *(body.verdict for body in self.result.bodies))
+        return all(verdict == Verdict.VERIFIED for verdict in verdicts)
 
     @property
     def assumptions(self) -> tuple[str, ...]:
@@ -102,40 +129,39 @@ class RegistrationReport:
         for number in range(len(self.request.views)):
             suffix = '' if len(self.request.views) == 1 else f'_{number + 1}'
             contents[folder / f'overlay{suffix}.png'] = self.overlay_png(number)
-            for name, text in self._transforms(number).items():
-                contents[folder / f'{name}{suffix}{self._doubt}.tfm'] = text.encode()
+            for name, text in self._transforms(number, suffix).items():
+                contents[folder / name] = text.encode()
         folder.mkdir(parents=True, exist_ok=True)
         for old in [path for path in folder.iterdir() if OUR_TRANSFORM.fullmatch(path.name)]:
             old.unlink()
         write_together(contents)
         return tuple(contents)
 
-    @property
-    def _doubt(self) -> str:
-        """Return the suffix of a transform's name: the verdict unless VERIFIED."""
-        verdict = self.result.verdict
-        return '' if verdict == Verdict.VERIFIED else f'_{verdict.name}'
-
-    def _transforms(self, number: int) -> dict[str, str]:
-        """Return files for 3D Slicer by their names."""
-        pose = self.result.camera_from_ct[number]
+    def _transforms(self, number: int, suffix: str) -> dict[str, str]:
+        """Return files for 3D Slicer by their names, which end with the verdict unless VERIFIED."""
+        verdict, pose = self.result.verdict, self.result.camera_from_ct[number]
         ways = (se3.inverse(pose), pose)
-        return {
-            name: itk_transform_text(source_from_target, (self.result.verdict.name, *comments))
+        files = {
+            f'{name}{suffix}{_doubt(verdict)}.tfm': itk_transform_text(
+                source_from_target, (verdict.name, *comments)
+            )
             for (name, comments), source_from_target in zip(TRANSFORMS.items(), ways, strict=True)
         }
+        for body in self.result.bodies:
+            name = f'body_{body.name}_to_imager{suffix}{_doubt(body.verdict)}.tfm'
+            body_from_camera = se3.inverse(body.camera_from_body[number])
+            files[name] = itk_transform_text(body_from_camera, (body.verdict.name, *BODY_TRANSFORM))
+        return files
 
     def json_text(self) -> str:
         """Return the result as JSON; figures that are no numbers become null."""
         return json.dumps(without_nan(self._content()), indent=2, allow_nan=False)
 
     def overlay_png(self, number: int) -> bytes:
-        """Return the X-ray with the edges of the CT at the final pose, as PNG."""
-        view, pose = self.request.views[number], self.result.camera_from_ct[number]
-        drr = render(self.request.volume, pose, view.camera.K, view.camera.size)
-        mask = None if view.mask is None else view.mask.numpy()
-        xray = levelled(view.line_integrals.numpy(), mask)
-        picture = overlay(xray, drr.cpu().numpy())
+        """Return the X-ray with the edges of CT and bodies at the final poses, as PNG."""
+        request = self.request
+        view = request.views[number]
+        picture = result_overlay(view, request.volume, request.bodies, self.result, number)
         buffer = io.BytesIO()
         Image.fromarray(picture).save(buffer, format='PNG')
         return buffer.getvalue()
@@ -155,12 +181,9 @@ class RegistrationReport:
             'iterations': result.iterations,
             'seconds': sum(result.timings_s.values()),
             'timings_s': result.timings_s,
-            'checks': [_check_content(check) for check in result.checks],
-            'reasons': [reason.name for reason in result.verification.reasons],
-            **_finding_content(result.finding),
-            'tre_rms_mm': result.verification.tre_rms_mm,
-            'tre_p95_mm': result.verification.tre_p95_mm,
-            'warnings': [*self.xray_warnings, *result.warnings],
+            **_verification_content(result.verification, result.finding),
+            'bodies': [_body_content(body) for body in result.bodies],
+            'warnings': [*self.xray_warnings, *self.body_notes, *result.warnings],
             'method': result.method,
             'networks': self.networks_name,
             'similarity': result.similarity,
@@ -194,6 +217,35 @@ class RegistrationReport:
             'orientation': orientation_letters(self.request.volume.ct_from_index.cpu().numpy()),
             'energy_kev': self.energy_kev,
         }
+
+
+def _doubt(verdict: Verdict) -> str:
+    return '' if verdict == Verdict.VERIFIED else f'_{verdict.name}'
+
+
+def _body_content(body: BodyResult) -> dict[str, Any]:
+    return {
+        'name': body.name,
+        'frame': body.frame,
+        'verdict': body.verdict.name,
+        'camera_from_body': [pose.tolist() for pose in body.camera_from_body],
+        'moved_from_rest': body.moved_from_rest.tolist(),
+        'rotation_deg': math.degrees(body.rotation_rad),
+        'translation_mm': body.translation_mm,
+        'covariance': body.covariance.tolist(),
+        'centre_mm': body.centre_mm.tolist(),
+        **_verification_content(body.verification, body.finding),
+    }
+
+
+def _verification_content(verification: Verification, finding: Finding | None) -> dict[str, Any]:
+    return {
+        'checks': [_check_content(check) for check in verification.checks],
+        'reasons': [reason.name for reason in verification.reasons],
+        **_finding_content(finding),
+        'tre_rms_mm': verification.tre_rms_mm,
+        'tre_p95_mm': verification.tre_p95_mm,
+    }
 
 
 def _finding_content(finding: Finding | None) -> dict[str, Any]:

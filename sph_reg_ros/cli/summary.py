@@ -1,5 +1,6 @@
 """The summary that `sph-reg register` prints."""
 
+import math
 from pathlib import Path
 
 import torch
@@ -8,7 +9,7 @@ from sph_reg_ros.cli.registration_report import RegistrationReport
 from sph_reg_ros.geometry.carm import angles_from_camera_from_ct, format_angles
 from sph_reg_ros.registration.landmarks import tolerance_px
 from sph_reg_ros.registration.reasons import failures
-from sph_reg_ros.registration.result import RegistrationResult
+from sph_reg_ros.registration.result import BodyResult, RegistrationResult
 
 
 def summary_lines(report: RegistrationReport, files: tuple[Path, ...]) -> list[str]:
@@ -39,8 +40,9 @@ def summary_lines(report: RegistrationReport, files: tuple[Path, ...]) -> list[s
             f'{"passed" if check.passed else "FAILED"}'
             for check in checks
         ),
+        *(line for body in result.bodies for line in _body_lines(body)),
         *(f'assumed      {text}' for text in report.assumptions),
-        *(f'warning      {text}' for text in (*report.xray_warnings, *others)),
+        *(f'warning      {text}' for text in (*report.xray_warnings, *report.body_notes, *others)),
         *(f'wrote        {path}' for path in files),
     ]
 
@@ -49,7 +51,17 @@ def _found_by(report: RegistrationReport) -> str:
     return 'found by networks' if report.networks_name else 'found by a search of all directions'
 
 
-def _why(result: RegistrationResult) -> list[str]:
+def _body_lines(body: BodyResult) -> list[str]:
+    """Return what was found of a body, and what is wrong with it."""
+    return [
+        f'body         {body.name}: {body.verdict.name}, moved {body.translation_mm:.1f} mm and '
+        f'{math.degrees(body.rotation_rad):.1f} deg against the CT, within '
+        f'{body.verification.tre_p95_mm:.1f} mm in 95 % of cases',
+        *_why(body),
+    ]
+
+
+def _why(result: RegistrationResult | BodyResult) -> list[str]:
     """Return why a pose may not be used and what to do about it; nothing if it may."""
     if result.finding is None:
         return []

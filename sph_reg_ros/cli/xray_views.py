@@ -124,12 +124,15 @@ class XRayFile:
             return points
         return rectified_points(points, self.xray.camera.K, self.lens)
 
-    def view(self, intensity: str | None, inverted: bool | None = None) -> View:
+    def view(
+        self, intensity: str | None, inverted: bool | None = None, *, mask_saturation: bool = True
+    ) -> View:
         """Return the X-ray as line integrals.
 
         Args:
             intensity: what the pixels are; what the file says if None.
             inverted: whether they are a negative of that; found out by the CT if None.
+            mask_saturation: leave clipped pixels out.
 
         Raises:
             RegistrationError: the X-ray cannot be used.
@@ -138,7 +141,7 @@ class XRayFile:
         assert xray.camera is not None, 'read_xrays gives every X-ray a camera'
         model = IntensityModel(cast(IntensityKind, intensity)) if intensity else xray.intensity
         pixels, model = negative(xray.pixels, model) if inverted else (xray.pixels, model)
-        make_view = ViewMaker(model, polarity_given=inverted is not None)
+        make_view = ViewMaker(model, inverted is not None, mask_saturation)
         with named(self.path):
             return make_view(
                 pixels,

@@ -4,6 +4,10 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 EDGE_COLOUR = (64, 224, 190)
+BODY_COLOURS = (
+    (255, 176, 0), (254, 97, 0), (120, 160, 255), (240, 80, 190), (190, 230, 60), (170, 120, 255),
+)  # fmt: skip
+"""One after the other, then again from the first; told apart by the colour-blind, too."""
 _EDGE_QUANTILE = 0.88
 _GREY_MAX = 210.0
 
@@ -60,8 +64,15 @@ def levelled(
     return xray.clip(*np.quantile(xray[mask], (0.001, 0.999)))
 
 
-def thin_edges(image: Float32[np.ndarray, 'H W']) -> Bool[np.ndarray, 'H W']:
-    """Return where the gradient is strong and largest along its own direction (Canny, 1986)."""
+def thin_edges(
+    image: Float32[np.ndarray, 'H W'], within: Bool[np.ndarray, 'H W'] | None = None
+) -> Bool[np.ndarray, 'H W']:
+    """Return where the gradient is strong and largest along its own direction (Canny, 1986).
+
+    Args:
+        image: any values.
+        within: where to look, and what strong is measured by; None: everywhere.
+    """
     down, right = np.gradient(_smoothed(_smoothed(image)))
     strength = np.hypot(down, right)
     padded = np.pad(strength, 1)
@@ -75,7 +86,11 @@ def thin_edges(image: Float32[np.ndarray, 'H W']) -> Bool[np.ndarray, 'H W']:
         ridge |= (direction == number) & (strength >= ahead) & (strength > behind)
     border = np.zeros_like(ridge)
     border[3:-3, 3:-3] = True
-    return ridge & border & (strength > np.quantile(strength, _EDGE_QUANTILE))
+    looked_at = np.ones_like(ridge) if within is None else within
+    if not looked_at.any():
+        return looked_at
+    strong = strength > np.quantile(strength[looked_at], _EDGE_QUANTILE)
+    return ridge & border & looked_at & strong
 
 
 def _scaled(image: Float32[np.ndarray, 'H W']) -> Float32[np.ndarray, 'H W']:

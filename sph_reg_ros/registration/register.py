@@ -1,6 +1,6 @@
 """The face of the registration: one call from X-rays to a judged pose."""
 
-from sph_reg_ros.errors import SolverError
+from sph_reg_ros.errors import SolverError, require_setting
 from sph_reg_ros.registration.course import Course, Observer
 from sph_reg_ros.registration.negatives import after_doubt, after_failure
 from sph_reg_ros.registration.networks_first import by_networks_or_search
@@ -37,6 +37,7 @@ def register(
         SolverError: the CT is not in view, or the problem is degenerate.
         CancelledError: the observer asked to stop.
     """
+    require_setting(request.bodies is None, 'several bodies cannot be registered yet')
     request = request.placed()
     _require_source_outside_ct(request)
     if verified:

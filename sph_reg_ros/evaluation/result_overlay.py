@@ -1,0 +1,92 @@
+"""The picture of a result: an X-ray with the edges of the CT, and of each body in its colour."""
+
+import cv2
+import numpy as np
+from jaxtyping import Float32, Float64, UInt8
+from torch import Tensor
+
+from sph_reg_ros.evaluation.overlay import (
+    BODY_COLOURS,
+    EDGE_COLOUR,
+    levelled,
+    overlay,
+    thin_edges,
+)
+from sph_reg_ros.geometry import Camera, se3
+from sph_reg_ros.imaging.attenuation import AttenuationVolume
+from sph_reg_ros.imaging.bodies.body import Bodies, Body
+from sph_reg_ros.registration.result import RegistrationResult, Verdict
+from sph_reg_ros.registration.view import View
+from sph_reg_ros.rendering.render import render
+
+_FAINT = 0.02
+"""Share of a body's darkest pixel below which a pixel is not its own."""
+
+
+def result_overlay(
+    view: View,
+    volume: AttenuationVolume,
+    bodies: Bodies | None,
+    result: RegistrationResult,
+    number: int = 0,
+) -> UInt8[np.ndarray, 'H W 3']:
+    """Return the X-ray with the edges of what was registered at the poses that were found.
+
+    Each body has a colour of its own, and its name; one with a question mark is not VERIFIED.
+
+    Args:
+        view: the X-ray.
+        volume: the CT.
+        bodies: those of the request; None: the CT is one body.
+        result: of the registration.
+        number: of the view in it, from 0.
+    """
+    camera = view.camera
+    xray = levelled(
+        view.line_integrals.numpy(), None if view.mask is None else view.mask.cpu().numpy()
+    )
+    still = volume if bodies is None else bodies.rest
+    drr = None if still is None else _rendered(still, result.camera_from_ct[number], camera)
+    picture = overlay(xray, drr, EDGE_COLOUR)
+    for n, (body, found) in enumerate(zip(bodies or (), result.bodies, strict=True)):
+        pose, colour = found.camera_from_body[number], BODY_COLOURS[n % len(BODY_COLOURS)]
+        _draw_edges(picture, _rendered(body.volume, pose, camera), colour)
+        doubt = '' if found.verdict == Verdict.VERIFIED else '?'
+        _draw_name(picture, body, pose, camera, f'{body.name}{doubt}', colour)
+    return picture
+
+
+def _rendered(
+    volume: AttenuationVolume, pose: Float64[Tensor, '4 4'], camera: Camera
+) -> Float32[np.ndarray, 'H W']:
+    return render(volume, pose, camera.K, camera.size).float().cpu().numpy()
+
+
+def _draw_edges(
+    picture: UInt8[np.ndarray, 'H W 3'],
+    drr: Float32[np.ndarray, 'H W'],
+    colour: tuple[int, int, int],
+) -> None:
+    # As dark as on film: inside of metal there is nothing to see but its outline.
+    dark = -np.expm1(-drr)
+    shape = cv2.dilate((dark > _FAINT * dark.max()).astype(np.uint8), np.ones((3, 3))) > 0
+    picture[thin_edges(dark, shape)] = colour
+
+
+def _draw_name(
+    picture: UInt8[np.ndarray, 'H W 3'],
+    body: Body,
+    pose: Float64[Tensor, '4 4'],
+    camera: Camera,
+    text: str,
+    colour: tuple[int, int, int],
+) -> None:
+    middle = se3.transform_points(pose, body.volume.centre[None].cpu())[0]
+    if float(middle[2]) <= 0:
+        return
+    u, v, w = (camera.K.cpu() @ middle).tolist()
+    scale = max(0.4, min(camera.size) / 900)
+    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+    place = (round(u / w - width / 2), round(v / w + height / 2))
+    cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), 3, cv2.LINE_AA)
+    cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)
