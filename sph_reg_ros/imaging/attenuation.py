@@ -85,7 +85,7 @@ class AttenuationVolume:
         affine = self.ct_from_index
         return affine[:3, :3] @ middle.to(affine.device) + affine[:3, 3]
 
-    @property
+    @cached_property
     def corners(self) -> Float64[Tensor, '8 3']:
         """Return the outer corners of the voxel grid in LPS world coordinates (mm)."""
         ends = [(-0.5, count - 0.5) for count in reversed(self.shape)]
@@ -93,7 +93,7 @@ class AttenuationVolume:
         indices = torch.tensor(list(itertools.product(*ends)), dtype=torch.float64)
         return indices @ affine[:3, :3].T + affine[:3, 3]
 
-    @property
+    @cached_property
     def spacing_mm(self) -> tuple[float, float, float]:
         """Return the voxel spacing (mm) along i, j and k."""
         i, j, k = torch.linalg.vector_norm(self.ct_from_index[:3, :3], dim=0).tolist()

@@ -8,8 +8,10 @@ from sph_reg_ros.registration.pyramid import camera_from_first
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import RegistrationResult, Verdict
 from sph_reg_ros.registration.visibility import require_source_outside
+from sph_reg_ros.rendering.cpu.threads import one_torch_thread
 
 
+@one_torch_thread()
 def register(
     request: RegistrationRequest, observer: Observer | None = None, *, verified: bool = True
 ) -> RegistrationResult:

@@ -38,6 +38,7 @@ from sph_reg_ros.registration.result import Check, RegistrationResult, Verdict, 
 from sph_reg_ros.registration.track_fit import Fit, fit
 from sph_reg_ros.registration.tracking_config import TrackingConfig
 from sph_reg_ros.registration.view import View
+from sph_reg_ros.rendering.cpu.threads import one_torch_thread
 
 METHOD = 'tracking'
 """What results call the method of frames that were followed."""
@@ -173,6 +174,7 @@ class Tracker:
         checked = self.check_latest(observer) if self.full_checks_due else None
         return checked or followed
 
+    @one_torch_thread()
     def follow(self, frame: Frame, observer: Observer | None = None) -> RegistrationResult:
         """Return the pose of the next frame, by light checks if it can be followed.
 
@@ -197,6 +199,7 @@ class Tracker:
         self._note(followed)
         return self._result(followed, (*checks, self._chain_check()), perf_counter() - begun_s)
 
+    @one_torch_thread()
     def check_latest(self, observer: Observer | None = None) -> RegistrationResult | None:
         """Register the latest frame from its own pose, with all checks; None if there is none.
 

@@ -11,18 +11,21 @@ from torch import Tensor
 
 from sph_reg_ros.errors import CTError, ErrorCode
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
-from sph_reg_ros.imaging.packed_voxels import MOST_IN_FLOATS, PackedVoxels
+from sph_reg_ros.imaging.packed_voxels import PackedVoxels
 
 BRICK = 8
 """Edge of a brick in voxels; a brick counts as air if it and all its neighbours are empty."""
 _MAX_VOXELS = 2**31 - 1
+MOST_IN_FLOATS = 2**17
+"""Up to this many voxels fit float32 into the cache of a core; more are rendered faster from 16
+bits, even where another cache holds them."""
 
 
 @dataclass(frozen=True)
 class PackedVolume:
     """A zero-padded volume.
 
-    Large ones have 16 bits a voxel: half the bytes of float32 means half the waiting for memory.
+    All but small ones have 16 bits a voxel: half the bytes of float32, half the waiting for memory.
     The rounding, 8e-6 of the largest attenuation, is far below a CT's noise.
 
     Attributes:
