@@ -227,7 +227,7 @@ def print_row(what: str, cases: Sequence[Case], limits: Sequence[tuple[str, floa
         for n in Errors.__dataclass_fields__
     }
     print(
-        f'{what:28} {right:4d} of {len(cases):4d}  at the frame\'s best pose {same:4d}  medians '
+        f"{what:28} {right:4d} of {len(cases):4d}  at the frame's best pose {same:4d}  medians "
         f'{medians["centre_mm"]:.2f} mm, across {medians["across_mm"]:.2f}, along '
         f'{medians["along_mm"]:.2f} mm, {medians["degrees"]:.2f} deg, '
         f'{statistics.median(c.seconds for c in cases):.2f} s; explained min '

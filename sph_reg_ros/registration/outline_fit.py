@@ -235,7 +235,11 @@ def _jacobian(
     K, normals, (x, y, z) = camera.K.numpy(), drawn.normals, drawn.points.T
     in_pixels = normals @ K[:2, :2]
     by_point = np.stack(
-        [in_pixels[:, 0] / z, in_pixels[:, 1] / z, -(in_pixels * drawn.points[:, :2]).sum(1) / z**2],
+        [
+            in_pixels[:, 0] / z,
+            in_pixels[:, 1] / z,
+            -(in_pixels * drawn.points[:, :2]).sum(1) / z**2,
+        ],
         axis=1,
     )
     centre = pose[:3, :3] @ body.centre + pose[:3, 3]

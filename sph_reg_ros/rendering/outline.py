@@ -79,9 +79,7 @@ def project(edges: Edges, camera_from_body: NDArray, K: NDArray) -> tuple[NDArra
     return points, homogeneous[:, :2] / homogeneous[:, 2:]
 
 
-def draw_silhouette(
-    mask: NDArray, edges: Edges, pixels: NDArray, origin: tuple[int, int]
-) -> None:
+def draw_silhouette(mask: NDArray, edges: Edges, pixels: NDArray, origin: tuple[int, int]) -> None:
     """Set mask [h, w] to 1 where triangles with vertices at `pixels` cover a pixel's centre.
 
     Args:
@@ -157,9 +155,9 @@ def _fill(mask: NDArray, pixels: NDArray, faces: NDArray) -> None:
             for x in range(left, right + 1):
                 if mask[y, x]:
                     continue
-                e0 = ((bx - ax) * (y - ay) - (by - ay) * (x - ax))
-                e1 = ((cx - bx) * (y - by) - (cy - by) * (x - bx))
-                e2 = ((ax - cx) * (y - cy) - (ay - cy) * (x - cx))
+                e0 = (bx - ax) * (y - ay) - (by - ay) * (x - ax)
+                e1 = (cx - bx) * (y - by) - (cy - by) * (x - bx)
+                e2 = (ax - cx) * (y - cy) - (ay - cy) * (x - cx)
                 if e0 >= 0 and e1 >= 0 and e2 >= 0:
                     mask[y, x] = 1
 

@@ -1,7 +1,7 @@
 """Where an X-ray shows the edges of an opaque body, measured from its drawn outline.
 
-Compared is darkness, 1 - exp(-line integral), the negative of the counts: there an edge of metal is a
-step from saturated to whatever lies beside it, and the steepest place of its blur is the edge.
+Compared is darkness, 1 - exp(-line integral), the negative of the counts: there an edge of metal is
+a step from saturated to whatever lies beside it, and the steepest place of its blur is the edge.
 """
 
 from dataclasses import dataclass
@@ -94,5 +94,5 @@ def find_edges(image: EdgeImage, outline: Outline, reach_px: float) -> EdgesFoun
     offsets = np.where(is_edge, at[across:-across][inner] + _SPACING_PX * fine, 0.0)
     # At an outline's middle and on both sides next to it.
     middle = usable.shape[1] // 2
-    is_seen = usable[:, middle - across : middle + across + 1].all(1)
+    is_seen: NDArray = usable[:, middle - across : middle + across + 1].min(1)
     return EdgesFound(offsets, np.where(is_edge, peak, 0.0), is_seen)

@@ -1,0 +1,195 @@
+"""Several bodies and X-rays at one resolution: one image, six unknowns a body."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from sph_reg_ros.geometry import se3, so3
+from sph_reg_ros.geometry.moved import moved
+from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
+from sph_reg_ros.imaging.attenuation import AttenuationVolume
+from sph_reg_ros.registration.view import View
+from sph_reg_ros.rendering.render import render, render_with_jacobian
+from sph_reg_ros.similarity import (
+    ImageSimilarity,
+    NormalEquations,
+    ResidualBlock,
+    of_blocks,
+    prepare_similarity,
+    sum_of,
+)
+
+BodyPoses = Float64[Tensor, 'B n 4 4']
+PRIOR_WEIGHT = 1e-5
+"""Similarity that one standard deviation, squared, is worth."""
+
+
+@dataclass(frozen=True, eq=False)
+class Link:
+    """How far one body may have moved against another.
+
+    Attributes:
+        child: number of the body.
+        parent: number of the one that it hangs on.
+        parent_from_child: [4, 4] at rest (mm).
+        pivot_mm: what it turns about [3], child coordinates.
+        deviations: standard deviations [6] of rotation (rad) and of the pivot (mm), parent axes.
+    """
+
+    child: int
+    parent: int
+    parent_from_child: Float64[Tensor, '4 4']
+    pivot_mm: Float64[Tensor, '3']
+    deviations: Float64[Tensor, '6']
+
+
+@dataclass(frozen=True, eq=False)
+class BodiesLevel:
+    """X-rays and bodies; a pose is [n, 4, 4], that of each body in the first camera.
+
+    Attributes:
+        volumes: of the bodies, no finer than the images can show.
+        views: X-rays at this resolution.
+        similarities: what compares renderings with each X-ray.
+        camera_from_first: pose of the first camera in each view's camera.
+        links: priors between bodies.
+        backend: renderer.
+        seen: last image of each body that was not to move, with its pose, by body and view.
+    """
+
+    volumes: tuple[AttenuationVolume, ...]
+    views: tuple[View, ...]
+    similarities: tuple[ImageSimilarity, ...]
+    camera_from_first: tuple[Float64[Tensor, '4 4'], ...]
+    links: tuple[Link, ...]
+    backend: str
+    seen: dict[tuple[int, int], tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
+
+    def with_similarity(self, name: str) -> 'BodiesLevel':
+        """Return the level with another similarity, by its name."""
+        found = tuple(prepare_similarity(name, v.line_integrals, v.mask) for v in self.views)
+        return replace(self, similarities=found)
+
+    def without_links(self) -> 'BodiesLevel':
+        """Return the level with the X-rays as all that is known."""
+        return replace(self, links=())
+
+    def reweighted(self, poses: Float64[Tensor, 'n 4 4']) -> 'BodiesLevel':
+        """Return the level with low weights where the X-rays show what the bodies lack."""
+        pairs = zip(self.similarities, range(len(self.views)), strict=True)
+        found = tuple(one.reweighted(self.image(poses, view)) for one, view in pairs)
+        return replace(self, similarities=found)
+
+    def image(self, poses: Float64[Tensor, 'n 4 4'], view: int) -> Float[Tensor, 'H W']:
+        """Return the sum of the bodies' line integrals in a view."""
+        camera, other = self.views[view].camera, self.camera_from_first[view]
+        images = [
+            render(volume, other @ pose, camera.K, camera.size, backend=self.backend)
+            for volume, pose in zip(self.volumes, poses, strict=True)
+        ]
+        return torch.stack(images).sum(0).cpu()
+
+    def linearise(
+        self, poses: BodyPoses, only: Sequence[int] | None = None
+    ) -> NormalEquations:
+        """Return the normal equations of all views and links, by a twist a body.
+
+        Args:
+            poses: rows of poses.
+            only: bodies whose columns are wanted; all if None.
+        """
+        parts = self.of_views(poses, only=only)
+        if self.links:
+            blocks = [_linked(self.links, row, len(self.views), self.volumes) for row in poses]
+            parts.append(_columns(of_blocks(blocks, 6 * len(self.volumes)), only))
+        return sum_of(parts)
+
+    def of_views(
+        self, poses: BodyPoses, *, only: Sequence[int] | None = None, patches: bool = False
+    ) -> list[NormalEquations]:
+        """Return the normal equations of each view."""
+        chosen = range(len(self.volumes)) if only is None else only
+        found = []
+        for index in range(len(self.views)):
+            images, jacobians = self._rendered(poses, index, chosen)
+            equations = self.similarities[index].normal_equations(images, jacobians, None, patches)
+            if index > 0:
+                R = self.camera_from_first[index][:3, :3]
+                equations = equations.of_unknowns(torch.block_diag(*[R] * (2 * len(chosen))))
+            found.append(equations)
+        return found
+
+    def _rendered(
+        self, poses: BodyPoses, view: int, chosen: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        camera, other = self.views[view].camera, self.camera_from_first[view]
+        total, columns = torch.zeros(len(poses), *camera.size), []
+        for body, volume in enumerate(self.volumes):
+            there = other @ poses[:, body]
+            arguments = (volume, there, camera.K, camera.size)
+            if body in chosen:
+                image, jacobian = render_with_jacobian(*arguments, backend=self.backend)
+                columns.append(jacobian.cpu())
+            else:
+                image = self._unmoved(body, view, there)
+            total += image.cpu()
+        return total, torch.cat(columns, -1)
+
+    def _unmoved(self, body: int, view: int, poses: Float64[Tensor, 'B 4 4']) -> Tensor:
+        known = self.seen.get((body, view))
+        if known is None or not torch.equal(known[0], poses):
+            camera = self.views[view].camera
+            volume = self.volumes[body]
+            image = render(volume, poses, camera.K, camera.size, backend=self.backend)
+            known = self.seen[body, view] = (poses, image)
+        return known[1]
+
+    def move(
+        self, poses: BodyPoses, xi: Float64[Tensor, 'B m'], only: Sequence[int] | None = None
+    ) -> BodyPoses:
+        """Return the poses after a step (omega, v / TWIST_LENGTH_MM) of each chosen body."""
+        after = poses.clone()
+        for place, body in enumerate(range(len(self.volumes)) if only is None else only):
+            part = xi[:, 6 * place : 6 * place + 6]
+            twist = torch.cat([part[:, :3], part[:, 3:] * TWIST_LENGTH_MM], -1)
+            after[:, body] = moved(poses[:, body], twist, self.volumes[body].centre)
+        return after
+
+
+def _columns(equations: NormalEquations, only: Sequence[int] | None) -> NormalEquations:
+    if only is None:
+        return equations
+    identity = torch.eye(equations.gradient.shape[-1], dtype=torch.float64)
+    return equations.of_unknowns(identity[:, [6 * body + k for body in only for k in range(6)]])
+
+
+def _linked(
+    links: Sequence[Link],
+    poses: Float64[Tensor, 'n 4 4'],
+    views: int,
+    volumes: Sequence[AttenuationVolume],
+) -> ResidualBlock:
+    """Return six residuals a link; a view's own cost is twice what its similarity lacks to 1."""
+    n, residuals, rows = len(poses), [], []
+    for link in links:
+        child, parent = poses[link.child], poses[link.parent]
+        motion = se3.inverse(parent) @ child @ se3.inverse(link.parent_from_child)
+        pivot = se3.transform_points(link.parent_from_child, link.pivot_mm[None])[0]
+        turn = so3.log(motion[:3, :3])
+        displacement = torch.cat([turn, motion[:3, :3] @ pivot + motion[:3, 3] - pivot])
+        scale = (2 * views * PRIOR_WEIGHT) ** 0.5 / link.deviations
+        R = parent[:3, :3].T
+        at = se3.transform_points(child, link.pivot_mm[None])[0]
+        J = torch.zeros(6, 6 * n, dtype=torch.float64)
+        for body, sign in ((link.child, 1.0), (link.parent, -1.0)):
+            centre = se3.transform_points(poses[body], volumes[body].centre[None])[0]
+            J[:3, 6 * body : 6 * body + 3] = sign * so3.left_jacobian_inverse(turn) @ R
+            J[3:, 6 * body : 6 * body + 3] = -sign * R @ so3.hat(at - centre)
+            J[3:, 6 * body + 3 : 6 * body + 6] = sign * TWIST_LENGTH_MM * R
+        residuals.append(scale * displacement)
+        rows.append(scale[:, None] * J)
+    residual = torch.cat(residuals)
+    return ResidualBlock(residual, torch.cat(rows), torch.arange(len(residual)))
