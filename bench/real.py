@@ -1,7 +1,7 @@
-"""Registration on real fluoroscopy: knee implants by their outlines, in two views, one, and tracked.
+"""Registration on real fluoroscopy: knee implants by their outlines, two views, one, and tracked.
 
-References are model-based, a silver standard: what lies off may be they (`--output` shows outlines of
-both over the X-rays).
+References are model-based, a silver standard: what lies off may be they (`--output` shows outlines
+of both over the X-rays).
 """
 
 import argparse
@@ -70,14 +70,17 @@ class Knee:
     """Reads X-rays and references."""
 
     def __init__(self, folder: Path) -> None:
+        """Read the references of a folder."""
         self.folder = folder
         self.reference = json.loads((folder / 'reference.json').read_text())
         self.meshes: dict[str, Edges] = {}
 
     def frames(self, kind: str) -> list[str]:
+        """Return the names of all frames, `biplane` or `mono`."""
         return sorted(self.reference[kind]['frames'])
 
     def two_views(self, frame: str, cameras: Sequence[str] = ('cam1', 'cam2')) -> Exposure:
+        """Return a frame of the two views, or of one of them."""
         views, poses = [], []
         for name in cameras:
             given = self.reference['biplane']['cameras'][name]
@@ -88,6 +91,7 @@ class Knee:
         return Exposure(frame, tuple(views), {'fem': self._mesh('biplane_fem')}, poses)
 
     def one_view(self, frame: str) -> Exposure:
+        """Return a frame of the single view."""
         given = self.reference['mono']
         view = self._view(f'mono_{frame}', given['camera'], None)
         poses = {name: _rigid(given['frames'][frame][name]) for name in ('fem', 'tib')}
@@ -108,6 +112,7 @@ class Knee:
 
 
 def compare(pose: torch.Tensor, other: torch.Tensor, body: Edges) -> Errors:
+    """Return how far a pose is from another."""
     centre = torch.from_numpy(body.centre)[None]
     found, expected = (se3.transform_points(T, centre)[0] for T in (pose, other))
     shift, ray = found - expected, expected / expected.norm()
@@ -118,6 +123,7 @@ def compare(pose: torch.Tensor, other: torch.Tensor, body: Edges) -> Errors:
 
 
 def perturbed(pose: torch.Tensor, body: Edges, seed: int) -> torch.Tensor:
+    """Return a pose turned by DEGREES and shifted by MILLIMETRES in random directions."""
     turn, shift = np.random.default_rng(seed).normal(size=(2, 3))
     twist = np.concatenate(
         [
@@ -143,7 +149,7 @@ def from_starts(exposure: Exposure, starts: int, output: Path | None) -> list[Ca
             perturbed(pose, body, 100 * k + seed)
             for k, (pose, body) in enumerate(zip(right, bodies, strict=True))
         ]
-        found = find_outlines(exposure.views, bodies, rough, widths)
+        found = find_outlines(exposure.views, bodies, rough, [widths] * len(bodies))
         fits.append((found, time.perf_counter() - begun))
     for k, name in enumerate(names):
         best = max((found[k] for found, _ in fits), key=lambda fit: fit.explained).pose
@@ -220,6 +226,7 @@ def draw(
 
 
 def print_row(what: str, cases: Sequence[Case], limits: Sequence[tuple[str, float]]) -> None:
+    """Print how many cases keep to limits, and medians."""
     right = sum(all(abs(getattr(c.errors, n)) <= most for n, most in limits) for c in cases)
     same = sum(c.from_best.across_mm < 0.3 and c.from_best.degrees < 1.0 for c in cases)
     medians = {

@@ -92,9 +92,7 @@ class BodiesLevel:
         ]
         return torch.stack(images).sum(0).cpu()
 
-    def linearise(
-        self, poses: BodyPoses, only: Sequence[int] | None = None
-    ) -> NormalEquations:
+    def linearise(self, poses: BodyPoses, only: Sequence[int] | None = None) -> NormalEquations:
         """Return the normal equations of all views and links, by a twist a body.
 
         Args:

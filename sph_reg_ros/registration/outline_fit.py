@@ -99,9 +99,8 @@ def fit_outlines(
     """
     poses = list(poses)
     for _ in range(iterations):
-        steps = []
-        for body, seen in zip(bodies, _sightings(level, bodies, poses, reach_px), strict=True):
-            steps.append(_step([_robust(one, least_width_px) for one in seen]))
+        sightings = _sightings(level, bodies, poses, reach_px)
+        steps = [_step([_robust(one, least_width_px) for one in seen]) for seen in sightings]
         poses = [_moved(*pair) for pair in zip(steps, poses, bodies, strict=True)]
         if all(_is_small(step) for step in steps):
             break
@@ -127,7 +126,6 @@ class OutlineEvidence:
         explained: of each view, the share of the visible outline that is an edge.
         visible: of each view, the share of the outline that is in the image.
         residual_px: of each view, the robust rms distance of edges.
-        own_steps: [views, 6] twists that each view alone still wants.
     """
 
     covariance: Float64[Tensor, '6 6']
@@ -141,7 +139,7 @@ def evidence_of(
     bodies: Sequence[Edges],
     poses: Poses,
     reach_px: float,
-    outward_px: float,
+    outward: float,
     least_width_px: float = 0.7,
 ) -> list[OutlineEvidence]:
     """Return what speaks for each body's pose.
@@ -151,8 +149,8 @@ def evidence_of(
         bodies: as in `fit_outlines`.
         poses: where it ended.
         reach_px: how far off an edge may be.
-        outward_px: standard deviation of what puts all edges of a view farther out, or farther in:
-            a detector's curve, or the mesh's own accuracy.
+        outward: standard deviation of what puts all edges of a view farther out, or farther in, as
+            a share of the width of their blur: a detector's curve moves the steepest place.
         least_width_px: as in `fit_outlines`.
     """
     results = []
@@ -160,7 +158,7 @@ def evidence_of(
         robust = [_robust(one, least_width_px) for one in seen]
         results.append(
             OutlineEvidence(
-                _covariance(robust, outward_px),
+                _covariance(robust, outward),
                 tuple(one.found.share_explained(one.outline.lengths, 1.0) for one in seen),
                 tuple(
                     float((one.outline.lengths * one.found.is_seen).sum())
@@ -232,7 +230,7 @@ def _jacobian(
     drawn: Outline, camera: Camera, pose: NDArray, body: Edges, other_from_first: NDArray
 ) -> NDArray:
     """Return [n, 6]: a rim that moves along its surface stays where it is in the image."""
-    K, normals, (x, y, z) = camera.K.numpy(), drawn.normals, drawn.points.T
+    K, normals, z = camera.K.numpy(), drawn.normals, drawn.points[:, 2]
     in_pixels = normals @ K[:2, :2]
     by_point = np.stack(
         [
@@ -272,7 +270,7 @@ def _is_small(step: NDArray) -> bool:
     return bool(np.abs(step[:3]).max() < _SETTLED_RAD and np.abs(step[3:]).max() < _SETTLED_MM)
 
 
-def _covariance(seen: Sequence[_Sighting], outward_px: float) -> Float64[Tensor, '6 6']:
+def _covariance(seen: Sequence[_Sighting], outward: float) -> Float64[Tensor, '6 6']:
     """Return the cluster-robust covariance, and what edges that all lie too far out add to it."""
     inverse = np.linalg.pinv(_normal_matrix(seen), hermitian=True)
     total = np.zeros((6, 6))
@@ -283,7 +281,9 @@ def _covariance(seen: Sequence[_Sighting], outward_px: float) -> Float64[Tensor,
         patch = patch.reshape(-1)
         sums = np.zeros((int(patch.max(initial=-1)) + 1, 6))
         np.add.at(sums, patch, forces)
-        common = outward_px * one.jacobian.T @ one.weights
+        widths = one.found.widths[one.weights > 0]
+        width = float(np.median(widths)) if len(widths) else 0.0
+        common = outward * width * one.jacobian.T @ one.weights
         total += sums.T @ sums + np.outer(common, common)
     covariance = inverse @ total @ inverse
     return torch.from_numpy((covariance + covariance.T) / 2)

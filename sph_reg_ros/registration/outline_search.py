@@ -4,7 +4,7 @@ From ten degrees off, outlines lie on edges of something else: several starts ar
 whose outline is an edge all along wins. Right poses explain 0.7 to 0.9 of it, wrong ones half.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,8 +31,8 @@ FAR_PX, NEAR_PX, CLOSE_PX = 14.0, 10.0, 6.0
 """How far edges may be off at these levels."""
 COMPARED_PX = 8.0
 """How far off a stronger edge speaks against a pose."""
-OUTWARD_PX = 0.15
-"""What all edges of a view may have in common: the detector's curve, the mesh's accuracy."""
+OUTWARD = 0.5
+"""By how much of their width all edges of a view may lie too far out, or too far in."""
 DISTINCT_MM = 2.0
 
 
@@ -74,7 +74,8 @@ def find_outlines(
     views: Sequence[View],
     bodies: Sequence[Edges],
     starts: Poses,
-    widths: Float64[Tensor, '6'],
+    widths: Sequence[Float64[Tensor, '6']],
+    on_work: Callable[[], None] = lambda: None,
     search: OutlineSearch | None = None,
 ) -> list[OutlineFit]:
     """Find opaque bodies near rough poses.
@@ -84,6 +85,7 @@ def find_outlines(
         bodies: their meshes.
         starts: rough poses in the first camera.
         widths: standard deviations of their errors, rotation (rad) and shift (mm), camera axes.
+        on_work: called before each piece of work; may raise to stop.
         search: settings.
 
     Raises:
@@ -94,13 +96,13 @@ def find_outlines(
         outline_level(views, bodies, starts, size) for size in (COARSE_MM, MIDDLE_MM, FINE_MM)
     )
     found = [
-        _searched(coarse, middle, body, start, widths, search)
-        for body, start in zip(bodies, starts, strict=True)
+        _searched(coarse, middle, body, start, width, on_work, search)
+        for body, start, width in zip(bodies, starts, widths, strict=True)
     ]
     poses = [ranked[0][1] for ranked in found]
     poses = fit_outlines(middle, bodies, poses, COMPARED_PX, 4)
     poses = fit_outlines(fine, bodies, poses, CLOSE_PX, 12, 0.7)
-    evidence = evidence_of(fine, bodies, poses, CLOSE_PX, OUTWARD_PX)
+    evidence = evidence_of(fine, bodies, poses, CLOSE_PX, OUTWARD)
     shares = shares_explained(middle, bodies, poses, COMPARED_PX, 1.0)
     fits = []
     for index, (pose, ranked) in enumerate(zip(poses, found, strict=True)):
@@ -116,7 +118,7 @@ def follow_outlines(
     """Find opaque bodies in the next X-rays of a sequence, near where they are expected."""
     middle = outline_level(views, bodies, poses, MIDDLE_MM)
     poses = fit_outlines(middle, bodies, poses, NEAR_PX, 10)
-    evidence = evidence_of(middle, bodies, poses, COMPARED_PX, OUTWARD_PX)
+    evidence = evidence_of(middle, bodies, poses, COMPARED_PX, OUTWARD)
     return [
         OutlineFit(pose, seen, _mean(seen.explained))
         for pose, seen in zip(poses, evidence, strict=True)
@@ -156,6 +158,7 @@ def _searched(
     body: Edges,
     start: Float64[Tensor, '4 4'],
     widths: Float64[Tensor, '6'],
+    on_work: Callable[[], None],
     search: OutlineSearch,
 ) -> list[tuple[float, Tensor]]:
     """Return distinct poses of the middle level with the share that they explain, best first."""
@@ -166,10 +169,12 @@ def _searched(
     )
     ends = []
     for pose in (start, *near):
+        on_work()
         (end,) = fit_outlines(coarse, [body], [pose], FAR_PX, 10, 1.5)
         ends.append((_explained(coarse, body, end), end))
     refined = []
     for _, pose in _distinct(body, ends)[: search.survivors]:
+        on_work()
         (end,) = fit_outlines(middle, [body], [pose], NEAR_PX, 10)
         refined.append((_explained(middle, body, end), end))
     return _distinct(body, refined)

@@ -1,6 +1,9 @@
 """The face of the registration: one call from X-rays to a judged pose."""
 
-from sph_reg_ros.errors import SolverError, require_setting
+from dataclasses import replace
+
+from sph_reg_ros.errors import SolverError
+from sph_reg_ros.registration.bodies import with_bodies, without_rest
 from sph_reg_ros.registration.course import Course, Observer
 from sph_reg_ros.registration.negatives import after_doubt, after_failure
 from sph_reg_ros.registration.networks_first import by_networks_or_search
@@ -25,6 +28,8 @@ def register(
     Where the pose is not VERIFIED and an X-ray looks more like the CT as a negative, it is
     registered as one, or named as the reason if its polarity was given.
 
+    With bodies, the whole CT is found first, then each body (`bodies.bodies_around`).
+
     Args:
         request: CT, X-rays, initial pose, settings.
         observer: called before every rendering and after every solver step, through the checks,
@@ -37,9 +42,16 @@ def register(
         ConfigError: the renderer cannot run here, or the levels are too coarse for the checks.
         PoseError: POSE_INVALID if the source lies inside the CT at the initial pose.
         SolverError: the CT is not in view, or the problem is degenerate.
+        BodyError: BODY_OUT_OF_VIEW if a body is not in view where it is expected.
         CancelledError: the observer asked to stop.
     """
-    require_setting(request.bodies is None, 'several bodies cannot be registered yet')
+    if request.bodies is not None:
+        if verified:
+            request.config.require_checkable()
+        if request.bodies.rest is None:
+            return without_rest(request, request.bodies, Course(observer), verified)
+        whole = register(replace(request, bodies=None), observer, verified=verified)
+        return with_bodies(whole, request, Course(observer), verified)
     request = request.placed()
     _require_source_outside_ct(request)
     if verified:

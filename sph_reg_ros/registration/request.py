@@ -38,6 +38,8 @@ class RegistrationRequest:
         networks: trained on this CT (`networks.find_networks`); None: there are none.
         doubts: about CT and X-rays; they explain a pose that fails the checks.
         bodies: what moves for itself, and the rest of the CT; None: the CT is one rigid body.
+        initial_bodies: where each body is expected [4, 4] in the first camera, such as where it was
+            in the X-ray before; None: where it lay in the CT.
     """
 
     volume: AttenuationVolume
@@ -48,6 +50,7 @@ class RegistrationRequest:
     networks: Networks | None = None
     doubts: tuple[InputDoubt, ...] = ()
     bodies: Bodies | None = None
+    initial_bodies: tuple[Float64[Tensor, '4 4'], ...] | None = None
 
     def __post_init__(self) -> None:
         """Check units, and that the views belong together; raises Image-, Camera- or PoseError."""

@@ -1,8 +1,8 @@
 """The outline of an opaque body in an X-ray: where its mesh's silhouette ends, exactly.
 
-Inside the silhouette of metal an X-ray says nothing, its outline says nearly everything. The outline
-of a polyhedron is made of those edges that lie between a triangle that faces the source and one that
-does not; of these, the ones that are hidden within the silhouette are left out.
+Inside the silhouette of metal an X-ray says nothing, its outline says nearly everything. The
+outline of a polyhedron is made of those edges that lie between a triangle that faces the source and
+one that does not; of these, the ones that are hidden within the silhouette are left out.
 """
 
 from dataclasses import dataclass

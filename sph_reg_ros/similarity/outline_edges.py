@@ -14,6 +14,9 @@ from sph_reg_ros.geometry import Camera
 from sph_reg_ros.rendering.outline import Outline
 
 _SPACING_PX = 0.5
+_BESIDE_PX = 4.0
+"""So far on both sides of an edge its height is read."""
+SQRT_2_PI = float(np.sqrt(2 * np.pi))
 _UNCLEAR_PX = 2
 """Next to pixels that may not be used, blur and shrinking have mixed them in."""
 
@@ -58,11 +61,13 @@ class EdgesFound:
     Attributes:
         offsets: [n] how far out along the normal it is (pixels); 0 where there is none.
         steepness: [n] of the darkness there (1 / pixel), falling outwards; 0 where there is none.
+        widths: [n] standard deviation of the edge's blur (pixels); 0 where there is none.
         is_seen: [n] whether the X-ray shows the point and its surroundings.
     """
 
     offsets: NDArray
     steepness: NDArray
+    widths: NDArray
     is_seen: NDArray
 
     def share_explained(self, lengths: NDArray, tolerance_px: float) -> float:
@@ -92,7 +97,11 @@ def find_edges(image: EdgeImage, outline: Outline, reach_px: float) -> EdgesFoun
     fine = np.where(bend < 0, (before - after) / np.where(bend < 0, 2 * bend, 1), 0).clip(-1, 1)
     is_edge = (best == inner) & (peak > 0)
     offsets = np.where(is_edge, at[across:-across][inner] + _SPACING_PX * fine, 0.0)
+    beside = round(_BESIDE_PX / _SPACING_PX)
+    inside = darkness[rows, (best + across - beside).clip(0)]
+    outside = darkness[rows, (best + across + beside).clip(max=darkness.shape[1] - 1)]
+    widths = np.where(is_edge, (inside - outside) / (SQRT_2_PI * np.where(is_edge, peak, 1)), 0.0)
     # At an outline's middle and on both sides next to it.
     middle = usable.shape[1] // 2
     is_seen: NDArray = usable[:, middle - across : middle + across + 1].min(1)
-    return EdgesFound(offsets, np.where(is_edge, peak, 0.0), is_seen)
+    return EdgesFound(offsets, np.where(is_edge, peak, 0.0), widths, is_seen)

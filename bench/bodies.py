@@ -1,0 +1,308 @@
+"""Vertebrae moved against each other, found each by itself; X-rays by DiffDRR's Siddon.
+
+Each vertebra turns by 2 to 10 degrees and shifts by 2 to 5 mm, all in different directions. The
+X-ray is that of the moved bodies in soft tissue, by another algorithm than the one that registers,
+clean or disturbed as in `bench/register.py`. The initial pose is 3 degrees and 5 mm off.
+"""
+
+import argparse
+import json
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import torch
+
+from sph_reg_ros.evaluation.disturbances import Disturbances, draw_disturbances
+from sph_reg_ros.evaluation.exposure import take_xray
+from sph_reg_ros.evaluation.path_cache import PathIntegrals
+from sph_reg_ros.geometry import Camera, se3, so3
+from sph_reg_ros.geometry.box import mean_distance_mm
+from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
+from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
+from sph_reg_ros.imaging.bodies.body import Bodies
+from sph_reg_ros.imaging.ct.volume import CT
+from sph_reg_ros.imaging.load import load_ct
+from sph_reg_ros.imaging.load_bodies import load_bodies
+from sph_reg_ros.imaging.sample_ct import sample_ct_path
+from sph_reg_ros.imaging.xray.intensity import IntensityModel
+from sph_reg_ros.imaging.xray.prepare import prepare_xray
+from sph_reg_ros.registration.config import RegistrationConfig
+from sph_reg_ros.registration.gate.targets import target_points
+from sph_reg_ros.registration.register import register
+from sph_reg_ros.registration.request import RegistrationRequest
+from sph_reg_ros.registration.result import Verdict
+from sph_reg_ros.registration.view import View
+from sph_reg_ros.rendering.reference.siddon import signed_path_integrals
+
+DATA = Path(__file__).resolve().parents[2] / 'shared' / 'data'
+CHEST = {
+    f'vertebrae_{name}': label
+    for name, label in zip(('T8', 'T9', 'T10', 'T11', 'T12', 'L1'), range(37, 31, -1), strict=True)
+}
+LUMBAR = {
+    f'vertebrae_{name}': label
+    for name, label in zip(('T12', 'L1', 'L2', 'L3', 'L4', 'L5'), range(32, 26, -1), strict=True)
+}
+SDD_MM, SOD_MM, FIELD_MM, SIZE_PX = 1020.0, 700.0, 300.0, 256
+SOFT = 1.04
+"""Water-equivalent of what a body leaves where it was, as in `load_bodies`."""
+BONE_HU = 250.0
+
+
+@dataclass(frozen=True)
+class Physics:
+    """A body for the other renderer.
+
+    Attributes:
+        water_equivalent: as in `simulation.Patient`, 0 outside of the body.
+        displaced: SOFT inside the body, which it displaces where it goes.
+        ct_from_index: of both.
+    """
+
+    water_equivalent: torch.Tensor
+    displaced: torch.Tensor
+    ct_from_index: torch.Tensor
+
+
+class Scene:
+    """A CT with labels, as the registration and as the simulation take it."""
+
+    def __init__(self, ct_path: Path, mask_path: Path, labels: dict[str, int]) -> None:
+        """Read both."""
+        self.ct: CT = load_ct(ct_path)
+        self.volume: AttenuationVolume = attenuation_from_hounsfield(self.ct)
+        self.bodies = _bodies(mask_path, labels, self.volume)
+        mask = np.asarray(nibabel.load(mask_path).dataobj).T
+        hounsfield = np.maximum(self.ct.hounsfield.astype(np.float32), -1000.0)
+        signed = 1.0 + hounsfield / 1000.0
+        signed[hounsfield > BONE_HU] *= -1
+        rest = signed.copy()
+        self.physics = []
+        for label in labels.values():
+            inside = mask == label
+            box = tuple(slice(int(a.min()), int(a.max()) + 1) for a in np.nonzero(inside))
+            shift = np.eye(4)
+            shift[:3, 3] = [part.start for part in reversed(box)]
+            self.physics.append(
+                Physics(
+                    torch.from_numpy(np.where(inside[box], signed[box], 0).astype(np.float32)),
+                    torch.from_numpy(inside[box].astype(np.float32) * np.float32(SOFT)),
+                    torch.as_tensor(self.ct.ct_from_index @ shift),
+                )
+            )
+            rest[inside] = SOFT
+        self.rest = torch.from_numpy(rest)
+
+    def integrals(
+        self, camera_from_ct: torch.Tensor, motions: Sequence[torch.Tensor], camera: Camera
+    ) -> PathIntegrals:
+        """Return path lengths through soft tissue and bone, bodies moved in CT coordinates."""
+
+        def paths(voxels: torch.Tensor, camera_from_index: torch.Tensor) -> list[np.ndarray]:
+            found = signed_path_integrals(voxels, camera_from_index, camera.K, camera.size)
+            return [path.numpy() for path in found]
+
+        soft, bone = paths(
+            self.rest, camera_from_ct @ torch.as_tensor(self.ct.ct_from_index).double()
+        )
+        for body, motion in zip(self.physics, motions, strict=True):
+            there = camera_from_ct @ motion @ body.ct_from_index
+            own_soft, own_bone = paths(body.water_equivalent, there)
+            soft = soft + own_soft - paths(body.displaced, there)[0]
+            bone = bone + own_bone
+        return PathIntegrals(soft, bone)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One body in one registration: its errors, and what was said of them."""
+
+    scene: str
+    number: int
+    views: int
+    disturbed: bool
+    body: str
+    moved_mm: float
+    moved_deg: float
+    centre_mm: float
+    across_mm: float
+    degrees: float
+    mean_mm: float
+    bound_mm: float
+    verdict: str
+    failed: tuple[str, ...]
+    whole_mm: float
+    seconds: float
+
+    @property
+    def is_right(self) -> bool:
+        """Return whether it keeps to the limits, which of one view are across the beam only."""
+        if self.views == 1:
+            return self.across_mm <= 1.0
+        return self.centre_mm <= 1.0 and self.degrees <= 1.5
+
+
+def cases_of(name: str, scene: Scene, number: int) -> Iterator[Case]:
+    """Register one case by two views and by the first of them."""
+    generator = np.random.default_rng(number)
+    centre = scene.bodies.bodies[len(scene.bodies) // 2].volume.centre
+    camera = Camera.from_geometry(SDD_MM, (FIELD_MM / SIZE_PX,) * 2, (SIZE_PX, SIZE_PX))
+    motions = [
+        _motion(generator, body.volume.centre, (2.0, 10.0), (2.0, 5.0)) for body in scene.bodies
+    ]
+    disturbed = number % 2 == 1
+    views, truths = [], []
+    for angle in (0.0, 90.0):
+        around = math.radians(angle + generator.uniform(-15, 15))
+        tilt = math.radians(generator.uniform(-10, 10))
+        truth = camera_from_ct_for_angles(around, tilt, SOD_MM, centre)
+        disturbances = draw_disturbances(generator) if disturbed else Disturbances()
+        counts = take_xray(scene.integrals(truth, motions, camera), disturbances, generator)
+        pixels = torch.from_numpy(counts.astype(np.float32))
+        views.append(View(*_in_order(pixels, camera), se3.inverse(truth)))
+        truths.append(truth)
+    start = truths[0] @ _motion(generator, centre, (3.0, 3.0), (5.0, 5.0))
+    for count in (2, 1):
+        begun = time.perf_counter()
+        request = RegistrationRequest(
+            scene.volume,
+            tuple(views[:count]),
+            start,
+            RegistrationConfig(method='image'),
+            bodies=scene.bodies,
+        )
+        result = register(request)
+        seconds = time.perf_counter() - begun
+        whole = mean_distance_mm(result.camera_from_ct[0], truths[0], target_points(scene.volume))
+        for body, motion, found in zip(scene.bodies, motions, result.bodies, strict=True):
+            pose, expected = found.camera_from_body[0], truths[0] @ motion
+            here, there = (
+                se3.transform_points(T, body.volume.centre[None])[0] for T in (pose, expected)
+            )
+            shift, ray = here - there, there / there.norm()
+            turn = so3.log(pose[:3, :3] @ expected[:3, :3].T)
+            verification = found.verification
+            yield Case(
+                name,
+                number,
+                count,
+                disturbed,
+                body.name,
+                float(
+                    (
+                        se3.transform_points(motion, body.volume.centre[None])[0]
+                        - body.volume.centre
+                    ).norm()
+                ),
+                math.degrees(float(so3.log(motion[:3, :3]).norm())),
+                float(shift.norm()),
+                float((shift - (shift @ ray) * ray).norm()),
+                math.degrees(float(turn.norm())),
+                float(mean_distance_mm(pose, expected, target_points(body.volume))),
+                verification.tre_p95_mm,
+                found.verdict.name,
+                tuple(check.name for check in verification.checks if not check.passed),
+                float(whole),
+                seconds,
+            )
+
+
+def print_row(what: str, cases: Sequence[Case]) -> None:
+    """Print counts and medians of one kind of cases."""
+    if not cases:
+        return
+    right = [case for case in cases if case.is_right]
+    verified = [case for case in cases if case.verdict == Verdict.VERIFIED.name]
+    bounded = [case for case in verified if case.mean_mm <= case.bound_mm]
+    wrong = len(verified) - sum(case.is_right for case in verified)
+
+    def median(figure: str) -> float:
+        return statistics.median(getattr(case, figure) for case in cases)
+
+    print(
+        f'{what:34} {len(right):4d} of {len(cases):4d} right; medians {median("centre_mm"):.2f} mm, '
+        f'across {median("across_mm"):.2f} mm, {median("degrees"):.2f} deg; VERIFIED '
+        f'{len(verified)}, of them wrong {wrong}, bound held {len(bounded)}; '
+        f'{median("seconds"):.1f} s',
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Print the tables."""
+    arguments = _parser().parse_args()
+    found: list[Case] = []
+    for name in arguments.scenes:
+        paths = _paths(arguments.data)[name]
+        if not all(path.is_file() for path in paths[:2]):
+            print(f'skipped: the data of {name} is not there')
+            continue
+        scene = Scene(*paths)
+        for number in range(arguments.first, arguments.first + arguments.cases):
+            found += cases_of(name, scene, number)
+        for views in (2, 1):
+            for disturbed in (False, True):
+                what = f'{name}, {views} view(s), {"disturbed" if disturbed else "clean"}'
+                of_kind = [
+                    c for c in found if (c.scene, c.views, c.disturbed) == (name, views, disturbed)
+                ]
+                print_row(what, of_kind)
+    if arguments.json:
+        arguments.json.write_text(json.dumps([asdict(case) for case in found], indent=1) + '\n')
+
+
+def _paths(data: Path) -> dict[str, tuple[Path, Path, dict[str, int]]]:
+    lumbar = 'lumbar-pelvis_totalsegmentator-example_3mm'
+    return {
+        'chest': (sample_ct_path(), sample_ct_path().parent / 'mask.nii.gz', CHEST),
+        'lumbar': (data / f'{lumbar}.nii.gz', data / f'{lumbar}_vertebrae26-33.nii.gz', LUMBAR),
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--data', type=Path, default=DATA, help='folder of the shared data')
+    parser.add_argument('--scenes', nargs='+', default=['chest', 'lumbar'])
+    parser.add_argument('--first', type=int, default=0, help='number of the first case')
+    parser.add_argument('--cases', type=int, default=10, help='of each scene; odd ones disturbed')
+    parser.add_argument('--quick', dest='cases', action='store_const', const=2, help='two cases')
+    parser.add_argument('--json', type=Path, help='file for all figures')
+    return parser
+
+
+def _bodies(mask_path: Path, labels: dict[str, int], volume: AttenuationVolume) -> Bodies:
+    lines = [f'source: {mask_path}', 'bodies:']
+    lines += [f'  - {{name: {name}, label: {label}}}' for name, label in labels.items()]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / 'bodies.yaml'
+        path.write_text('\n'.join(lines) + '\n')
+        return load_bodies(path, volume)
+
+
+def _in_order(pixels: torch.Tensor, camera: Camera) -> tuple[torch.Tensor, Camera, torch.Tensor]:
+    integrals, mask = prepare_xray(pixels, IntensityModel())
+    return integrals, camera, mask
+
+
+def _motion(
+    generator: np.random.Generator,
+    centre: torch.Tensor,
+    degrees: tuple[float, float],
+    millimetres: tuple[float, float],
+) -> torch.Tensor:
+    turn, shift = generator.normal(size=(2, 3))
+    turn *= math.radians(generator.uniform(*degrees)) / np.linalg.norm(turn)
+    shift *= generator.uniform(*millimetres) / np.linalg.norm(shift)
+    twist = torch.from_numpy(np.concatenate([turn, shift]))
+    return se3.apply_twist(twist, torch.eye(4, dtype=torch.float64), centre)
+
+
+if __name__ == '__main__':
+    main()

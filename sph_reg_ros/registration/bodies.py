@@ -1,0 +1,289 @@
+"""Several bodies in the X-rays: the whole CT first, then its parts and implants, each by itself.
+
+Parts of the CT are found by line integrals, all at once: the image is their sum and the rest.
+Opaque bodies are found by their outlines, since metal saturates an X-ray.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from sph_reg_ros.errors import BodyError, ErrorCode
+from sph_reg_ros.geometry import se3, so3
+from sph_reg_ros.imaging.bodies.body import Bodies, Body
+from sph_reg_ros.registration.bodies_fit import (
+    BodiesProblem,
+    covariances,
+    links_of,
+    solve_bodies,
+)
+from sph_reg_ros.registration.bodies_gate import (
+    judge_body,
+    judge_outline,
+    seek_bodies_again,
+)
+from sph_reg_ros.registration.course import Course
+from sph_reg_ros.registration.gate.verify import NOT_VERIFIED
+from sph_reg_ros.registration.outline_search import find_outlines
+from sph_reg_ros.registration.pyramid import camera_from_first
+from sph_reg_ros.registration.request import RegistrationRequest
+from sph_reg_ros.registration.result import BodyResult, RegistrationResult, Verification
+from sph_reg_ros.rendering.outline import Edges
+from sph_reg_ros.rendering.render import resolve_backend
+from sph_reg_ros.solvers import TerminationReason
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Where a body was found."""
+
+    pose: Float64[Tensor, '4 4']
+    covariance: Float64[Tensor, '6 6']
+    centre_mm: Float64[Tensor, '3']
+    verification: Verification
+
+
+def bodies_around(
+    request: RegistrationRequest,
+    bodies: Bodies,
+    camera_from_ct: Float64[Tensor, '4 4'],
+    course: Course,
+    verified: bool,
+) -> tuple[BodyResult, ...]:
+    """Find bodies where the whole CT has been found.
+
+    Args:
+        request: X-rays and settings.
+        bodies: to be found; the result has their order.
+        camera_from_ct: pose of the whole CT in the first camera, or what stands for it if there is
+            no CT: bodies are expected where they lay in it, give or take their priors.
+        course: of the registration.
+        verified: whether to run the checks.
+
+    Raises:
+        BodyError: BODY_OUT_OF_VIEW.
+        SolverError: the problem is degenerate.
+        CancelledError: the observer asked to stop.
+    """
+    starts = _starts(request, bodies, camera_from_ct)
+    for body, start in zip(bodies, starts, strict=True):
+        _require_in_view(request, body, start)
+    parts = [n for n, body in enumerate(bodies.bodies) if body.mesh is None or not body.is_metal]
+    opaque = [n for n in range(len(bodies)) if n not in parts]
+    found: dict[int, _Found] = {}
+    if parts:
+        found |= _parts(request, bodies, parts, starts, camera_from_ct, course, verified)
+    if opaque:
+        found |= _opaque(request, bodies, opaque, starts, camera_from_ct, course, verified)
+    return tuple(
+        _result(request, body, found[n], camera_from_ct) for n, body in enumerate(bodies.bodies)
+    )
+
+
+def _starts(
+    request: RegistrationRequest, bodies: Bodies, camera_from_ct: Float64[Tensor, '4 4']
+) -> list[Float64[Tensor, '4 4']]:
+    if request.initial_bodies is not None:
+        return [pose.double() for pose in request.initial_bodies]
+    return [camera_from_ct @ body.ct_from_body for body in bodies]
+
+
+def _parts(
+    request: RegistrationRequest,
+    bodies: Bodies,
+    numbers: Sequence[int],
+    starts: Sequence[Tensor],
+    camera_from_ct: Float64[Tensor, '4 4'],
+    course: Course,
+    verified: bool,
+) -> dict[int, _Found]:
+    """Return those that are found by line integrals."""
+    chosen = [bodies.bodies[n] for n in numbers]
+    rest = [] if bodies.rest is None else [bodies.rest]
+    volumes = [*rest, *(body.volume for body in chosen)]
+    problem = BodiesProblem(
+        tuple(volumes),
+        request.views,
+        links_of(chosen, bool(rest)),
+        len(rest),
+        request.config,
+        resolve_backend(request.config.backend, volumes[0]),
+        request.distance_mm,
+    )
+    poses = torch.stack([camera_from_ct] * len(rest) + [starts[n] for n in numbers])
+    course.begin('bodies {}')
+
+    def report(height: int, steps: int, cost: float) -> None:
+        course.report(f'{height} px')
+
+    end, level = solve_bodies(problem, poses, report)
+    poses = end.poses[0]
+    course.lap('bodies')
+    course.begin('verify bodies')
+    spreads = covariances(problem, level, poses)
+    again = seek_bodies_again(problem, poses) if verified else None
+    found = {}
+    for place, (n, body) in enumerate(zip(numbers, chosen, strict=True)):
+        pose, verification = poses[len(rest) + place], NOT_VERIFIED
+        if again is not None:
+            verification = judge_body(
+                body.volume,
+                pose,
+                spreads[place],
+                TerminationReason(end.terminations[0]),
+                (again.from_here_mm[place], again.from_away_mm[place]),
+                _prior_distance(request, body, starts[n], pose),
+                request.config.max_tre_mm,
+            )
+        found[n] = _Found(pose, spreads[place], body.volume.centre, verification)
+    course.lap('verify bodies')
+    return found
+
+
+def _opaque(
+    request: RegistrationRequest,
+    bodies: Bodies,
+    numbers: Sequence[int],
+    starts: Sequence[Tensor],
+    camera_from_ct: Float64[Tensor, '4 4'],
+    course: Course,
+    verified: bool,
+) -> dict[int, _Found]:
+    """Return those that are found by their outlines."""
+    chosen = [bodies.bodies[n] for n in numbers]
+    edges = []
+    for body in chosen:
+        assert body.mesh is not None
+        edges.append(Edges.of_mesh(body.mesh.vertices, body.mesh.faces))
+    course.begin('outlines')
+    widths = [_widths(request, bodies, body) for body in chosen]
+    fits = find_outlines(request.views, edges, [starts[n] for n in numbers], widths, course.report)
+    found = {}
+    for n, body, outline, fit in zip(numbers, chosen, edges, fits, strict=True):
+        centre, verification = torch.from_numpy(outline.centre), NOT_VERIFIED
+        if verified:
+            distance = _prior_distance(request, body, starts[n], fit.pose)
+            verification = judge_outline(
+                fit, body.volume, centre, distance, request.config.max_tre_mm
+            )
+        found[n] = _Found(fit.pose, fit.evidence.covariance, centre, verification)
+    course.lap('outlines')
+    return found
+
+
+def _widths(request: RegistrationRequest, bodies: Bodies, body: Body) -> Float64[Tensor, '6']:
+    """Return how far off an opaque body's start may be: by its prior, or with no CT, the start's.
+
+    Standard deviations of rotation (rad) and shift (mm), camera axes.
+    """
+    config = request.config
+    if bodies.rest is None:
+        widths = [config.search_rotation_rad] * 3
+        widths += [config.search_in_plane_mm] * 2 + [config.search_depth_mm]
+    else:
+        widths = [body.prior.rotation_rad] * 3 + [body.prior.translation_mm] * 3
+    return torch.tensor(widths, dtype=torch.float64)
+
+
+def _prior_distance(
+    request: RegistrationRequest, body: Body, start: Tensor, pose: Tensor
+) -> float | None:
+    """Return the squared distance of a body from where it is expected; None if that was given."""
+    if request.initial_bodies is not None:
+        return None
+    pivot = body.volume.centre
+    if body.prior.pivot_mm is not None:
+        pivot = torch.tensor(body.prior.pivot_mm, dtype=torch.float64)
+    turn = so3.log(pose[:3, :3] @ start[:3, :3].T) / max(body.prior.rotation_rad, 1e-9)
+    here, there = (se3.transform_points(T, pivot[None])[0] for T in (pose, start))
+    shift = (here - there) / max(body.prior.translation_mm, 1e-9)
+    return float(turn.square().sum() + shift.square().sum())
+
+
+def _require_in_view(request: RegistrationRequest, body: Body, start: Tensor) -> None:
+    for number, view in enumerate(request.views, 1):
+        pose = camera_from_first(view, request.views[0]) @ start
+        corners = se3.transform_points(pose, body.volume.corners)
+        size = torch.tensor([view.camera.width, view.camera.height])
+        pixels = view.camera.project(corners)
+        low, high = pixels.amin(0), pixels.amax(0)
+        if not (bool((corners[:, 2] > 0).all()) and bool(((high > 0) & (low < size)).all())):
+            raise BodyError(
+                ErrorCode.BODY_OUT_OF_VIEW,
+                f'body {body.name} is not in view in X-ray {number} where it is expected: check '
+                'the initial pose, or leave the body out',
+            )
+
+
+def _result(
+    request: RegistrationRequest,
+    body: Body,
+    found: _Found,
+    camera_from_ct: Float64[Tensor, '4 4'],
+) -> BodyResult:
+    ct_from_now = se3.inverse(camera_from_ct) @ found.pose
+    moved = ct_from_now @ se3.inverse(body.ct_from_body)
+    centre = found.centre_mm[None]
+    shift = se3.transform_points(ct_from_now, centre) - se3.transform_points(
+        body.ct_from_body, centre
+    )
+    return BodyResult(
+        name=body.name,
+        frame=body.frame,
+        camera_from_body=tuple(
+            camera_from_first(view, request.views[0]) @ found.pose for view in request.views
+        ),
+        moved_from_rest=moved,
+        covariance=found.covariance,
+        centre_mm=found.centre_mm,
+        rotation_rad=float(so3.log(moved[:3, :3]).norm()),
+        translation_mm=float(shift.norm()),
+        verification=found.verification,
+    )
+
+
+def without_rest(
+    request: RegistrationRequest, bodies: Bodies, course: Course, verified: bool
+) -> RegistrationResult:
+    """Return the result of bodies that are in no CT: its own figures are those of the first body.
+
+    Raises:
+        PoseError: POSE_INVALID without an initial pose, which bodies are expected around.
+    """
+    found = bodies_around(request, bodies, request.start, course, verified)
+    first, body = found[0], bodies.bodies[0]
+    ct_from_body_inverse = se3.inverse(body.ct_from_body)
+    return RegistrationResult(
+        camera_from_ct=tuple(pose @ ct_from_body_inverse for pose in first.camera_from_body),
+        covariance=first.covariance,
+        centre_lps_mm=se3.transform_points(body.ct_from_body, first.centre_mm[None])[0],
+        termination=TerminationReason.CONVERGED,
+        similarity_before=math.nan,
+        similarity_after=math.nan,
+        iterations=0,
+        timings_s=dict(course.laps),
+        verification=first.verification,
+        warnings=(),
+        backend=resolve_backend(request.config.backend, body.volume),
+        method=request.config.method,
+        similarity=request.config.similarity,
+        runner_up=None,
+        doubts=request.doubts,
+        device=str(body.volume.device),
+        bodies=found,
+    )
+
+
+def with_bodies(
+    whole: RegistrationResult, request: RegistrationRequest, course: Course, verified: bool
+) -> RegistrationResult:
+    """Return the result of the whole CT with that of each body of the request."""
+    assert request.bodies is not None
+    pose = whole.camera_from_ct[0]
+    found = bodies_around(request, request.bodies, pose, course, verified)
+    timings = {**whole.timings_s, **course.laps}
+    return replace(whole, bodies=found, timings_s=timings)

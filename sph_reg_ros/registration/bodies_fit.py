@@ -1,0 +1,171 @@
+"""The solver for several bodies at once, level by level, around a rest that stays where it is."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from sph_reg_ros.geometry import se3
+from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
+from sph_reg_ros.imaging.attenuation import AttenuationVolume
+from sph_reg_ros.imaging.bodies.body import Body
+from sph_reg_ros.registration.bodies_level import BodiesLevel, Link
+from sph_reg_ros.registration.config import RegistrationConfig
+from sph_reg_ros.registration.covariance import cluster_robust, views_alike
+from sph_reg_ros.registration.pyramid import camera_from_first
+from sph_reg_ros.registration.view import View, shrink
+from sph_reg_ros.similarity import NormalEquations, prepare_similarity
+from sph_reg_ros.solvers import LMConfig, LMResult, levenberg_marquardt
+
+MIN_REDUCTION = 3e-6
+"""Share of the cost that a step has to be predicted to save: one body is a small part of it."""
+Poses = Float64[Tensor, 'n 4 4']
+OnStep = Callable[[int, int, float], None]
+
+
+@dataclass(frozen=True, eq=False)
+class BodiesProblem:
+    """What is in the X-rays, in the order of the poses: the rest first, if there is one.
+
+    Attributes:
+        volumes: at full resolution.
+        views: X-rays.
+        links: priors between them.
+        fixed: how many of the first do not move: 1 with a rest, else 0.
+        config: settings.
+        backend: renderer.
+        distance_mm: about how far they are from the first source.
+    """
+
+    volumes: tuple[AttenuationVolume, ...]
+    views: tuple[View, ...]
+    links: tuple[Link, ...]
+    fixed: int
+    config: RegistrationConfig
+    backend: str
+    distance_mm: float
+
+    @property
+    def free(self) -> list[int]:
+        """Return the numbers of those that move."""
+        return list(range(self.fixed, len(self.volumes)))
+
+    def level(self, height: int, similarity: str | None = None) -> BodiesLevel:
+        """Return X-rays shrunk to at most `height` rows, with bodies to match."""
+        views = tuple(shrink(view, min(height, view.camera.height)) for view in self.views)
+        focal_length = max(view.camera.focal_length for view in views)
+        volumes = [volume.coarsened(self.distance_mm / focal_length) for volume in self.volumes]
+        name = similarity or self.config.similarity
+        return BodiesLevel(
+            tuple(volumes),
+            views,
+            tuple(prepare_similarity(name, view.line_integrals, view.mask) for view in views),
+            tuple(camera_from_first(view, self.views[0]) for view in self.views),
+            self.links,
+            self.backend,
+        )
+
+    def heights(self) -> list[int]:
+        """Return the rows of the levels, coarse to fine, no finer than the X-rays."""
+        tallest = max(view.camera.height for view in self.views)
+        return sorted({min(height, tallest) for height in self.config.levels})
+
+
+def links_of(bodies: Sequence[Body], has_rest: bool) -> tuple[Link, ...]:
+    """Return the priors between bodies; one without a parent hangs on the rest, if there is one."""
+    names = {body.name: number + has_rest for number, body in enumerate(bodies)}
+    links = []
+    for body in bodies:
+        if body.parent is None and not has_rest:
+            continue
+        if body.parent is not None and body.parent not in names:
+            continue  # A metal parent: it is found without the others.
+        parent = 0 if body.parent is None else names[body.parent]
+        ct_from_parent = torch.eye(4, dtype=torch.float64)
+        if body.parent is not None:
+            ct_from_parent = bodies[parent - has_rest].ct_from_body
+        pivot = body.volume.centre
+        if body.prior.pivot_mm is not None:
+            pivot = torch.tensor(body.prior.pivot_mm, dtype=torch.float64)
+        widths = [body.prior.rotation_rad] * 3 + [body.prior.translation_mm] * 3
+        links.append(
+            Link(
+                names[body.name],
+                parent,
+                se3.inverse(ct_from_parent) @ body.ct_from_body,
+                pivot,
+                torch.tensor(widths, dtype=torch.float64),
+            )
+        )
+    return tuple(links)
+
+
+def solve_bodies(
+    problem: BodiesProblem, poses: Poses, on_step: OnStep = lambda *_: None
+) -> tuple[LMResult, BodiesLevel]:
+    """Run the solver level by level from one set of poses.
+
+    All bodies move at once: one after the other ends at the same poses, in twice the time.
+
+    Args:
+        problem: bodies and X-rays.
+        poses: of the first camera, to start from; the fixed ones stay.
+        on_step: told the height of the images, steps and cost after each; may raise to stop.
+
+    Returns:
+        The end at the last level, and that level, weighted as it was found.
+
+    Raises:
+        SolverError: nothing is in view, or the problem is degenerate.
+    """
+    heights = problem.heights()
+    for height in heights:
+        level = problem.level(height)
+        if height == heights[-1]:
+            level = level.reweighted(poses)
+        end = run_solver(problem, level, poses, partial(on_step, height))
+        poses = end.poses[0]
+    return end, level
+
+
+def run_solver(
+    problem: BodiesProblem,
+    level: BodiesLevel,
+    poses: Poses,
+    on_step: Callable[[int, float], None] = lambda *_: None,
+    max_iterations: int = 30,
+    min_reduction: float = MIN_REDUCTION,
+) -> LMResult:
+    """Return where the solver ends at one level; arguments as `solve_bodies`."""
+    config, free = problem.config, problem.free
+
+    def linearise(rows: Tensor, widths: Tensor | None) -> NormalEquations:
+        return level.linearise(rows, free)
+
+    def move(rows: Tensor, xi: Tensor) -> Tensor:
+        return level.move(rows, xi, free)
+
+    settings = LMConfig(
+        max_iterations=min(config.max_iterations, max_iterations),
+        min_predicted_reduction=min_reduction,
+        max_rotation=config.max_rotation_step_rad,
+        max_translation=config.max_translation_step_mm / TWIST_LENGTH_MM,
+    )
+    return levenberg_marquardt(linearise, move, poses[None], settings, on_step)
+
+
+def covariances(
+    problem: BodiesProblem, level: BodiesLevel, poses: Poses
+) -> list[Float64[Tensor, '6 6']]:
+    """Return the covariance (rad, mm) of each body that moves, by the X-rays alone."""
+    views = level.without_links().of_views(poses[None], only=problem.free, patches=True)
+    joint = cluster_robust(views, views_alike(level.camera_from_first))
+    units = torch.tensor([1.0] * 3 + [TWIST_LENGTH_MM] * 3, dtype=torch.float64)
+    found = []
+    for place in range(len(problem.free)):
+        part = slice(6 * place, 6 * place + 6)
+        found.append(joint[part, part] * torch.outer(units, units))
+    return found

@@ -1,0 +1,174 @@
+"""May the pose of one of several bodies be used? Its own checks, its own bound."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from sph_reg_ros.errors import ErrorCode
+from sph_reg_ros.geometry import se3
+from sph_reg_ros.geometry.box import mean_distance_mm
+from sph_reg_ros.imaging.attenuation import AttenuationVolume
+from sph_reg_ros.registration.bodies_fit import BodiesProblem, Poses, run_solver
+from sph_reg_ros.registration.gate.targets import expected_error_mm, target_points
+from sph_reg_ros.registration.gate.verify import verdict_of
+from sph_reg_ros.registration.gate_limits import (
+    BOUND_SCALE,
+    ERROR_PER_DISTANCE,
+    ERROR_PER_SIGMA,
+    FLOOR_MM,
+    MAX_ACROSS_MM,
+    MAX_ALONG_MM,
+    MAX_HELD_OUT_MM,
+    MAX_RETURN_MM,
+    MAX_SQUARED_DISTANCE,
+)
+from sph_reg_ros.registration.level import COARSE_SIMILARITY
+from sph_reg_ros.registration.outline_search import OutlineFit
+from sph_reg_ros.registration.result import Check, Verdict, Verification
+from sph_reg_ros.solvers import TerminationReason
+
+MIDDLE_PX = 128
+"""Height at which bodies are sought once more."""
+AWAY_RAD, AWAY_MM = 0.05, 3.0
+"""How far the other starts are turned and shifted, each body in its own direction."""
+MIN_EXPLAINED = 0.65
+"""Share of an opaque body's outline that has to be an edge of the X-ray, in every view."""
+MIN_VISIBLE = 0.5
+"""Share of an outline that has to be in the image, in every view."""
+MIN_LEAD = 0.1
+"""By how much more of the outline a pose has to explain than the second best one."""
+_UNCERTAIN = (Verdict.UNVERIFIED, ErrorCode.POSE_UNCERTAIN)
+
+
+@dataclass(frozen=True)
+class SoughtAgain:
+    """Where a similarity that was not optimised leads each body.
+
+    Attributes:
+        from_here_mm: mean distance of each body's targets from its pose, started there.
+        from_away_mm: the same from a displaced start.
+    """
+
+    from_here_mm: tuple[float, ...]
+    from_away_mm: tuple[float, ...]
+
+
+def seek_bodies_again(problem: BodiesProblem, poses: Poses) -> SoughtAgain:
+    """Seek all bodies with the similarity that was not optimised."""
+    name = COARSE_SIMILARITY
+    if problem.config.similarity == name:
+        name = 'gradient_ncc'
+    level = problem.level(MIDDLE_PX, name).without_links()
+    generator = torch.Generator().manual_seed(0)
+    away = poses.clone()
+    for number in problem.free:
+        unit = torch.randn(2, 3, dtype=torch.float64, generator=generator)
+        turn, shift = unit / unit.norm(dim=1, keepdim=True)
+        twist = torch.cat([turn * AWAY_RAD, shift * AWAY_MM])
+        away[number] = se3.apply_twist(twist, poses[number], problem.volumes[number].centre)
+    found = []
+    for start in (poses, away):
+        end = run_solver(problem, level, start, max_iterations=12, min_reduction=1e-5).poses[0]
+        found.append(
+            tuple(
+                float(mean_distance_mm(end[n], poses[n], target_points(problem.volumes[n])))
+                for n in problem.free
+            )
+        )
+    return SoughtAgain(*found)
+
+
+def judge_body(
+    volume: AttenuationVolume,
+    pose: Float64[Tensor, '4 4'],
+    covariance: Float64[Tensor, '6 6'],
+    termination: TerminationReason,
+    again_mm: tuple[float, float],
+    prior_distance: float | None,
+    max_tre_mm: float,
+) -> Verification:
+    """Judge the pose of a body that was found by its line integrals.
+
+    Args:
+        volume: of the body.
+        pose: in the first camera.
+        covariance: of the pose.
+        termination: why the solver stopped.
+        again_mm: from here and from away, of this body in SoughtAgain.
+        prior_distance: squared Mahalanobis distance of its motion; None if nothing is known of it.
+        max_tre_mm: largest error that can be borne.
+    """
+    sigma = expected_error_mm(covariance, pose, volume.centre, target_points(volume))
+    error = math.hypot(
+        ERROR_PER_SIGMA * float(sigma.norm()), ERROR_PER_DISTANCE * median(again_mm), FLOOR_MM
+    )
+    converged = termination != TerminationReason.FAILED
+    doubt = Verdict.UNVERIFIED, ErrorCode.NOT_CONVERGED
+    held_out = (Verdict.REJECTED, ErrorCode.SIMILARITIES_DISAGREE)
+    starts = (Verdict.REJECTED, ErrorCode.STARTS_DISAGREE)
+    checks = [
+        Check.at_least('convergence', float(converged), 1.0, doubt),
+        *_uncertainty(sigma),
+        Check.at_most('held_out_mm', again_mm[0], MAX_HELD_OUT_MM, held_out),
+        Check.at_most('other_starts_mm', again_mm[1], MAX_RETURN_MM, starts),
+        *_prior(prior_distance),
+    ]
+    return _verification(checks, error, max_tre_mm)
+
+
+def judge_outline(
+    fit: OutlineFit,
+    volume: AttenuationVolume,
+    centre: Float64[Tensor, '3'],
+    prior_distance: float | None,
+    max_tre_mm: float,
+) -> Verification:
+    """Judge the pose of an opaque body that was found by its outline.
+
+    Args:
+        fit: where it was found.
+        volume: of the body.
+        centre: what twists turn about, body coordinates.
+        prior_distance: as in `judge_body`.
+        max_tre_mm: largest error that can be borne.
+    """
+    sigma = expected_error_mm(fit.evidence.covariance, fit.pose, centre, target_points(volume))
+    error = math.hypot(float(sigma.norm()), FLOOR_MM)
+    against = (Verdict.REJECTED, ErrorCode.SIMILARITY_TOO_LOW)
+    little = (Verdict.UNVERIFIED, ErrorCode.LITTLE_OVERLAP)
+    rival = (Verdict.UNVERIFIED, ErrorCode.RIVAL_POSE)
+    lead = fit.explained - fit.rival_explained
+    checks = [
+        Check.at_least('outline_explained', min(fit.evidence.explained), MIN_EXPLAINED, against),
+        Check.at_least('outline_visible', min(fit.evidence.visible), MIN_VISIBLE, little),
+        Check.at_least('outline_lead', lead, MIN_LEAD, rival),
+        *_uncertainty(sigma),
+        *_prior(prior_distance),
+    ]
+    return _verification(checks, error, max_tre_mm)
+
+
+def _uncertainty(sigma: Float64[Tensor, '3']) -> list[Check]:
+    x, y, z = sigma.tolist()
+    return [
+        Check.at_most('sigma_across_beam_mm', math.hypot(x, y), MAX_ACROSS_MM, _UNCERTAIN),
+        Check.at_most('sigma_along_beam_mm', z, MAX_ALONG_MM, _UNCERTAIN),
+    ]
+
+
+def _prior(distance: float | None) -> list[Check]:
+    if distance is None:
+        return []
+    against = (Verdict.REJECTED, ErrorCode.FAR_FROM_PRIOR)
+    return [Check.at_most('prior_distance', distance, MAX_SQUARED_DISTANCE, against)]
+
+
+def _verification(checks: Sequence[Check], error_mm: float, max_tre_mm: float) -> Verification:
+    bound = BOUND_SCALE * error_mm
+    checks = (*checks, Check.at_most('tre_p95_mm', bound, max_tre_mm, _UNCERTAIN))
+    return Verification(verdict_of(checks), checks, error_mm, bound)
