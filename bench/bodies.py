@@ -227,7 +227,7 @@ def print_row(what: str, cases: Sequence[Case]) -> None:
         return statistics.median(getattr(case, figure) for case in cases)
 
     print(
-        f'{what:34} {len(right):4d} of {len(cases):4d} right; medians {median("centre_mm"):.2f} mm, '
+        f'{what:34} {len(right):4d} of {len(cases):4d} right; median {median("centre_mm"):.2f} mm, '
         f'across {median("across_mm"):.2f} mm, {median("degrees"):.2f} deg; VERIFIED '
         f'{len(verified)}, of them wrong {wrong}, bound held {len(bounded)}; '
         f'{median("seconds"):.1f} s',

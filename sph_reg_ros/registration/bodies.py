@@ -22,12 +22,14 @@ from sph_reg_ros.registration.bodies_fit import (
     solve_bodies,
 )
 from sph_reg_ros.registration.bodies_gate import (
+    MIDDLE_PX,
     judge_body,
     judge_outline,
+    patches_of,
     seek_bodies_again,
 )
 from sph_reg_ros.registration.course import Course
-from sph_reg_ros.registration.gate.verify import NOT_VERIFIED
+from sph_reg_ros.registration.gate.verify import NOT_VERIFIED, verdict_of
 from sph_reg_ros.registration.outline_search import find_outlines
 from sph_reg_ros.registration.pyramid import camera_from_first
 from sph_reg_ros.registration.request import RegistrationRequest
@@ -35,6 +37,9 @@ from sph_reg_ros.registration.result import BodyResult, RegistrationResult, Veri
 from sph_reg_ros.rendering.outline import Edges
 from sph_reg_ros.rendering.render import resolve_backend
 from sph_reg_ros.solvers import TerminationReason
+
+REST = -1
+"""Number of what is left of the CT, beside those of the bodies."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,14 +52,14 @@ class _Found:
     verification: Verification
 
 
-def bodies_around(
+def _bodies_around(
     request: RegistrationRequest,
     bodies: Bodies,
     camera_from_ct: Float64[Tensor, '4 4'],
     course: Course,
     verified: bool,
-) -> tuple[BodyResult, ...]:
-    """Find bodies where the whole CT has been found.
+) -> tuple[dict[int, _Found], tuple[BodyResult, ...]]:
+    """Find bodies where the whole CT has been found, and the rest of it once more.
 
     Args:
         request: X-rays and settings.
@@ -79,9 +84,10 @@ def bodies_around(
         found |= _parts(request, bodies, parts, starts, camera_from_ct, course, verified)
     if opaque:
         found |= _opaque(request, bodies, opaque, starts, camera_from_ct, course, verified)
-    return tuple(
-        _result(request, body, found[n], camera_from_ct) for n, body in enumerate(bodies.bodies)
-    )
+    if REST in found:
+        camera_from_ct = found[REST].pose
+    results = (_result(request, body, found[n], camera_from_ct) for n, body in enumerate(bodies))
+    return found, tuple(results)
 
 
 def _starts(
@@ -101,7 +107,7 @@ def _parts(
     course: Course,
     verified: bool,
 ) -> dict[int, _Found]:
-    """Return those that are found by line integrals."""
+    """Return those that are found by line integrals, and the rest as number REST."""
     chosen = [bodies.bodies[n] for n in numbers]
     rest = [] if bodies.rest is None else [bodies.rest]
     volumes = [*rest, *(body.volume for body in chosen)]
@@ -109,37 +115,36 @@ def _parts(
         tuple(volumes),
         request.views,
         links_of(chosen, bool(rest)),
-        len(rest),
+        bool(rest),
         request.config,
         resolve_backend(request.config.backend, volumes[0]),
         request.distance_mm,
     )
     poses = torch.stack([camera_from_ct] * len(rest) + [starts[n] for n in numbers])
     course.begin('bodies {}')
-
-    def report(height: int, steps: int, cost: float) -> None:
-        course.report(f'{height} px')
-
-    end, level = solve_bodies(problem, poses, report)
+    end, level = solve_bodies(problem, poses, lambda height, *_: course.report(f'{height} px'))
     poses = end.poses[0]
     course.lap('bodies')
     course.begin('verify bodies')
-    spreads = covariances(problem, level, poses)
+    spreads = covariances(level, poses)
     again = seek_bodies_again(problem, poses) if verified else None
+    middle = problem.level(MIDDLE_PX)
+    expected = {n: (bodies.bodies[n], starts[n]) for n in numbers}
     found = {}
-    for place, (n, body) in enumerate(zip(numbers, chosen, strict=True)):
-        pose, verification = poses[len(rest) + place], NOT_VERIFIED
+    for place, n in enumerate([REST] * len(rest) + list(numbers)):
+        pose, verification = poses[place], NOT_VERIFIED
         if again is not None:
             verification = judge_body(
-                body.volume,
+                volumes[place],
                 pose,
                 spreads[place],
-                TerminationReason(end.terminations[0]),
+                end.terminations[0],
                 (again.from_here_mm[place], again.from_away_mm[place]),
-                _prior_distance(request, body, starts[n], pose),
+                patches_of(middle, poses, place),
+                _prior_distance(request, *expected[n], pose) if n in expected else None,
                 request.config.max_tre_mm,
             )
-        found[n] = _Found(pose, spreads[place], body.volume.centre, verification)
+        found[n] = _Found(pose, spreads[place], volumes[place].centre, verification)
     course.lap('verify bodies')
     return found
 
@@ -254,7 +259,7 @@ def without_rest(
     Raises:
         PoseError: POSE_INVALID without an initial pose, which bodies are expected around.
     """
-    found = bodies_around(request, bodies, request.start, course, verified)
+    _, found = _bodies_around(request, bodies, request.start, course, verified)
     first, body = found[0], bodies.bodies[0]
     ct_from_body_inverse = se3.inverse(body.ct_from_body)
     return RegistrationResult(
@@ -281,9 +286,36 @@ def without_rest(
 def with_bodies(
     whole: RegistrationResult, request: RegistrationRequest, course: Course, verified: bool
 ) -> RegistrationResult:
-    """Return the result of the whole CT with that of each body of the request."""
+    """Return the result of the rest of the CT with that of each body of the request.
+
+    Bodies that have moved have pulled at the pose of the whole CT. That of the rest has to pass the
+    checks of both.
+    """
     assert request.bodies is not None
     pose = whole.camera_from_ct[0]
-    found = bodies_around(request, request.bodies, pose, course, verified)
-    timings = {**whole.timings_s, **course.laps}
-    return replace(whole, bodies=found, timings_s=timings)
+    found, results = _bodies_around(request, request.bodies, pose, course, verified)
+    result = replace(whole, bodies=results, timings_s={**whole.timings_s, **course.laps})
+    rest = found.get(REST)
+    if rest is None:
+        return result
+    return replace(
+        result,
+        camera_from_ct=tuple(
+            camera_from_first(view, request.views[0]) @ rest.pose for view in request.views
+        ),
+        covariance=rest.covariance,
+        centre_lps_mm=rest.centre_mm,
+        verification=_both(whole.verification, rest.verification) if verified else NOT_VERIFIED,
+    )
+
+
+def _both(first: Verification, second: Verification) -> Verification:
+    """Return the checks of both; those of the second have names of their own."""
+    named = (replace(check, name=f'rest_{check.name}') for check in second.checks)
+    checks = (*first.checks, *named)
+    return Verification(
+        verdict_of(checks),
+        checks,
+        max(first.tre_rms_mm, second.tre_rms_mm),
+        max(first.tre_p95_mm, second.tre_p95_mm),
+    )

@@ -1,4 +1,8 @@
-"""The solver for several bodies at once, level by level, around a rest that stays where it is."""
+"""The solver for several bodies at once, level by level.
+
+What is left of the CT moves with them, since bodies that have moved have pulled at the pose of the
+whole CT; at the last level, where it is much of the work and hardly moves any more, it rests.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,7 +38,7 @@ class BodiesProblem:
         volumes: at full resolution.
         views: X-rays.
         links: priors between them.
-        fixed: how many of the first do not move: 1 with a rest, else 0.
+        has_rest: whether the first is what is left of a CT.
         config: settings.
         backend: renderer.
         distance_mm: about how far they are from the first source.
@@ -43,15 +47,15 @@ class BodiesProblem:
     volumes: tuple[AttenuationVolume, ...]
     views: tuple[View, ...]
     links: tuple[Link, ...]
-    fixed: int
+    has_rest: bool
     config: RegistrationConfig
     backend: str
     distance_mm: float
 
     @property
-    def free(self) -> list[int]:
-        """Return the numbers of those that move."""
-        return list(range(self.fixed, len(self.volumes)))
+    def parts(self) -> list[int]:
+        """Return the numbers of the bodies, without the rest."""
+        return list(range(int(self.has_rest), len(self.volumes)))
 
     def level(self, height: int, similarity: str | None = None) -> BodiesLevel:
         """Return X-rays shrunk to at most `height` rows, with bodies to match."""
@@ -112,7 +116,7 @@ def solve_bodies(
 
     Args:
         problem: bodies and X-rays.
-        poses: of the first camera, to start from; the fixed ones stay.
+        poses: of the first camera, to start from.
         on_step: told the height of the images, steps and cost after each; may raise to stop.
 
     Returns:
@@ -126,7 +130,9 @@ def solve_bodies(
         level = problem.level(height)
         if height == heights[-1]:
             level = level.reweighted(poses)
-        end = run_solver(problem, level, poses, partial(on_step, height))
+        is_last = height == heights[-1] and len(heights) > 1
+        free = problem.parts if is_last else range(len(poses))
+        end = run_solver(problem, level, poses, free, partial(on_step, height))
         poses = end.poses[0]
     return end, level
 
@@ -135,12 +141,13 @@ def run_solver(
     problem: BodiesProblem,
     level: BodiesLevel,
     poses: Poses,
+    free: Sequence[int],
     on_step: Callable[[int, float], None] = lambda *_: None,
     max_iterations: int = 30,
     min_reduction: float = MIN_REDUCTION,
 ) -> LMResult:
-    """Return where the solver ends at one level; arguments as `solve_bodies`."""
-    config, free = problem.config, problem.free
+    """Return where the solver ends at one level, if those with the numbers `free` may move."""
+    config = problem.config
 
     def linearise(rows: Tensor, widths: Tensor | None) -> NormalEquations:
         return level.linearise(rows, free)
@@ -157,15 +164,13 @@ def run_solver(
     return levenberg_marquardt(linearise, move, poses[None], settings, on_step)
 
 
-def covariances(
-    problem: BodiesProblem, level: BodiesLevel, poses: Poses
-) -> list[Float64[Tensor, '6 6']]:
-    """Return the covariance (rad, mm) of each body that moves, by the X-rays alone."""
-    views = level.without_links().of_views(poses[None], only=problem.free, patches=True)
+def covariances(level: BodiesLevel, poses: Poses) -> list[Float64[Tensor, '6 6']]:
+    """Return the covariance (rad, mm) of each body and of the rest, by the X-rays alone."""
+    views = level.without_links().of_views(poses[None], patches=True)
     joint = cluster_robust(views, views_alike(level.camera_from_first))
     units = torch.tensor([1.0] * 3 + [TWIST_LENGTH_MM] * 3, dtype=torch.float64)
     found = []
-    for place in range(len(problem.free)):
-        part = slice(6 * place, 6 * place + 6)
+    for number in range(len(poses)):
+        part = slice(6 * number, 6 * number + 6)
         found.append(joint[part, part] * torch.outer(units, units))
     return found

@@ -14,6 +14,15 @@ from sph_reg_ros.geometry import se3
 from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.registration.bodies_fit import BodiesProblem, Poses, run_solver
+from sph_reg_ros.registration.bodies_level import BodiesLevel
+from sph_reg_ros.registration.gate.evidence import FAR
+from sph_reg_ros.registration.gate.patches import (
+    MAX_SIGMA_PX,
+    PatchAgreement,
+    check_displacement,
+    check_share,
+    displacements,
+)
 from sph_reg_ros.registration.gate.targets import expected_error_mm, target_points
 from sph_reg_ros.registration.gate.verify import verdict_of
 from sph_reg_ros.registration.gate_limits import (
@@ -42,6 +51,8 @@ MIN_VISIBLE = 0.5
 """Share of an outline that has to be in the image, in every view."""
 MIN_LEAD = 0.1
 """By how much more of the outline a pose has to explain than the second best one."""
+_SHOWN = 0.1
+"""Share of a body's darkest line integral that shows it."""
 _UNCERTAIN = (Verdict.UNVERIFIED, ErrorCode.POSE_UNCERTAIN)
 
 
@@ -59,28 +70,51 @@ class SoughtAgain:
 
 
 def seek_bodies_again(problem: BodiesProblem, poses: Poses) -> SoughtAgain:
-    """Seek all bodies with the similarity that was not optimised."""
+    """Seek all bodies with the similarity that was not optimised, and the rest with them."""
     name = COARSE_SIMILARITY
     if problem.config.similarity == name:
         name = 'gradient_ncc'
     level = problem.level(MIDDLE_PX, name).without_links()
     generator = torch.Generator().manual_seed(0)
     away = poses.clone()
-    for number in problem.free:
+    for number in problem.parts:
         unit = torch.randn(2, 3, dtype=torch.float64, generator=generator)
         turn, shift = unit / unit.norm(dim=1, keepdim=True)
         twist = torch.cat([turn * AWAY_RAD, shift * AWAY_MM])
         away[number] = se3.apply_twist(twist, poses[number], problem.volumes[number].centre)
     found = []
     for start in (poses, away):
-        end = run_solver(problem, level, start, max_iterations=12, min_reduction=1e-5).poses[0]
+        end = run_solver(
+            problem, level, start, range(len(poses)), max_iterations=12, min_reduction=1e-5
+        ).poses[0]
         found.append(
             tuple(
                 float(mean_distance_mm(end[n], poses[n], target_points(problem.volumes[n])))
-                for n in problem.free
+                for n in range(len(poses))
             )
         )
     return SoughtAgain(*found)
+
+
+def patches_of(level: BodiesLevel, poses: Poses, number: int) -> PatchAgreement:
+    """Find by how much the X-rays lie off the rendering of all bodies, in patches that show one.
+
+    In the view where they say the worst.
+    """
+    medians, shares = [], []
+    for index, view in enumerate(level.views):
+        own = level.image_of(poses, index, number)
+        shows = own > _SHOWN * own.max()
+        mask = shows if view.mask is None else shows & view.mask
+        xray, image = view.line_integrals, level.image(poses, index)
+        px, sigma = displacements(xray, image, mask)
+        centre = level.camera_from_first[index] @ poses[number]
+        depth_mm = float(se3.transform_points(centre, level.volumes[number].centre[None])[0, 2])
+        good = sigma < MAX_SIGMA_PX
+        sizes = px[good] * depth_mm / view.camera.focal_length
+        medians.append(float(sizes.median()) if len(sizes) else FAR)
+        shares.append(len(sizes) / max(len(px), 1))
+    return PatchAgreement(max(medians), min(shares))
 
 
 def judge_body(
@@ -89,6 +123,7 @@ def judge_body(
     covariance: Float64[Tensor, '6 6'],
     termination: TerminationReason,
     again_mm: tuple[float, float],
+    agreement: PatchAgreement,
     prior_distance: float | None,
     max_tre_mm: float,
 ) -> Verification:
@@ -100,6 +135,7 @@ def judge_body(
         covariance: of the pose.
         termination: why the solver stopped.
         again_mm: from here and from away, of this body in SoughtAgain.
+        agreement: of the patches of the X-rays that show it.
         prior_distance: squared Mahalanobis distance of its motion; None if nothing is known of it.
         max_tre_mm: largest error that can be borne.
     """
@@ -114,6 +150,8 @@ def judge_body(
     checks = [
         Check.at_least('convergence', float(converged), 1.0, doubt),
         *_uncertainty(sigma),
+        check_displacement(agreement),
+        check_share(agreement),
         Check.at_most('held_out_mm', again_mm[0], MAX_HELD_OUT_MM, held_out),
         Check.at_most('other_starts_mm', again_mm[1], MAX_RETURN_MM, starts),
         *_prior(prior_distance),

@@ -57,7 +57,7 @@ class BodiesLevel:
         camera_from_first: pose of the first camera in each view's camera.
         links: priors between bodies.
         backend: renderer.
-        seen: last image of each body that was not to move, with its pose, by body and view.
+        seen: last image of each body without derivative, with its pose, by body and view.
     """
 
     volumes: tuple[AttenuationVolume, ...]
@@ -85,12 +85,15 @@ class BodiesLevel:
 
     def image(self, poses: Float64[Tensor, 'n 4 4'], view: int) -> Float[Tensor, 'H W']:
         """Return the sum of the bodies' line integrals in a view."""
-        camera, other = self.views[view].camera, self.camera_from_first[view]
-        images = [
-            render(volume, other @ pose, camera.K, camera.size, backend=self.backend)
-            for volume, pose in zip(self.volumes, poses, strict=True)
-        ]
-        return torch.stack(images).sum(0).cpu()
+        images = [self.image_of(poses, view, body) for body in range(len(poses))]
+        return torch.stack(images).sum(0)
+
+    def image_of(
+        self, poses: Float64[Tensor, 'n 4 4'], view: int, body: int
+    ) -> Float[Tensor, 'H W']:
+        """Return the line integrals of one body in a view."""
+        there = self.camera_from_first[view] @ poses[body]
+        return self._unmoved(body, view, there[None])[0].cpu()
 
     def linearise(self, poses: BodyPoses, only: Sequence[int] | None = None) -> NormalEquations:
         """Return the normal equations of all views and links, by a twist a body.
@@ -178,7 +181,7 @@ def _linked(
         pivot = se3.transform_points(link.parent_from_child, link.pivot_mm[None])[0]
         turn = so3.log(motion[:3, :3])
         displacement = torch.cat([turn, motion[:3, :3] @ pivot + motion[:3, 3] - pivot])
-        scale = (2 * views * PRIOR_WEIGHT) ** 0.5 / link.deviations
+        scale = (2 * max(views, 1) * PRIOR_WEIGHT) ** 0.5 / link.deviations
         R = parent[:3, :3].T
         at = se3.transform_points(child, link.pivot_mm[None])[0]
         J = torch.zeros(6, 6 * n, dtype=torch.float64)

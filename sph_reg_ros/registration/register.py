@@ -28,7 +28,7 @@ def register(
     Where the pose is not VERIFIED and an X-ray looks more like the CT as a negative, it is
     registered as one, or named as the reason if its polarity was given.
 
-    With bodies, the whole CT is found first, then each body (`bodies.bodies_around`).
+    With bodies, the whole CT is found first, then each body (`registration.bodies`).
 
     Args:
         request: CT, X-rays, initial pose, settings.
