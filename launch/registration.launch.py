@@ -30,6 +30,7 @@ ARGUMENTS = {
         '',
         'true: a CT file that does not say how the patient lies is LPS' + AS_IN_FILE,
     ),
+    'bodies': ('', 'YAML list of what moves for itself' + AS_IN_FILE),
     'params_file': (PARAMETERS, 'parameters of the node'),
     'namespace': ('', 'namespace of the node and of its relative topics'),
     'weights': ('', 'folder of trained networks' + AS_IN_FILE),
@@ -62,6 +63,7 @@ ARGUMENTS = {
 OVERRIDES = {
     'ct': ('ct.path', Path),
     'assume_lps': ('ct.assume_lps', bool),
+    'bodies': ('bodies.path', Path),
     'weights': ('weights.path', Path),
     'device': ('registration.device', str),
     'patient_frame': ('frames.patient', str),

@@ -62,7 +62,7 @@ def register_files(job: RegisterJob, report: Report = lambda state: None) -> Reg
     if job.bodies_path is not None:
         report('reading the bodies')
         bodies = load_bodies(job.bodies_path, volume, energy_kev=job.energy_kev)
-        if any(body.is_metal for body in bodies):
+        if bodies.has_metal:
             # Behind metal the image is as dark as it gets, and that is what tells where it is.
             views = tuple(
                 xray.view(job.intensity, job.inverted, mask_saturation=False) for xray in xrays

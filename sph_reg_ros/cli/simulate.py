@@ -26,6 +26,14 @@ def simulate_command(
     encoder_mm: Annotated[float, option('MM', 'Largest error of a reported position.')] = 10.0,
     encoder_deg: Annotated[float, option('DEG', 'Largest error of a reported orientation.')] = 5.0,
     storage: Annotated[str, option('NAME', 'mcap or sqlite3.')] = 'mcap',
+    bodies: Annotated[
+        Path | None,
+        option(
+            'FILE',
+            'YAML list of bodies (docs/bodies.md): each swings from image to image by its prior; '
+            'true poses on /ground_truth/NAME.',
+        ),
+    ] = None,
     series: SeriesUid = None,
     assume_lps: AssumeLps = False,
     seed: Annotated[int, option('N', 'The same gives the same bag.')] = 0,
@@ -38,6 +46,8 @@ def simulate_command(
     # Imported lazily: torch takes seconds.
     from sph_reg_ros.errors import require_setting
     from sph_reg_ros.evaluation.carm import CArmGeometry, EncoderError, Orbit
+    from sph_reg_ros.imaging.attenuation import attenuation_from_hounsfield
+    from sph_reg_ros.imaging.load_bodies import load_bodies
     from sph_reg_ros.replay.bag_writer import STORAGES
     from sph_reg_ros.replay.simulated_run import Rehearsal, Tour, simulate_bag
 
@@ -53,8 +63,10 @@ def simulate_command(
             seed=seed,
         )
         with counted_bar('images') as report:
-            taken = simulate_bag(
-                read_ct(ct, series, assume_lps=assume_lps), rehearsal, output, storage, report
-            )
+            volume = read_ct(ct, series, assume_lps=assume_lps)
+            moving = None
+            if bodies is not None:
+                moving = load_bodies(bodies, attenuation_from_hounsfield(volume))
+            taken = simulate_bag(volume, rehearsal, output, storage, report, moving)
     lost = images + angled - taken
     typer.echo(f'{output}: {taken} images' + (f', {lost} were dropped' if lost else ''))

@@ -14,6 +14,7 @@ from jaxtyping import Float64, UInt16
 from torch import Tensor
 
 from sph_reg_ros.errors import ConfigError, ErrorCode
+from sph_reg_ros.evaluation.moving_bodies import BodyMotion
 from sph_reg_ros.evaluation.simulation import (
     Patient,
     XRaySimulation,
@@ -22,6 +23,7 @@ from sph_reg_ros.evaluation.simulation import (
 )
 from sph_reg_ros.geometry import Camera, se3, so3
 from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
+from sph_reg_ros.imaging.bodies.body import Bodies
 from sph_reg_ros.imaging.ct.volume import CT
 from sph_reg_ros.settings import parameter, settings
 
@@ -123,12 +125,14 @@ class Exposure:
         counts: detector counts [H, W], uint16.
         camera_from_ct: true pose (mm).
         fixed_from_camera: pose of the camera as the encoders tell it, wrong on purpose (mm).
+        camera_from_body: true poses of the bodies by name, if any move for themselves (mm).
     """
 
     index: int
     counts: UInt16[np.ndarray, 'H W']
     camera_from_ct: Float64[Tensor, '4 4']
     fixed_from_camera: Float64[Tensor, '4 4']
+    camera_from_body: dict[str, Float64[Tensor, '4 4']] = field(default_factory=dict)
 
 
 def patient_on_the_table(isocentre_lps_mm: Float64[Tensor, '3']) -> Float64[Tensor, '4 4']:
@@ -155,6 +159,7 @@ class CArm:
         encoder_error: how wrong the poses are that it reports.
         simulation: beam and detector.
         seed: of noise and encoder errors.
+        motion: of the bodies that move for themselves; None: the patient is one rigid body.
     """
 
     patient: Patient
@@ -164,6 +169,7 @@ class CArm:
     encoder_error: EncoderError = field(default_factory=EncoderError)
     simulation: XRaySimulation = field(default_factory=XRaySimulation)
     seed: int = 0
+    motion: BodyMotion | None = None
 
     @classmethod
     def around(
@@ -174,10 +180,16 @@ class CArm:
         encoder_error: EncoderError,
         simulation: XRaySimulation,
         seed: int,
+        bodies: Bodies | None = None,
     ) -> 'CArm':
-        """Set up the C-arm around the middle of a CT; see the attributes."""
+        """Set up the C-arm around the middle of a CT; see the attributes.
+
+        `bodies`, of the CT at BodyMotion's energy, swing from image to image.
+        """
         patient = patient_from_ct(ct, simulation.bone_threshold_hu)
-        return cls(patient, isocentre_of(ct), geometry, orbit, encoder_error, simulation, seed)
+        motion = None if bodies is None else BodyMotion(ct, bodies, seed=seed)
+        centre = isocentre_of(ct)
+        return cls(patient, centre, geometry, orbit, encoder_error, simulation, seed, motion)
 
     @property
     def fixed_from_ct(self) -> Float64[Tensor, '4 4']:
@@ -192,10 +204,21 @@ class CArm:
         """Take the image of that number; takes seconds, see `simulate_xray` for the observer."""
         generator = self._generator(index)
         truth, fixed_from_camera = self._poses(index, generator)
+        patient = self.patient
+        if self.motion is not None:
+            moved = self.motion.moved_ct(index)
+            patient = patient_from_ct(moved, self.simulation.bone_threshold_hu)
         counts = simulate_xray(
-            self.patient, truth, self.geometry.camera, self.simulation, generator, observer
+            patient, truth, self.geometry.camera, self.simulation, generator, observer
         )
-        return Exposure(index, counts, truth, fixed_from_camera)
+        return Exposure(index, counts, truth, fixed_from_camera, self.camera_from_body(index))
+
+    def camera_from_body(self, index: int) -> dict[str, Float64[Tensor, '4 4']]:
+        """Return the true pose (mm) of each body that moves for itself, by name."""
+        if self.motion is None:
+            return {}
+        truth, moved = self.poses(index)[0], self.motion.moved_from_rest(index)
+        return {b.name: truth @ moved[b.name] @ b.ct_from_body for b in self.motion.bodies}
 
     def _generator(self, index: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, index])

@@ -185,6 +185,13 @@ def attenuation_of_hounsfield(hounsfield: float, energy_kev: float = 60.0) -> fl
     return float(_Model(energy_kev).attenuation(np.array(hounsfield)))
 
 
+def hounsfield_from_attenuation(
+    attenuation: Float32[np.ndarray, '...'], energy_kev: float = 60.0
+) -> Float32[np.ndarray, '...']:
+    """Return the Hounsfield units that attenuation_from_hounsfield makes this (1/mm) of."""
+    return _Model(energy_kev).hounsfield(attenuation)
+
+
 def attenuation_from_hounsfield(ct: CT, energy_kev: float = 60.0) -> AttenuationVolume:
     """Turn Hounsfield units into linear attenuation at one photon energy.
 
@@ -237,6 +244,14 @@ class _Model:
         hounsfield = np.maximum(values.astype(np.float32), np.float32(AIR_HU))
         bone = np.maximum(hounsfield, np.float32(0))
         return (hounsfield - np.float32(AIR_HU)) * self._per_hu + bone * self._extra_per_bone_hu
+
+    def hounsfield(self, attenuation: Float32[np.ndarray, '...']) -> Float32[np.ndarray, '...']:
+        """Return HU of attenuation (1/mm), the inverse from air on."""
+        above_air = attenuation / self._per_hu
+        water = np.float32(-AIR_HU)
+        slope = self._per_hu / (self._per_hu + self._extra_per_bone_hu)
+        bone = np.maximum(above_air - water, np.float32(0)) * slope
+        return np.minimum(above_air, water) - water + bone
 
 
 def _bone_slope(energy_kev: float) -> float:

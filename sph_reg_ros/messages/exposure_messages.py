@@ -17,6 +17,7 @@ class ExposureMessages:
     imager_pose: Message
     camera_info: Message
     ground_truth: Message
+    body_truths: dict[str, Message]
     image: Message
 
 
@@ -52,6 +53,12 @@ def exposure_messages(
             header=in_imager,
             pose=pose_from_matrix(exposure.camera_from_ct.numpy(), new),
         ),
+        body_truths={
+            name: new(
+                'geometry_msgs/PoseStamped', header=in_imager, pose=pose_from_matrix(m.numpy(), new)
+            )
+            for name, m in exposure.camera_from_body.items()
+        },
         image=image_from_array(exposure.counts, in_imager, new),
     )
 

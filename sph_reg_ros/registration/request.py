@@ -75,8 +75,9 @@ class RegistrationRequest:
             ConfigError: as `chosen_device`.
         """
         volume = placed_volume(self.volume, self.config)
+        bodies = None if self.bodies is None else _placed_bodies(self.bodies, self.config)
         networks = None if self.networks is None else self.networks.to(volume.device)
-        return replace(self, volume=volume, networks=networks)
+        return replace(self, volume=volume, networks=networks, bodies=bodies)
 
     @property
     def start(self) -> Float64[Tensor, '4 4']:
@@ -91,6 +92,12 @@ class RegistrationRequest:
         if self.initial_camera_from_ct is None:
             return self.config.search_distance_mm
         return float(se3.transform_points(self.start, self.volume.centre[None]).norm())
+
+
+def _placed_bodies(bodies: Bodies, config: RegistrationConfig) -> Bodies:
+    rest = None if bodies.rest is None else placed_volume(bodies.rest, config)
+    moved = (replace(body, volume=placed_volume(body.volume, config)) for body in bodies)
+    return replace(bodies, bodies=tuple(moved), rest=rest)
 
 
 def placed_volume(volume: AttenuationVolume, config: RegistrationConfig) -> AttenuationVolume:

@@ -132,6 +132,7 @@ def _load_request(parameters: NodeParameters) -> LoadCT:
         parameters.ct.energy_kev,
         None if searches else parameters.weights.path,
         assume_lps=parameters.ct.assume_lps,
+        bodies=parameters.bodies.path,
     )
 
 

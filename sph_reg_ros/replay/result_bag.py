@@ -7,7 +7,7 @@ from sph_reg_ros.replay.bag_messages import bag_message
 from sph_reg_ros.replay.bag_writer import BagWriter
 from sph_reg_ros.replay.offline_node import ImageResult
 from sph_reg_ros.service.parameters import NodeParameters
-from sph_reg_ros.service.result_messages import note_result, patient_transforms
+from sph_reg_ros.service.result_messages import note_result, verified_transforms
 
 RESULT, STATUS = '/registration/result', '/registration/status'
 
@@ -29,10 +29,11 @@ class ResultBag:
         result, view, registered = outcome.result, outcome.view, outcome.registered
         # An image may bear any stamp, and is refused for it; a bag knows no time before 1970.
         stamp_ns = max(nanoseconds(result.header.stamp), 0)
-        verified = result.verdict == result.VERIFIED
-        if verified and view is not None and registered is not None:
+        transforms = []
+        if view is not None and registered is not None:
             frames = self._parameters.frames
-            transforms = patient_transforms(registered, view, frames, bag_message)
+            transforms = verified_transforms(registered, view, frames, bag_message)
+        if transforms:
             tf = bag_message('tf2_msgs/TFMessage', transforms=transforms)
             self._bag.write('/tf', tf, stamp_ns)
         self._bag.write(RESULT, result, stamp_ns)
@@ -40,7 +41,7 @@ class ResultBag:
         status.images_received += 1
         status.header.stamp = result.header.stamp
         end_ns = (
-            stamp_ns + round(self._parameters.validity.duration * NANOSECONDS) if verified else 0
+            stamp_ns + round(self._parameters.validity.duration * NANOSECONDS) if transforms else 0
         )
         status.valid_until = time_message(end_ns, bag_message)
         note_result(status, result)

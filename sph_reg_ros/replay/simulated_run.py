@@ -12,6 +12,7 @@ from torch import Tensor
 from sph_reg_ros.evaluation.carm import CArm, CArmGeometry, EncoderError, Orbit
 from sph_reg_ros.evaluation.simulation import XRaySimulation
 from sph_reg_ros.geometry import se3
+from sph_reg_ros.imaging.bodies.body import Bodies
 from sph_reg_ros.imaging.ct.volume import CT
 from sph_reg_ros.messages.conversions import header_message, pose_from_matrix, transform_message
 from sph_reg_ros.messages.exposure_messages import exposure_messages, planned_pose_message
@@ -87,23 +88,29 @@ class Rehearsal:
 
 
 def simulate_bag(
-    ct: CT, rehearsal: Rehearsal, path: Path, storage: str, report: Report = lambda done, of: None
+    ct: CT,
+    rehearsal: Rehearsal,
+    path: Path,
+    storage: str,
+    report: Report = lambda done, of: None,
+    bodies: Bodies | None = None,
 ) -> int:
     """Write the bag and return how many images it has.
 
     Topics are those of the node `carm_simulator`; /ground_truth holds the patient in the imager,
-    for the images that were dropped too.
+    for the images that were dropped too. `bodies`, of the CT at 60 keV, move from image to image;
+    /ground_truth/<name> holds each in the imager.
 
     Raises:
         BagError: the bag cannot be written.
     """
-    run = _Run(ct, rehearsal)
+    run = _Run(ct, rehearsal, bodies)
     with new_bag(path, storage) as bag:
         return run.write(bag, report)
 
 
 class _Run:
-    def __init__(self, ct: CT, rehearsal: Rehearsal) -> None:
+    def __init__(self, ct: CT, rehearsal: Rehearsal, bodies: Bodies | None) -> None:
         self._rehearsal = rehearsal
         self._carm = CArm.around(
             ct,
@@ -112,6 +119,7 @@ class _Run:
             rehearsal.encoder_error,
             rehearsal.beam,
             rehearsal.seed,
+            bodies,
         )
 
     def write(self, bag: BagWriter, report: Report) -> int:
@@ -163,6 +171,9 @@ class _Run:
                 pose=pose_from_matrix(truth.numpy(), bag_message),
             )
             bag.write('/ground_truth', message, stamp_ns)
+            for name, pose in carm.camera_from_body(index).items():
+                truth = replace(message, pose=pose_from_matrix(pose.numpy(), bag_message))
+                bag.write(f'/ground_truth/{name}', truth, stamp_ns)
             return
         if rehearsal.instrument and index >= rehearsal.tour.images // 2:
             carm = replace(carm, simulation=replace(rehearsal.beam, instrument=True))
@@ -171,6 +182,8 @@ class _Run:
         bag.write('/tf', bag_message('tf2_msgs/TFMessage', transforms=[m.transform]), stamp_ns)
         for topic in ('imager_pose', 'camera_info', 'ground_truth', 'image'):
             bag.write(f'/{topic}', getattr(m, topic), stamp_ns)
+        for name, truth in m.body_truths.items():
+            bag.write(f'/ground_truth/{name}', truth, stamp_ns)
 
 
 def _between(

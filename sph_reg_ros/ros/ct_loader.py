@@ -2,16 +2,19 @@
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 
 from sph_reg_ros.errors import ErrorCode, RegistrationError, RuntimeUnavailableError
+from sph_reg_ros.imaging.bodies.entries import read_entries
 from sph_reg_ros.msg import ErrorCode as ErrorCodeMessage
 from sph_reg_ros.msg import RegistrationStatus
 from sph_reg_ros.ros.registrar import Registrar
 from sph_reg_ros.ros.status import StatusBoard
 from sph_reg_ros.service.allowed_paths import AllowedPaths
+from sph_reg_ros.service.body_frames import require_own_frames
 from sph_reg_ros.service.parameters import NodeParameters
 from sph_reg_ros.service.protocol import CTLoaded, LoadCT
 from sph_reg_ros.service.worker_client import WorkerClient
@@ -63,6 +66,10 @@ class CTLoader:
             raise RuntimeUnavailableError(ErrorCode.BUSY, 'another CT is being loaded')
         try:
             path, parameters = self._paths.require(path), self._parameters()
+            bodies = parameters.bodies.path
+            if bodies:
+                bodies = self._paths.require(bodies)
+                require_own_frames(read_entries(Path(bodies)), parameters)
             config = parameters.registration.config
             weights = None if config.method == 'image' else self._weights_path(parameters)
             request = LoadCT(
@@ -73,6 +80,9 @@ class CTLoader:
                 config.backend,
                 parameters.ct.assume_lps,
                 config.device,
+                bodies,
+                # Whoever started the node may have anything read.
+                None if self._paths.is_given(parameters.bodies.path) else parameters.paths.allowed,
             )
             loaded = self._worker.load_ct(
                 request,

@@ -69,7 +69,10 @@ class RegistrationNode(ResponsiveLifecycleNode):
         self._worker = WorkerClient()
         self._status = StatusBoard(self)
         given = self._settings()
-        self._paths = AllowedPaths(given.paths.allowed, (given.ct.path, given.weights.path))
+        self._paths = AllowedPaths(
+            given.paths.allowed,
+            (given.ct.path, given.weights.path, given.bodies.path),
+        )
         self._registrar = Registrar(
             self, self._worker, self._status, self._settings, self._on_clock_set_back
         )

@@ -11,7 +11,7 @@ from sph_reg_ros.msg import RegistrationResult
 from sph_reg_ros.ros.patient_frame import PatientFrame
 from sph_reg_ros.service.parameters import FrameParameters
 from sph_reg_ros.service.protocol import Registered
-from sph_reg_ros.service.result_messages import patient_transforms, view_header
+from sph_reg_ros.service.result_messages import verified_transforms, view_header
 
 
 class Outputs:
@@ -42,21 +42,27 @@ class Outputs:
         view: XRayView,
         frames: FrameParameters,
         valid_until_ns: int,
-    ) -> None:
-        """Send all that came out of a registration; pose and transforms only if it is VERIFIED."""
+    ) -> bool:
+        """Send all that came out of a registration; pose and transforms only if VERIFIED.
+
+        Returns:
+            Whether there are transforms.
+        """
         header = view_header(view)
-        if result.verdict == RegistrationResult.VERIFIED:
-            transforms = patient_transforms(registered, view, frames)
+        transforms = verified_transforms(registered, view, frames)
+        if transforms:
             # The imager may move on at any time; what it was at the X-ray's stamp stays true.
             fixed = view.imager is not None
             self._patient.show(transforms, valid_until_ns, repeated=fixed)
-            self._pose.publish(PoseWithCovarianceStamped(header=header, pose=result.pose))
         else:
             self._patient.withdraw()
+        if result.verdict == RegistrationResult.VERIFIED:
+            self._pose.publish(PoseWithCovarianceStamped(header=header, pose=result.pose))
         for publisher, pixels in ((self._overlay, registered.overlay), (self._drr, registered.drr)):
             if pixels is not None:
                 publisher.publish(image_from_array(pixels, header))
         self.publish_result(result)
+        return bool(transforms)
 
     def publish_result(self, result: RegistrationResult) -> None:
         """Send a result alone; it comes after the transform that it announces."""

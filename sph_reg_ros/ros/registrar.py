@@ -250,9 +250,8 @@ class Registrar:
         view = job.views[0]
         pose = InitialPose(view.frame_id, registered.camera_from_ct[0])
         self._followed = None if checked else (view, pose)
-        self._outputs.publish(result, registered, job.views[0], parameters.frames, until_ns)
-        verified = result.verdict == RegistrationResult.VERIFIED
-        self._status.set_result(result, until_ns if verified else 0)
+        shown = self._outputs.publish(result, registered, view, parameters.frames, until_ns)
+        self._status.set_result(result, until_ns if shown else 0)
 
     def _on_expired(self) -> None:
         with self._publishing:

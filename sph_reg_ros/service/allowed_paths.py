@@ -44,6 +44,10 @@ class AllowedPaths:
             raise _refusal('a link in it leads outside of the folders in paths.allowed')
         return str(target)
 
+    def is_given(self, path: str) -> bool:
+        """Return whether whoever started the node named this path."""
+        return path in self._given
+
     def _is_allowed(self, path: str) -> bool:
         target = _resolved(path)
         # What leads nowhere cannot be read.

@@ -38,6 +38,18 @@ class CTParameters:
 
 
 @settings
+class BodiesParameters:
+    """What moves for itself."""
+
+    path: str = parameter(
+        '',
+        'YAML list of bodies, such as vertebrae and implants, each with its own pose and frame; '
+        'empty: the CT is one rigid body',
+        fixed_while='configured',
+    )
+
+
+@settings
 class FrameParameters:
     """Names of the frames that the node owns."""
 
@@ -271,6 +283,7 @@ class NodeParameters:
         fixed_while='active',
     )
     ct: CTParameters = CTParameters()
+    bodies: BodiesParameters = BodiesParameters()
     imager_pose: ImagerPoseParameters = ImagerPoseParameters()
     frames: FrameParameters = FrameParameters()
     image: ImageParameters = ImageParameters()

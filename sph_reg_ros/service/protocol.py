@@ -31,6 +31,8 @@ class LoadCT:
         backend: renderer to compile what is compiled on first use for; None: leave that to then.
         assume_lps: see parameters.CTParameters.
         device: where the CT will be, see RegistrationConfig.
+        bodies: list of bodies, '' for none; see parameters.BodiesParameters.
+        allowed: folders below which what the list names may lie; None: anywhere.
     """
 
     path: str
@@ -40,6 +42,8 @@ class LoadCT:
     backend: str | None = None
     assume_lps: bool = False
     device: str = 'auto'
+    bodies: str = ''
+    allowed: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -174,6 +178,24 @@ class CheckReport:
 
 
 @dataclass(frozen=True)
+class BodyReport:
+    """See registration.result.BodyResult; enums are numbers."""
+
+    name: str
+    frame: str | None
+    camera_from_body: tuple[Float64[np.ndarray, '4 4'], ...]
+    moved_from_rest: Float64[np.ndarray, '4 4']
+    covariance: Float64[np.ndarray, '6 6']
+    centre_mm: Float64[np.ndarray, '3']
+    rotation_rad: float
+    translation_mm: float
+    verdict: int
+    checks: tuple[CheckReport, ...]
+    tre_rms_mm: float
+    tre_p95_mm: float
+
+
+@dataclass(frozen=True)
 class Registered:
     """See registration.RegistrationResult; enums are numbers, images are of the first view."""
 
@@ -199,6 +221,7 @@ class Registered:
     device: str = ''
     drr: Float32[np.ndarray, 'H W'] | None = None
     overlay: UInt8[np.ndarray, 'H W 3'] | None = None
+    bodies: tuple[BodyReport, ...] = ()
 
 
 @dataclass(frozen=True)

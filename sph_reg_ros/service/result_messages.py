@@ -3,6 +3,8 @@
 `new` makes the messages: the installed ROS unless another is given.
 """
 
+import numpy as np
+
 from sph_reg_ros import __version__
 from sph_reg_ros.errors import ErrorCode, RegistrationError, SolverError
 from sph_reg_ros.messages.conversions import (
@@ -10,6 +12,7 @@ from sph_reg_ros.messages.conversions import (
     PATIENT_FROM_RAS,
     header_message,
     pose_with_covariance,
+    transform_from_matrix,
     transform_message,
     unknown_pose,
 )
@@ -17,7 +20,7 @@ from sph_reg_ros.messages.message_types import Message, NewMessage, ros_message
 from sph_reg_ros.messages.xray_view import XRayView
 from sph_reg_ros.registration.reasons import InputDoubt, failures, finding_of
 from sph_reg_ros.service.parameters import FrameParameters
-from sph_reg_ros.service.protocol import CheckReport, Registered
+from sph_reg_ros.service.protocol import BodyReport, CheckReport, Registered
 
 FIGURES = ' Figures: '
 """What stands in an error message between the sentences and the figures of the failed checks."""
@@ -36,10 +39,8 @@ def result_message(
         registered.camera_from_ct[0], registered.covariance, registered.centre_lps_mm, new
     )
     message.verdict = registered.verdict
-    message.checks = [
-        new('sph_reg_ros/Check', name=c.name, value=c.value, limit=c.limit, passed=c.passed)
-        for c in registered.checks
-    ]
+    message.checks = _check_messages(registered.checks, new)
+    message.bodies = [_body_message(body, patient_frame, new) for body in registered.bodies]
     message.error.code, message.error_message = rejection(registered.checks, registered.doubts)
     message.similarity_before = registered.similarity_before
     message.similarity_after = registered.similarity_after
@@ -57,6 +58,37 @@ def result_message(
     message.runner_up_distance = registered.runner_up_mm / MM_PER_M
     message.warnings = [*views[0].warnings, *registered.warnings]
     return message
+
+
+def _check_messages(checks: tuple[CheckReport, ...], new: NewMessage) -> list[Message]:
+    return [
+        new('sph_reg_ros/Check', name=c.name, value=c.value, limit=c.limit, passed=c.passed)
+        for c in checks
+    ]
+
+
+def _body_message(body: BodyReport, patient_frame: str, new: NewMessage) -> Message:
+    code, text = rejection(body.checks)
+    return new(
+        'sph_reg_ros/BodyResult',
+        name=body.name,
+        child_frame_id=body_frame(body, patient_frame),
+        pose=pose_with_covariance(body.camera_from_body[0], body.covariance, body.centre_mm, new),
+        verdict=body.verdict,
+        checks=_check_messages(body.checks, new),
+        error=new('sph_reg_ros/ErrorCode', code=code),
+        error_message=text,
+        moved_from_rest=transform_from_matrix(body.moved_from_rest, new),
+        translation=body.translation_mm / MM_PER_M,
+        rotation=body.rotation_rad,
+        tre_rms=body.tre_rms_mm / MM_PER_M,
+        tre_p95=body.tre_p95_mm / MM_PER_M,
+    )
+
+
+def body_frame(body: BodyReport, patient_frame: str) -> str:
+    """Return the tf frame of a body."""
+    return body.frame or f'{patient_frame}/{body.name}'
 
 
 def refusal_message(
@@ -120,26 +152,36 @@ def count_result(status: Message, result: Message) -> None:
     status.images_registered += not refused
 
 
-def patient_transforms(
+def verified_transforms(
     registered: Registered,
     view: XRayView,
     frames: FrameParameters,
     new: NewMessage = ros_message,
 ) -> list[Message]:
-    """Return parent -> patient and patient -> RAS, both at the time of the X-ray.
+    """Return parent -> patient, patient -> RAS and parent -> body at the time of the X-ray.
 
-    The parent is the fixed frame where an imager pose is known: with the imager's pose at the time
-    of exposure in it, moving the C-arm afterwards does not move the patient. Otherwise the parent
-    is the imager.
+    Patient and bodies are there each for itself, if it is VERIFIED. The parent is the fixed frame
+    where an imager pose is known: with the imager's pose at the time of exposure in it, moving the
+    C-arm afterwards does not move the patient. Otherwise the parent is the imager.
     """
-    parent, parent_from_patient = view.frame_id, registered.camera_from_ct[0]
-    if view.imager is not None:
-        parent = view.imager.frame_id
-        parent_from_patient = view.imager.matrix @ parent_from_patient
-    patient, ras = frames.patient, frames.patient + frames.ras_suffix
+    imager, patient = view.imager, frames.patient
+    verified = new('sph_reg_ros/RegistrationResult').VERIFIED
+    parent = view.frame_id if imager is None else imager.frame_id
+    parent_from_camera = np.eye(4) if imager is None else imager.matrix
+    placed = []
+    if registered.verdict == verified:
+        placed += [
+            (parent_from_camera @ registered.camera_from_ct[0], parent, patient),
+            (PATIENT_FROM_RAS, patient, patient + frames.ras_suffix),
+        ]
+    placed += [
+        (parent_from_camera @ body.camera_from_body[0], parent, body_frame(body, patient))
+        for body in registered.bodies
+        if body.verdict == verified
+    ]
     return [
-        transform_message(parent_from_patient, parent, patient, view.stamp_ns, new),
-        transform_message(PATIENT_FROM_RAS, patient, ras, view.stamp_ns, new),
+        transform_message(matrix, above, child, view.stamp_ns, new)
+        for matrix, above, child in placed
     ]
 
 

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ import torch
 
 from sph_reg_ros.errors import CTError, ErrorCode
 from sph_reg_ros.evaluation.overlay import overlay
+from sph_reg_ros.evaluation.result_overlay import result_overlay
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
+from sph_reg_ros.imaging.bodies.body import Bodies
 from sph_reg_ros.imaging.load import list_series, load_ct
+from sph_reg_ros.imaging.load_bodies import load_bodies
 from sph_reg_ros.imaging.xray.intensity import IntensityModel, offset_warning
 from sph_reg_ros.messages.conversions import covariance_of_centre
 from sph_reg_ros.networks.shipped import weights_folders
@@ -23,13 +27,14 @@ from sph_reg_ros.registration.networks import Networks, find_networks
 from sph_reg_ros.registration.prepared_view import ViewMaker
 from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest
-from sph_reg_ros.registration.result import Check, Progress, RegistrationResult
+from sph_reg_ros.registration.result import BodyResult, Check, Progress, RegistrationResult
 from sph_reg_ros.registration.search_widths import with_widths_of
 from sph_reg_ros.registration.track import Tracker
 from sph_reg_ros.registration.view import View
 from sph_reg_ros.rendering.device import chosen_device, device_text
 from sph_reg_ros.rendering.render import render
 from sph_reg_ros.service import protocol
+from sph_reg_ros.service.allowed_paths import AllowedPaths
 from sph_reg_ros.service.parameters import ImageParameters
 from sph_reg_ros.service.protocol import ProgressReport, Reply, Request
 from sph_reg_ros.service.warm_up import warm_up
@@ -51,6 +56,7 @@ class RegistrationSession:
         # one, but take three times as long when another process needs that core.
         torch.set_num_threads(1)
         self._volume: AttenuationVolume | None = None
+        self._bodies: Bodies | None = None
         self._networks: Networks | None = None
         self._looked_for_networks = False
         self._series_uid_hash = ''
@@ -89,11 +95,14 @@ class RegistrationSession:
             own = Path(request.weights) if request.weights else None
             networks = find_networks(ct.content_hash, weights_folders(own))
         device = chosen_device(request.device, request.backend or 'auto')
-        volume = attenuation_from_hounsfield(ct, request.energy_kev).to(device)
+        volume = attenuation_from_hounsfield(ct, request.energy_kev)
+        bodies = _load_bodies(request, volume)
+        volume = volume.to(device)
         if request.backend is not None:
             warm_up(volume, networks, request.backend, request.device)
         # All at once and last: what fails before leaves the present CT as it is.
         self._volume, self._networks, self._tracker = volume, networks, None
+        self._bodies = bodies
         self._looked_for_networks = request.weights is not None
         self._series_uid_hash = ct.series_uid_hash
         name = networks.name if networks else ''
@@ -102,7 +111,7 @@ class RegistrationSession:
             volume.shape,
             volume.spacing_mm,
             name,
-            volume.doubts,
+            volume.doubts + (() if bodies is None else bodies.notes),
             device_text(device),
         )
 
@@ -114,19 +123,17 @@ class RegistrationSession:
 
         config, clipped = self._config(request)
         view: View | None
-        if request.frame is None:
+        if request.frame is None or self._bodies is not None:
             asked = self._build_request(request, config)
             result, view = register(asked, observe), asked.views[0]
         else:
             result, view = self._followed(request, request.frame, config, observe)
         compute_s = time.perf_counter() - begun_s
-        drr = None
+        drr = picture = None
         if view is not None and (request.drr or request.overlay):
-            camera, pose = view.camera, result.camera_from_ct[0]
-            volume = self.volume
-            if str(volume.device) != result.device:
-                volume = volume.to(result.device)
-            drr = render(volume, pose, camera.K, camera.size, backend=result.backend).cpu()
+            drr = self._rendered(view, result)
+        if view is not None and drr is not None and request.overlay:
+            picture = self._overlay(view, drr, result)
         return protocol.Registered(
             ct_series_uid_hash=self._series_uid_hash,
             camera_from_ct=tuple(pose.numpy() for pose in result.camera_from_ct),
@@ -149,8 +156,27 @@ class RegistrationSession:
             doubts=result.doubts,
             frames_since_full_checks=result.frames_since_full_checks,
             drr=drr.float().numpy() if drr is not None and request.drr else None,
-            overlay=_overlay(view, drr) if view and drr is not None and request.overlay else None,
+            overlay=picture,
+            bodies=tuple(map(_body_report, result.bodies)),
         )
+
+    def _rendered(self, view: View, result: RegistrationResult) -> torch.Tensor:
+        """Return the line integrals of the CT, or of bodies and rest, where they were found."""
+        rest = self.volume if self._bodies is None else self._bodies.rest
+        placed = [] if rest is None else [(rest, result.camera_from_ct[0])]
+        if self._bodies is not None:
+            found = zip(self._bodies, result.bodies, strict=True)
+            placed += [(body.volume, one.camera_from_body[0]) for body, one in found]
+        camera, drr = view.camera, torch.zeros(view.camera.size)
+        for volume, pose in placed:
+            moved = volume if str(volume.device) == result.device else volume.to(result.device)
+            drr += render(moved, pose, camera.K, camera.size, backend=result.backend).cpu()
+        return drr
+
+    def _overlay(self, view: View, drr: torch.Tensor, result: RegistrationResult) -> np.ndarray:
+        if self._bodies is None:
+            return overlay(view.line_integrals.numpy(), drr.float().numpy())
+        return result_overlay(view, self.volume, self._bodies, result)
 
     def check_frame(self, answer: Callable[[], None]) -> None:
         """Make all checks of the X-ray that was followed last, if they are due.
@@ -182,11 +208,17 @@ class RegistrationSession:
         """Return what is to be registered."""
         return RegistrationRequest(
             self.volume,
-            tuple(prepare_view(view, request.image) for view in request.views),
+            tuple(prepare_view(view, self._image(request)) for view in request.views),
             _tensor(request.initial_camera_from_ct),
             config,
             networks=self._networks,
+            bodies=self._bodies,
         )
+
+    def _image(self, request: protocol.Register) -> ImageParameters:
+        """Return how X-rays are read: what is clipped behind metal tells where that is."""
+        opaque = self._bodies is not None and self._bodies.has_metal
+        return replace(request.image, mask_saturation=False) if opaque else request.image
 
     def _followed(
         self,
@@ -273,8 +305,36 @@ def _tensor(matrix: np.ndarray | None) -> torch.Tensor | None:
     return None if matrix is None else torch.from_numpy(matrix)
 
 
-def _overlay(view: View, drr: torch.Tensor) -> np.ndarray:
-    return overlay(view.line_integrals.numpy(), drr.float().numpy())
+def _load_bodies(request: protocol.LoadCT, volume: AttenuationVolume) -> Bodies | None:
+    if not request.bodies:
+        return None
+    if request.allowed is None:
+        return load_bodies(Path(request.bodies), volume, energy_kev=request.energy_kev)
+    paths = AllowedPaths(request.allowed, ())
+
+    def permit(path: Path) -> Path:
+        return Path(paths.require(str(path.resolve())))
+
+    return load_bodies(
+        permit(Path(request.bodies)), volume, energy_kev=request.energy_kev, permit=permit
+    )
+
+
+def _body_report(body: BodyResult) -> protocol.BodyReport:
+    return protocol.BodyReport(
+        name=body.name,
+        frame=body.frame,
+        camera_from_body=tuple(pose.numpy() for pose in body.camera_from_body),
+        moved_from_rest=body.moved_from_rest.numpy(),
+        covariance=body.covariance.numpy(),
+        centre_mm=body.centre_mm.numpy(),
+        rotation_rad=body.rotation_rad,
+        translation_mm=body.translation_mm,
+        verdict=int(body.verdict),
+        checks=tuple(map(_reported, body.verification.checks)),
+        tre_rms_mm=body.verification.tre_rms_mm,
+        tre_p95_mm=body.verification.tre_p95_mm,
+    )
 
 
 def _reported(check: Check) -> protocol.CheckReport:

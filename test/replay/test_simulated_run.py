@@ -3,10 +3,14 @@
 import numpy as np
 import pytest
 from bags import messages_of, read, run, simulated
+from body_files import write_bodies
+from ct_files import Phantom, write_volume
 
 pytest.importorskip('diffdrr.renderers')
 
 from sph_reg_ros.evaluation.carm import Orbit
+from sph_reg_ros.imaging.attenuation import attenuation_from_hounsfield
+from sph_reg_ros.imaging.load import load_ct
 from sph_reg_ros.messages.conversions import matrix_from_pose, nanoseconds
 from sph_reg_ros.messages.image_conversions import array_from_image
 from sph_reg_ros.replay.simulated_run import Rehearsal, Tour
@@ -97,3 +101,17 @@ def test_settings_out_of_range_are_refused(ct, tmp_path, options):
 def test_an_existing_folder_is_never_overwritten(ct, bag):
     done = run('simulate', '--ct', ct, '--output', bag)
     assert done.exit_code == 2 and 'exists already' in done.stderr
+
+
+def test_bodies_move_from_image_to_image_and_the_bag_says_how(ct, tmp_path):
+    volume = attenuation_from_hounsfield(load_ct(ct))
+    bone = (volume.mu > 0.03).numpy().astype(np.int16)
+    write_volume(tmp_path / 'bone.nii.gz', Phantom(bone, volume.ct_from_index.numpy()))
+    entry = {'name': 'bone', 'source': 'bone.nii.gz', 'prior': {'translation_mm': 8.0}}
+    moved = simulated(ct, tmp_path / 'moved', '--bodies', write_bodies(tmp_path, entry))
+    truths = [matrix_from_pose(m.pose) for m in messages_of(moved, '/ground_truth/bone')]
+    patient = [matrix_from_pose(m.pose) for m in messages_of(moved, '/ground_truth')]
+    assert len(truths) == len(patient) == 3
+    motions = [np.linalg.inv(rest) @ body for rest, body in zip(patient, truths, strict=True)]
+    assert all(np.abs(motion - np.eye(4)).max() > 1e-3 for motion in motions)
+    assert np.abs(motions[0] - motions[1]).max() > 1e-3

@@ -76,6 +76,11 @@ class Bodies:
     rest: AttenuationVolume | None
     notes: tuple[str, ...] = ()
 
+    @property
+    def has_metal(self) -> bool:
+        """Return whether one of them is opaque."""
+        return any(body.is_metal for body in self.bodies)
+
     def __iter__(self) -> Iterator[Body]:
         """Iterate over the bodies."""
         return iter(self.bodies)
