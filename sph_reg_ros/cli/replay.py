@@ -32,11 +32,16 @@ def replay_command(
         list[str] | None,
         option('NAME:=VALUE', 'One parameter of the node; can be repeated.'),
     ] = None,
+    bodies: Annotated[
+        Path | None,
+        option('FILE', 'YAML list of what moves for itself (docs/bodies.md).'),
+    ] = None,
     truth: Annotated[
         str,
         option(
             'TOPIC_OR_FILE',
-            'True poses of the patient: a topic of the bag, or a TUM file (in the imager).',
+            'True poses of the patient: a topic of the bag, or a TUM file (in the imager); of '
+            'bodies: topics TOPIC/NAME.',
         ),
     ] = '',
     topic: Annotated[
@@ -90,6 +95,7 @@ def replay_command(
         limits = [parse_limit(text) for text in limit or ()]
         require_setting(storage in STORAGES, f'--storage must be one of {", ".join(STORAGES)}')
         given = {'ct.path': str(ct.resolve())} | ({'ct.assume_lps': True} if assume_lps else {})
+        given |= {} if bodies is None else {'bodies.path': str(bodies.resolve())}
         parameters = read_parameters(params, param or (), given)
         first = ReplayJob(
             bags[0], output, parameters, truth, named_topics(topic or ()), storage, seed

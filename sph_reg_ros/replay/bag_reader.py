@@ -113,6 +113,10 @@ class BagInputs:
                 message = self._reader.deserialize(message, entry.connection.msgtype)
             yield Event(entry.name, place.turn_ns, message, place.run)
 
+    def has_poses(self, topic: str) -> bool:
+        """Return whether there is a topic that `poses` reads."""
+        return any(is_a(c, POSE_TYPES) for c in self._connections(topic))
+
     def poses(self, topic: str) -> list[list[Message]]:
         """Return the PoseStamped or PoseWithCovarianceStamped of a topic as they came, by run.
 

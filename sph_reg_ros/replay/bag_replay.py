@@ -17,6 +17,7 @@ from sph_reg_ros.replay.offline_node import ImageResult, OfflineNode
 from sph_reg_ros.replay.outputs import RESULT_BAG, record_files, require_unused
 from sph_reg_ros.replay.per_image import (
     Judge,
+    body_truths_of,
     image_row,
     landmarks_of,
     numbered,
@@ -92,6 +93,10 @@ class _Run:
         assert isinstance(loaded, CTLoaded)
         self.ct_hash, self.doubts = loaded.series_uid_hash, loaded.doubts
         self._judge = Judge(landmarks_of(self._session.volume), self._truths[0], tolerance)
+        bodies = self._session.bodies or ()
+        self._bodies = {body.name: landmarks_of(body.volume) for body in bodies}
+        self._body_truths = body_truths_of(inputs, job.truth, self._bodies)
+        self._body_judges: dict[str, Judge] = {}
         self._rows: list[ImageRow] = []
         self._outcomes: list[ImageResult] = []
 
@@ -101,6 +106,10 @@ class _Run:
         _seed(self._job.seed)
         for run, events in groupby(inputs.events(), lambda event: event.run):
             self._judge = replace(self._judge, truth=self._truths[run])
+            self._body_judges = {
+                name: replace(self._judge, landmarks_mm=self._bodies[name], truth=truths[run])
+                for name, truths in self._body_truths.items()
+            }
             for event in events:
                 node.take(event)
                 self._note(bag, run)
@@ -113,7 +122,14 @@ class _Run:
         for outcome in self._outcomes:
             bag.write(outcome)
             number = len(self._rows) + 1
-            row = image_row(number, outcome.result, outcome.view, outcome.start, self._judge)
+            row = image_row(
+                number,
+                outcome.result,
+                outcome.view,
+                outcome.start,
+                self._judge,
+                self._body_judges,
+            )
             self._rows.append(replace(row, run=run, pictures=self._pictures(outcome)))
         self._outcomes.clear()
 
@@ -121,7 +137,8 @@ class _Run:
         view, registered = outcome.view, outcome.registered
         if view is None or registered is None or registered.drr is None:
             return {}
-        return write_pictures(view, registered.drr, self._job.parameters.image, self._job.output)
+        image, folder = self._job.parameters.image, self._job.output
+        return write_pictures(view, registered.drr, image, folder, registered.overlay)
 
 
 def _load_request(parameters: NodeParameters) -> LoadCT:

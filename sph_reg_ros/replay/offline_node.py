@@ -85,7 +85,14 @@ class OfflineNode:
 
     def _register(self, view: XRayView, initial: InitialPose | None) -> Registered:
         request = register_request(
-            self._ct_hash, (view,), initial, self._parameters, drr=True, stream=self._run
+            self._ct_hash,
+            (view,),
+            initial,
+            self._parameters,
+            drr=True,
+            # Without bodies, the edges of the rendering are drawn from that.
+            overlay=self._session.bodies is not None,
+            stream=self._run,
         )
         registered = self._session.handle(request, lambda progress: None)
         assert isinstance(registered, Registered)

@@ -9,10 +9,10 @@ from sph_reg_ros.errors import BagError, ErrorCode
 from sph_reg_ros.files import without_nan, write_together
 from sph_reg_ros.replay.limits import Limit, figures_of
 from sph_reg_ros.replay.params_file import parameters_text
-from sph_reg_ros.replay.pose_files import csv_text, tum_text
+from sph_reg_ros.replay.pose_files import bodies_csv_text, csv_text, tum_text
 from sph_reg_ros.replay.record import BagRecord
 from sph_reg_ros.replay.report import report_html
-from sph_reg_ros.service.parameters import NodeParameters
+from sph_reg_ros.service.parameters import BodiesParameters, NodeParameters
 
 RECORD, REPORT, METRICS = 'record.json', 'report.html', 'metrics.json'
 RESULT_BAG = 'bag'
@@ -31,10 +31,13 @@ def record_files(record: BagRecord, parameters: NodeParameters, folder: Path) ->
     """Return poses, settings and record of one bag by the files that hold them."""
     texts = {
         'poses.csv': csv_text(record.rows),
+        'bodies.csv': bodies_csv_text(record.rows),
         'poses.tum': tum_text(record.rows),
         'config.yaml': parameters_text(parameters),
         RECORD: record.to_json(),
     }
+    if not parameters.bodies.path:
+        del texts['bodies.csv']
     return {folder / name: text.encode() for name, text in texts.items()}
 
 
@@ -70,7 +73,7 @@ def write_summary(
     metrics, report = folder / METRICS, folder / REPORT
     folder.mkdir(parents=True, exist_ok=True)
     # A report is passed on, and the name of a folder may be that of a patient.
-    shown = replace(parameters, ct=replace(parameters.ct, path=''))
+    shown = replace(parameters, ct=replace(parameters.ct, path=''), bodies=BodiesParameters())
     html = report_html(records, limits, parameters_text(shown))
     text = json.dumps(without_nan(content), indent=1, allow_nan=False)
     write_together({metrics: text.encode(), report: html.encode()})

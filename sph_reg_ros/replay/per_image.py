@@ -1,6 +1,7 @@
 """One row per image: result messages compared with the truth."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,9 +20,10 @@ from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.messages.conversions import MM_PER_M, NANOSECONDS, matrix_from_pose, nanoseconds
 from sph_reg_ros.messages.message_types import Message
 from sph_reg_ros.messages.xray_view import XRayView
+from sph_reg_ros.registration.result import Verdict
 from sph_reg_ros.replay.bag_reader import BagInputs
 from sph_reg_ros.replay.pose_files import StampedPoses, read_tum
-from sph_reg_ros.replay.record import CheckRow, ImageRow
+from sph_reg_ros.replay.record import BodyRow, CheckRow, ImageRow
 from sph_reg_ros.service.result_messages import FIGURES
 
 Matrix = Float64[np.ndarray, '4 4']
@@ -119,8 +121,31 @@ def tolerance_ns(seconds: float) -> int:
     return round(seconds * NANOSECONDS)
 
 
+def body_truths_of(
+    inputs: BagInputs, source: str, names: Iterable[str]
+) -> dict[str, tuple[StampedPoses, ...]]:
+    """Return the truth of bodies in each run of the bag: topics below that of the patient's.
+
+    Args:
+        inputs: of the bag.
+        source: as in `truths_of`.
+        names: of the bodies; those without a topic have no truth.
+    """
+    topics = {name: f'{source}/{name}' for name in names}
+    return {
+        name: tuple(map(_stamped, inputs.poses(topic)))
+        for name, topic in topics.items()
+        if source and inputs.has_poses(topic)
+    }
+
+
 def image_row(
-    number: int, result: Message, view: XRayView | None, start: Matrix | None, judge: Judge
+    number: int,
+    result: Message,
+    view: XRayView | None,
+    start: Matrix | None,
+    judge: Judge,
+    body_judges: Mapping[str, Judge] | None = None,
 ) -> ImageRow:
     """Return the row of an image.
 
@@ -130,10 +155,12 @@ def image_row(
         view: the X-ray; None if it was refused before its companions were found.
         start: initial camera_from_ct (mm).
         judge: knows the truth.
+        body_judges: know those of bodies, by name.
     """
     has_pose = result.termination not in (result.NOT_RUN, result.FAILED)
     pose = matrix_from_pose(result.pose.pose) if has_pose else None
     imager = view.imager if view is not None else None
+    bodies = result.bodies if has_pose else []
     return ImageRow(
         number=number,
         stamp_ns=nanoseconds(result.header.stamp),
@@ -157,6 +184,21 @@ def image_row(
         checks=tuple(CheckRow(c.name, c.value, c.limit, bool(c.passed)) for c in result.checks),
         warnings=tuple(result.warnings),
         seconds=result.compute_time,
+        bodies=tuple(_body_row(body, view, (body_judges or {}).get(body.name)) for body in bodies),
+    )
+
+
+def _body_row(body: Message, view: XRayView | None, judge: Judge | None) -> BodyRow:
+    pose = matrix_from_pose(body.pose.pose)
+    return BodyRow(
+        name=body.name,
+        verdict=Verdict(body.verdict).name,
+        reason=_reason(ErrorCode(body.error.code), body.error_message),
+        camera_from_body=pose.tolist(),
+        translation_mm=body.translation * MM_PER_M,
+        rotation_deg=math.degrees(body.rotation),
+        bound_mm=body.tre_p95 * MM_PER_M,
+        error=None if judge is None else judge.error(pose, view),
     )
 
 

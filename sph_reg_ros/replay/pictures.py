@@ -21,7 +21,10 @@ _QUALITY = 85
 
 
 def pictures(
-    view: XRayView, drr: Float32[np.ndarray, 'H W'], parameters: ImageParameters
+    view: XRayView,
+    drr: Float32[np.ndarray, 'H W'],
+    parameters: ImageParameters,
+    edges: UInt8[np.ndarray, 'H W 3'] | None = None,
 ) -> dict[str, bytes]:
     """Return JPEGs by name: edges, blended, checkerboard.
 
@@ -29,12 +32,13 @@ def pictures(
         view: the X-ray.
         drr: rendering at the pose that was found.
         parameters: how raw pixels become line integrals.
+        edges: the first picture, if it is there already; else the edges of the rendering are drawn.
     """
     prepared = prepare_view(RegisterView(view.pixels, view.K, lens=view.lens), parameters)
     mask = None if prepared.mask is None else prepared.mask.numpy()
     xray = levelled(prepared.line_integrals.numpy(), mask)
     made = {
-        'edges': overlay(xray, drr),
+        'edges': overlay(xray, drr) if edges is None else edges,
         'blended': blended(xray, drr),
         'checkerboard': checkerboard(xray, drr),
     }
@@ -42,11 +46,15 @@ def pictures(
 
 
 def write_pictures(
-    view: XRayView, drr: Float32[np.ndarray, 'H W'], parameters: ImageParameters, folder: Path
+    view: XRayView,
+    drr: Float32[np.ndarray, 'H W'],
+    parameters: ImageParameters,
+    folder: Path,
+    edges: UInt8[np.ndarray, 'H W 3'] | None = None,
 ) -> dict[str, str]:
     """Write the pictures into a folder of this one; return their paths in it, by name."""
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
-    made = pictures(view, drr, parameters)
+    made = pictures(view, drr, parameters, edges)
     names = {name: f'{FOLDER}/{_unused(view.stamp_ns, name, folder)}' for name in made}
     write_together({folder / names[name]: made[name] for name in made})
     return names

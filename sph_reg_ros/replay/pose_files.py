@@ -27,6 +27,12 @@ COLUMNS = (
 )
 
 
+BODY_COLUMNS = (
+    *('number', 'stamp_ns', 'frame_id', 'body', 'verdict', 'reason', *_POSE),
+    *('moved_mm', 'moved_deg', 'bound_mm', *_ERRORS),
+)
+
+
 def csv_text(rows: Iterable[ImageRow]) -> str:
     """Return one line an image: patient in imager (m, quaternion), figures, errors.
 
@@ -37,6 +43,26 @@ def csv_text(rows: Iterable[ImageRow]) -> str:
     writer.writerow(COLUMNS)
     for row in rows:
         writer.writerow(_csv_row(row))
+    return buffer.getvalue()
+
+
+def bodies_csv_text(rows: Iterable[ImageRow]) -> str:
+    """Return one line a body and image: body in imager (m, quaternion), motion, errors."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator='\n')
+    writer.writerow(BODY_COLUMNS)
+    for row in rows:
+        for body in row.bodies:
+            matrix = np.array(body.camera_from_body)
+            w, x, y, z = mat2quat(matrix[:3, :3])
+            writer.writerow(
+                [
+                    *(row.number, row.stamp_ns, row.frame_id, body.name),
+                    *(body.verdict, body.reason, *(matrix[:3, 3] / MM_PER_M), x, y, z, w),
+                    *(body.translation_mm, body.rotation_deg, body.bound_mm),
+                    *(getattr(body.error, name, '') for name in _ERRORS),
+                ]
+            )
     return buffer.getvalue()
 
 

@@ -24,6 +24,36 @@ class CheckRow:
 
 
 @dataclass(frozen=True)
+class BodyRow:
+    """One body in one image.
+
+    Attributes:
+        name: of the body.
+        verdict: VERIFIED, UNVERIFIED or REJECTED.
+        reason: as in ImageRow.
+        camera_from_body: found pose, nested lists (mm).
+        translation_mm: how far its middle has moved since the CT.
+        rotation_deg: how far it has turned.
+        bound_mm: estimated bound of its target registration error.
+        error: of the found pose against the truth; None if that is not known.
+    """
+
+    name: str
+    verdict: str
+    reason: str
+    camera_from_body: list[list[float]]
+    translation_mm: float
+    rotation_deg: float
+    bound_mm: float
+    error: PoseError | None = None
+
+    @property
+    def is_verified(self) -> bool:
+        """Return whether the pose may be used."""
+        return self.verdict == VERIFIED
+
+
+@dataclass(frozen=True)
 class ImageRow:
     """One image; matrices are nested lists (mm), None where there is none.
 
@@ -52,6 +82,7 @@ class ImageRow:
         seconds: computation.
         pictures: names of the files with X-ray and rendering, by kind.
         run: of the bag through its stamps, from 0.
+        bodies: what moves for itself, in the order of its list.
     """
 
     number: int
@@ -78,6 +109,7 @@ class ImageRow:
     seconds: float = math.nan
     pictures: dict[str, str] = field(default_factory=dict)
     run: int = 0
+    bodies: tuple[BodyRow, ...] = ()
 
     @property
     def is_verified(self) -> bool:
@@ -134,7 +166,13 @@ def _row(content: dict[str, Any]) -> ImageRow:
         for c in content['checks']
     )
     content['warnings'] = tuple(content['warnings'])
+    content['bodies'] = tuple(_body(body) for body in content['bodies'])
     return ImageRow(**content)
+
+
+def _body(content: dict[str, Any]) -> BodyRow:
+    error = None if content['error'] is None else PoseError(**content['error'])
+    return BodyRow(**content | {'error': error, 'bound_mm': _number(content['bound_mm'])})
 
 
 def _number(value: float | None) -> float:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from sph_reg_ros.replay.limits import Limit, figures_of
-from sph_reg_ros.replay.record import BagRecord, ImageRow
+from sph_reg_ros.replay.record import BagRecord, BodyRow, ImageRow
 
 _HEADER = (
     f'{"image":>5}  {"view":19}  {"start mm":>8}  {"mm":>7}  {"in plane":>8}  {"depth":>7}  '
@@ -19,7 +19,7 @@ def table_lines(record: BagRecord) -> list[str]:
         return [f'{record.name}: failed: {record.failure}']
     lines = [f'{record.name}: warning: {doubt}' for doubt in record.doubts]
     lines += ['mm: mean distance of 14 points of a box about the middle of the CT', _HEADER]
-    lines += [_line(row) for row in record.rows]
+    lines += [line for row in record.rows for line in (_line(row), *map(_body_line, row.bodies))]
     return [*lines, *_refusal_lines(record), summary_line([record])]
 
 
@@ -67,6 +67,19 @@ def _line(row: ImageRow) -> str:
     ]
     verdict = ' '.join(filter(None, (row.verdict, row.reason)))
     return f'{row.number:5d}  {row.view:19}  {"  ".join(figures)}  {verdict}'
+
+
+def _body_line(body: BodyRow) -> str:
+    error = body.error
+    figures = [
+        _number(error.mtre_mm if error else math.nan, 7),
+        _number(error.in_plane_mm if error else math.nan, 8),
+        _number(error.depth_mm if error else math.nan, 7),
+        _number(error.rotation_deg if error else math.nan, 6),
+    ]
+    moved = f'moved {body.translation_mm:.1f} mm {body.rotation_deg:.1f} deg'
+    verdict = ' '.join(filter(None, (body.verdict, body.reason)))
+    return f'       {body.name:12.12}  {moved:>23}   {"  ".join(figures)}              {verdict}'
 
 
 def _number(value: float, width: int, digits: int = 2) -> str:

@@ -84,6 +84,11 @@ class RegistrationSession:
             raise CTError(ErrorCode.CT_NOT_LOADED, 'no CT is loaded: set ct.path or call ~/load_ct')
         return self._volume
 
+    @property
+    def bodies(self) -> Bodies | None:
+        """Return what moves for itself; None: the CT is one body."""
+        return self._bodies
+
     def _load_ct(self, request: protocol.LoadCT) -> protocol.CTLoaded:
         ct = load_ct(
             Path(request.path),
