@@ -20,6 +20,7 @@ from sph_reg_ros.imaging.sandbox.child_process import (
 
 if TYPE_CHECKING:
     from sph_reg_ros.geometry import Camera
+    from sph_reg_ros.imaging.localizer import Localizer
     from sph_reg_ros.imaging.xray.given_geometry import GivenGeometry
     from sph_reg_ros.imaging.xray.xray_image import XRay
 
@@ -64,6 +65,41 @@ def list_series(path: Path) -> list[SeriesInfo]:
     if not path.is_dir():
         return []
     return [SeriesInfo(**info) for info in _read_folder('list_series', path).values['series']]
+
+
+def load_localizers(
+    folder: Path, *, series_uid: str | None = None
+) -> tuple[tuple['Localizer', ...], tuple[str, ...]]:
+    """Load the localizers (scouts) that a folder holds beside its CT.
+
+    Args:
+        folder: of a DICOM study; its series may lie in subfolders.
+        series_uid: SeriesInstanceUID of the CT, needed only where there are several.
+
+    Returns:
+        The localizers of the same patient and frame of reference, and why others were left out.
+
+    Raises:
+        CTError: as `load_ct`; CT_UNREADABLE also for a path that is no folder.
+    """
+    # Imported lazily, as all of torch is: reading a CT needs none of it.
+    from sph_reg_ros.imaging.ct.localizer import StoredLocalizer
+    from sph_reg_ros.imaging.localizer import Localizer
+
+    folder = require_exists(folder)
+    if not folder.is_dir():
+        raise CTError(
+            ErrorCode.CT_UNREADABLE, 'localizers lie in DICOM folders: give that of the study'
+        )
+    report = _read_folder('load_localizers', folder, series_uid=series_uid)
+    arrays = iter(report.arrays)
+    names = ('pixels', 'usable', 'position', 'column_step', 'row_step')
+    stored = [
+        StoredLocalizer(**values, **{name: next(arrays) for name in names})
+        for values in report.values['localizers']
+    ]
+    found = tuple(Localizer.of(localizer) for localizer in stored)
+    return found, tuple(report.values['left_out'])
 
 
 def load_xray(

@@ -77,7 +77,9 @@ def _widened_silhouette(
 ) -> Bool[Tensor, 'H W']:
     scale = min(1.0, _SILHOUETTE_PX / max(view.camera.size))
     small = view.camera.rescale(*(max(1, round(side * scale)) for side in view.camera.size))
-    image = render(volume, camera_from_ct, small.K, small.size).cpu()
+    image = render(
+        volume, camera_from_ct, small.K, small.size, scan_depth_mm=small.scan_depth_mm
+    ).cpu()
     shadow = (image > _FAINT * image.max()).float()[None, None]
     reach = max(1, round(margin_px * scale))
     widened = torch.nn.functional.max_pool2d(shadow, 2 * reach + 1, 1, reach)

@@ -8,6 +8,7 @@ from sph_reg_ros.errors import ErrorCode, PoseError, SolverError
 from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.plausible import SMALLEST_OFFSET_MM
+from sph_reg_ros.rendering.sampling import unit_rays
 
 
 def rays_through(
@@ -15,16 +16,11 @@ def rays_through(
 ) -> int:
     """Return how many pixels' rays meet the box of the CT's voxels in front of the source."""
     index_from_camera = torch.linalg.inv(camera_from_ct @ volume.ct_from_index.cpu())
-    v, u = torch.meshgrid(
-        torch.arange(camera.height, dtype=torch.float64),
-        torch.arange(camera.width, dtype=torch.float64),
-        indexing='ij',
-    )
-    pixels = torch.stack([u, v, torch.ones_like(u)], -1)
-    slope = pixels @ torch.linalg.inv(camera.K).T @ index_from_camera[:3, :3].T
+    directions, sources_y = unit_rays(camera.K, camera.size, camera.scan_depth_mm)
+    slope = directions @ index_from_camera[:3, :3].T
     # A coordinate that never changes must not divide 0 by 0.
     slope = torch.where(slope.abs() < 1e-12, 1e-12, slope)
-    source = index_from_camera[:3, 3]
+    source = index_from_camera[:3, 3] + sources_y[..., None] * index_from_camera[:3, 1]
     upper = torch.tensor(volume.shape[::-1], dtype=torch.float64) - 0.5
     at_lower, at_upper = (-0.5 - source) / slope, (upper - source) / slope
     near = torch.minimum(at_lower, at_upper).amax(-1).clamp(min=0)

@@ -28,6 +28,8 @@ def load_dicom_folder(folder: Path, series_uid: str | None, empty: Empty = np.em
             are unreadable.
     """
     files = select_series(scan_folder(folder), series_uid)
+    # Some archives put a localizer into the series of the slices.
+    files = [file for file in files if not is_localizer(file)] or files
     require_single_frame_ct(files)
     stack = SliceStack([slice_plane(file.header, n) for n, file in enumerate(files, 1)])
     rows, columns = int(files[0].header.Rows), int(files[0].header.Columns)
@@ -78,7 +80,12 @@ def select_series(series: dict[str, list[DicomFile]], uid: str | None) -> list[D
 
 def is_scout(files: list[DicomFile]) -> bool:
     """Return whether a series holds localizers alone (PS3.3 C.8.2.1.1.1), which are no volume."""
-    return all('LOCALIZER' in (file.header.get('ImageType') or ()) for file in files)
+    return all(is_localizer(file) for file in files)
+
+
+def is_localizer(file: DicomFile) -> bool:
+    """Return whether a file is a localizer (PS3.3 C.8.2.1.1.1)."""
+    return 'LOCALIZER' in (file.header.get('ImageType') or ())
 
 
 def require_single_frame_ct(files: list[DicomFile]) -> None:

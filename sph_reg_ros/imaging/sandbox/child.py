@@ -116,6 +116,19 @@ def load_xray(
     return values, [m.numpy() for m in matrices if m is not None] + arrays
 
 
+def load_localizers(shared: SharedArrays, path: str, series_uid: str | None) -> Found:
+    """Read the localizers of a CT study; see ct.localizer."""
+    from sph_reg_ros.imaging.ct.localizer import parse_localizers
+
+    found, left_out = parse_localizers(Path(path), series_uid)
+    values, arrays = [], []
+    for localizer in found:
+        fields = vars(localizer)
+        arrays += [value for value in fields.values() if isinstance(value, np.ndarray)]
+        values.append({k: v for k, v in fields.items() if not isinstance(v, np.ndarray)})
+    return {'localizers': values, 'left_out': left_out}, arrays
+
+
 def load_labels(shared: SharedArrays, path: str) -> Found:
     """Read a label map; see bodies.labels."""
     from sph_reg_ros.imaging.bodies.labels import parse_labels
@@ -138,6 +151,7 @@ TASKS: dict[str, Callable[..., Found]] = {
     'load_volume_file': load_volume_file,
     'list_series': list_series,
     'load_xray': load_xray,
+    'load_localizers': load_localizers,
     'load_labels': load_labels,
     'load_mesh': load_mesh,
 }

@@ -23,7 +23,7 @@ from sph_reg_ros.registration.gate_limits import (
 )
 from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.result import Check, Verdict
-from sph_reg_ros.rendering.sampling import unit_directions
+from sph_reg_ros.rendering.sampling import unit_rays
 from sph_reg_ros.similarity.normal_equations import of_residuals
 from sph_reg_ros.similarity.patches import PATCHES
 
@@ -131,7 +131,7 @@ def by_intrinsics(
         camera: intrinsics.
         centre: what twists turn about, camera coordinates (mm).
     """
-    ray = unit_directions(camera.K, camera.size).double()
+    ray, source_y = unit_rays(camera.K, camera.size, camera.scan_depth_mm)
     x, y, z = ray.unbind(-1)
     nothing = torch.zeros_like(z)
     # x / z and y / z of a pixel's ray shrink by as much as the focal length grows, and fall as far
@@ -140,12 +140,18 @@ def by_intrinsics(
         [
             torch.stack([-x, -y, nothing], -1),
             torch.stack([-z, nothing, nothing], -1),
-            torch.stack([nothing, -z, nothing], -1),
+            torch.stack([nothing, nothing if camera.scan_depth_mm else -z, nothing], -1),
         ]
     )
     # Turning the rays one way is turning the anatomy the other way.
     turn = -torch.linalg.cross(ray.expand_as(bent), bent)
-    shift = torch.linalg.cross(turn, centre.expand_as(turn)) / TWIST_LENGTH_MM
+    arm = centre.expand_as(ray).clone()
+    arm[..., 1] -= source_y
+    shift = torch.linalg.cross(turn, arm.expand_as(turn))
+    # In a line scan, y moves the source: a larger focal length is a shift of the anatomy, and a
+    # way of the principal point along y nothing but a pose.
+    shift[0, ..., 1] += source_y
+    shift /= TWIST_LENGTH_MM
     return (jacobian * torch.cat([turn, shift], -1).to(jacobian)).sum(-1).movedim(0, -1)
 
 
