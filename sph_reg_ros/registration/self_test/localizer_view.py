@@ -1,6 +1,7 @@
 """A localizer made ready to be compared with renderings of its CT."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +9,7 @@ from jaxtyping import Bool, Float32, Float64
 from torch import Tensor
 
 from sph_reg_ros.errors import ErrorCode, SolverError
-from sph_reg_ros.geometry import se3
+from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume, water_attenuation
 from sph_reg_ros.imaging.localizer import Localizer
 from sph_reg_ros.registration.config import LEAST_CHECKED_PX
@@ -29,10 +30,23 @@ _BANDS = 32
 """Of spatial frequency up to half a cycle a pixel, in which localizers are sharper than the CT."""
 
 
-def view_and_pose(
-    volume: AttenuationVolume, localizer: Localizer
-) -> tuple[View, Float64[Tensor, '4 4']]:
-    """Return the part of a localizer that the CT covers, and the scanner's pose of the CT there.
+@dataclass(frozen=True)
+class LocalizerView:
+    """The part of a localizer that is compared.
+
+    Attributes:
+        view: as an X-ray that can be registered.
+        stated: the scanner's pose of the CT [4, 4] (mm) in the view's camera.
+        whole_camera: the whole localizer, in the same frame as the view's camera.
+    """
+
+    view: View
+    stated: Float64[Tensor, '4 4']
+    whole_camera: Camera
+
+
+def view_of(volume: AttenuationVolume, localizer: Localizer) -> LocalizerView:
+    """Return the part of a localizer that the CT covers.
 
     The camera's origin slides along its y axis, which a line scan does not notice, to the middle of
     that part. Scanners sharpen localizers strongly; that is undone by the ratio of the spectra of
@@ -59,7 +73,8 @@ def view_and_pose(
     reach = max(1, round(AROUND_MM * camera.focal_length / camera.scan_depth_mm))
     near = _widened(chords > _CHORD_MM, reach)
     mask = near & localizer.usable[part]
-    return View(as_sharp_as(image, rendering.float()), camera, mask), pose
+    view = View(as_sharp_as(image, rendering.float()), camera, mask)
+    return LocalizerView(view, pose, camera.crop(-top, -left, *localizer.camera.size))
 
 
 def as_sharp_as(

@@ -20,9 +20,8 @@ from sph_reg_ros.registration.course import Observer
 from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import RegistrationResult, Verdict
-from sph_reg_ros.registration.self_test.localizer_view import view_and_pose
+from sph_reg_ros.registration.self_test.localizer_view import LocalizerView, view_of
 from sph_reg_ros.registration.self_test.scanner_error import ScannerError
-from sph_reg_ros.registration.view import View
 
 MIRRORED = (
     'the localizer looks more like the mirrored CT: left and right, or front and back, are '
@@ -74,8 +73,7 @@ class SelfTest:
 
     Attributes:
         localizer: the one of both sides that was registered.
-        view: what was compared of it.
-        stated: the scanner's pose of the CT in that view's camera.
+        compared: what was compared of it, with the scanner's pose.
         runs: one a start.
         mirrored_gain: similarity with the source on the side that the file states, less that with
             the source on the other one, which is nearly that of the mirrored CT; None if the file
@@ -84,8 +82,7 @@ class SelfTest:
     """
 
     localizer: Localizer
-    view: View
-    stated: Float64[Tensor, '4 4']
+    compared: LocalizerView
     runs: tuple[SelfTestRun, ...]
     mirrored_gain: float | None
     seconds: float
@@ -152,9 +149,9 @@ def self_test(
         gain = scene.similarity - other.similarity
         if not localizer.side_known:
             scene, gain = (other if gain < 0 else scene), None
-    runs = tuple(map(scene.run, starts_around(scene.stated, volume.centre.cpu(), settings)))
+    runs = tuple(map(scene.run, starts_around(scene.part.stated, volume.centre.cpu(), settings)))
     seconds = time.monotonic() - began
-    return SelfTest(scene.localizer, scene.view, scene.stated, runs, gain, seconds)
+    return SelfTest(scene.localizer, scene.part, runs, gain, seconds)
 
 
 def starts_around(
@@ -177,24 +174,23 @@ class _Scene:
     localizer: Localizer
     config: RegistrationConfig
     observer: Observer | None
-    view: View = field(init=False)
-    stated: Float64[Tensor, '4 4'] = field(init=False)
+    part: LocalizerView = field(init=False)
 
     def __post_init__(self) -> None:
-        self.view, self.stated = view_and_pose(self.volume, self.localizer)
+        self.part = view_of(self.volume, self.localizer)
 
     @property
     def similarity(self) -> float:
         """Return the similarity of the optimum next to the scanner's pose."""
-        request = self._request(self.stated, replace(self.config, starts=0))
+        request = self._request(self.part.stated, replace(self.config, starts=0))
         return register(request, self.observer, verified=False).similarity_after
 
     def run(self, start: Float64[Tensor, '4 4']) -> SelfTestRun:
         result = register(self._request(start, self.config), self.observer)
-        error = ScannerError.between(result.camera_from_ct[0], self.stated, self.volume.centre)
+        error = ScannerError.between(result.camera_from_ct[0], self.part.stated, self.volume.centre)
         return SelfTestRun(result, error)
 
     def _request(
         self, start: Float64[Tensor, '4 4'], config: RegistrationConfig
     ) -> RegistrationRequest:
-        return RegistrationRequest(self.volume, (self.view,), start, config)
+        return RegistrationRequest(self.volume, (self.part.view,), start, config)
