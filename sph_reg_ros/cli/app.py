@@ -13,6 +13,7 @@ from sph_reg_ros.cli.options import CT_HELP, AssumeLps
 from sph_reg_ros.cli.register import register_command
 from sph_reg_ros.cli.render import render_command
 from sph_reg_ros.cli.replay import replay_command
+from sph_reg_ros.cli.selftest import selftest_command
 from sph_reg_ros.cli.simulate import simulate_command
 from sph_reg_ros.cli.train import train_command
 
@@ -93,6 +94,7 @@ def ct_info(
 
 app.command('register')(register_command)
 app.command('render')(render_command)
+app.command('selftest')(selftest_command)
 app.command('simulate')(simulate_command)
 app.command('replay')(replay_command)
 app.command('train')(train_command)

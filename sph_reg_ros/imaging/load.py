@@ -93,13 +93,12 @@ def load_localizers(
         )
     report = _read_folder('load_localizers', folder, series_uid=series_uid)
     arrays = iter(report.arrays)
-    names = ('pixels', 'usable', 'position', 'column_step', 'row_step')
-    stored = [
-        StoredLocalizer(**values, **{name: next(arrays) for name in names})
-        for values in report.values['localizers']
-    ]
-    found = tuple(Localizer.of(localizer) for localizer in stored)
-    return found, tuple(report.values['left_out'])
+    found = []
+    for values in report.values['localizers']:
+        names = ('pixels', 'usable', 'position', 'column_step', 'row_step')
+        values |= {name: next(arrays) for name in names}
+        found.append(Localizer.of(StoredLocalizer(**values)))
+    return tuple(found), tuple(report.values['left_out'])
 
 
 def load_xray(

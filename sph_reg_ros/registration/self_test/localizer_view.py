@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float32, Float64
 from torch import Tensor
+from torch.nn.functional import max_pool2d, max_pool3d, pad
 
 from sph_reg_ros.errors import ErrorCode, SolverError
 from sph_reg_ros.geometry import Camera, se3
@@ -82,14 +82,15 @@ def as_sharp_as(
 ) -> Float32[Tensor, 'H W']:
     """Return an image filtered to the radial spectrum of another one."""
     gain = _radial_spectrum(rendering) / _radial_spectrum(image).clamp(min=1e-12)
-    pad = min(32, *(side - 1 for side in image.shape))
-    padded = F.pad(image[None, None], (pad,) * 4, mode='reflect')[0, 0]
+    border = min(32, *(side - 1 for side in image.shape))
+    padded = pad(image[None, None], (border,) * 4, mode='reflect')[0, 0]
     radius = _frequency(padded.shape) * _BANDS
     low = radius.floor().long().clamp(max=_BANDS - 1)
     share = (radius - low).clamp(max=1)
     filtered = gain[low] * (1 - share) + gain[low + 1] * share
     sharp = torch.fft.ifft2(torch.fft.fft2(padded) * filtered).real
-    return sharp[pad : pad + image.shape[0], pad : pad + image.shape[1]].contiguous()
+    height, width = image.shape
+    return sharp[border : border + height, border : border + width].contiguous()
 
 
 def _part(volume: AttenuationVolume, localizer: Localizer) -> tuple[int, int, int, int]:
@@ -116,13 +117,13 @@ def _body(volume: AttenuationVolume) -> AttenuationVolume:
     coarse = volume.coarsened(_BODY_MM)
     dense = (coarse.mu > _DENSE * water_attenuation(60.0)).float()
     # The border of the CT is no surface of the body.
-    padded = F.pad(dense[None, None], (1,) * 6, value=1.0)
-    opened = F.max_pool3d(-F.max_pool3d(-padded, 3, 1, 1), 3, 1, 1)
+    padded = pad(dense[None, None], (1,) * 6, value=1.0)
+    opened = max_pool3d(-max_pool3d(-padded, 3, 1, 1), 3, 1, 1)
     return AttenuationVolume(opened[0, 0, 1:-1, 1:-1, 1:-1].contiguous(), coarse.ct_from_index)
 
 
 def _widened(mask: Bool[Tensor, 'H W'], reach: int) -> Bool[Tensor, 'H W']:
-    return F.max_pool2d(mask.float()[None, None], 2 * reach + 1, 1, reach)[0, 0] > 0
+    return max_pool2d(mask.float()[None, None], 2 * reach + 1, 1, reach)[0, 0] > 0
 
 
 def _radial_spectrum(image: Float32[Tensor, 'H W']) -> Float32[Tensor, 'n']:

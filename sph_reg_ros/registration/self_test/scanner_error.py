@@ -41,7 +41,7 @@ class ScannerError:
         stated: Float64[Tensor, '4 4'],
         centre: Float64[Tensor, '3'],
     ) -> 'ScannerError':
-        """Compare a pose with the stated one of the same camera (mm); `centre` in CT coordinates."""
+        """Compare a pose with the stated one of a camera (mm); `centre` in CT coordinates."""
         here, there = (
             se3.transform_points(pose, centre.cpu()[None])[0] for pose in (camera_from_ct, stated)
         )
