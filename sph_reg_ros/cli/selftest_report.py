@@ -34,7 +34,7 @@ TRUTH = (
     'nominal, positions are good to about half a pixel'
 )
 MAX_TRIES = 1000
-_ENLARGED = 2
+_ENLARGED, _EDGE_PX = 2, 4
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,17 @@ def picture(volume: AttenuationVolume, test: SelfTest) -> UInt8[np.ndarray, 'H W
     columns = slice(*_range(shown))
     xray = levelled(xray, shown & test.localizer.usable.numpy())
     panels = [overlay(xray, None), overlay(drr_image, None), overlay(xray, drr_image)]
+    # The frame of the CT's ends is no edge of the body.
+    border = ~_inside(shown)
+    panels[2][border] = panels[0][border]
     row = np.concatenate([panel[:, columns] for panel in panels], axis=1)
     return row.repeat(_ENLARGED, axis=0).repeat(_ENLARGED, axis=1)
+
+
+def _inside(shown: Bool[np.ndarray, 'H W']) -> Bool[np.ndarray, 'H W']:
+    """Return the pixels that lie farther from the border than edges are wide."""
+    moved = [np.roll(shown, by, axis) for axis in (0, 1) for by in (-_EDGE_PX, _EDGE_PX)]
+    return np.logical_and.reduce([shown, *moved])
 
 
 def _range(shown: Bool[np.ndarray, 'H W']) -> tuple[int, int]:
