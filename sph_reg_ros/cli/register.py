@@ -6,20 +6,23 @@ from typing import Annotated
 import typer
 
 from sph_reg_ros.cli.exits import EXIT_NOT_USABLE, reported_errors
-from sph_reg_ros.cli.options import AssumeLps, CtPath, Energy, SeriesUid, option
+from sph_reg_ros.cli.options import CT_HELP, AssumeLps, Energy, SeriesUid, option
 from sph_reg_ros.cli.settings import PANEL, read_settings, setting
 
 CAMERA, START = 'Camera of the X-ray', 'Where to start'
 
 
 def register_command(
-    ct: CtPath,
     xray: Annotated[
         list[Path],
         option(
             'FILE', 'DICOM XA, RF or DX, PNG, TIFF, JPEG, BMP, NumPy .npy; again for each view.'
         ),
     ],
+    ct: Annotated[
+        Path | None,
+        option('PATH', f'{CT_HELP} Not needed with --bodies of meshes alone, and --initial.'),
+    ] = None,
     output: Annotated[
         Path | None,
         option('FOLDER', 'For registration.json and a picture of each X-ray with the CT.'),

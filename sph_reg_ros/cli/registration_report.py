@@ -92,6 +92,16 @@ class RegistrationReport:
         return () if self.request.bodies is None else self.request.bodies.notes
 
     @property
+    def has_ct(self) -> bool:
+        """Return whether there is a CT, and not meshes alone."""
+        return self.request.bodies is None or self.request.bodies.rest is not None
+
+    @property
+    def rest_position(self) -> str:
+        """Return what the motion of bodies is against."""
+        return 'the CT' if self.has_ct else 'the initial pose'
+
+    @property
     def all_verified(self) -> bool:
         """Return whether the pose and that of every body are VERIFIED."""
         verdicts = (self.result.verdict, *(body.verdict for body in self.result.bodies))
@@ -146,6 +156,7 @@ class RegistrationReport:
                 source_from_target, (verdict.name, *comments)
             )
             for (name, comments), source_from_target in zip(TRANSFORMS.items(), ways, strict=True)
+            if self.has_ct
         }
         for body in self.result.bodies:
             name = f'body_{body.name}_to_imager{suffix}{_doubt(body.verdict)}.tfm'

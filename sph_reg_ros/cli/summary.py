@@ -40,7 +40,7 @@ def summary_lines(report: RegistrationReport, files: tuple[Path, ...]) -> list[s
             f'{"passed" if check.passed else "FAILED"}'
             for check in checks
         ),
-        *(line for body in result.bodies for line in _body_lines(body)),
+        *(line for body in result.bodies for line in _body_lines(body, report.rest_position)),
         *(f'assumed      {text}' for text in report.assumptions),
         *(f'warning      {text}' for text in (*report.xray_warnings, *report.body_notes, *others)),
         *(f'wrote        {path}' for path in files),
@@ -51,11 +51,11 @@ def _found_by(report: RegistrationReport) -> str:
     return 'found by networks' if report.networks_name else 'found by a search of all directions'
 
 
-def _body_lines(body: BodyResult) -> list[str]:
-    """Return what was found of a body, and what is wrong with it."""
+def _body_lines(body: BodyResult, rest: str) -> list[str]:
+    """Return what was found of a body, how far from its rest position, and what is wrong."""
     return [
         f'body         {body.name}: {body.verdict.name}, moved {body.translation_mm:.1f} mm and '
-        f'{math.degrees(body.rotation_rad):.1f} deg against the CT, within '
+        f'{math.degrees(body.rotation_rad):.1f} deg against {rest}, within '
         f'{body.verification.tre_p95_mm:.1f} mm in 95 % of cases',
         *_why(body),
     ]

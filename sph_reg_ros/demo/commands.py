@@ -34,15 +34,25 @@ def launch_is_installed() -> bool:
     return any((Path(p) / 'share/sph_reg_ros/launch').is_dir() for p in prefixes if p)
 
 
-def commands(*, use_launch: bool) -> dict[str, list[str]]:
-    """Return the commands by name: one `ros2 launch`, or both nodes where launch is missing."""
+def commands(*, use_launch: bool, bodies: Path | None = None) -> dict[str, list[str]]:
+    """Return the commands by name: one `ros2 launch`, or both nodes where launch is missing.
+
+    Args:
+        use_launch: False starts the nodes themselves.
+        bodies: list of what moves for itself; the nodes are started without launch then.
+    """
+    moving = [] if bodies is None else [str(bodies.absolute())]
     listeners = f'wait_for_subscribers:={LISTENERS}'
     if use_launch and launch_is_installed():
         return {'launch': ['ros2', 'launch', 'sph_reg_ros', 'demo.launch.py', listeners]}
+    moving = [] if bodies is None else [f'bodies.path:={bodies.absolute()}']
+    # Two views of each moment, a right angle apart.
+    paired = [*moving, 'orbit.steps:=2', 'bodies.images_per_motion:=2'] if moving else []
+    alone = [*moving, 'continuous:=false'] if moving else []
     ct = f'ct.path:={sample_ct_path()}'
     return {
-        'carm_simulator': _node('simulator', 'simulator.yaml', ct, listeners),
-        'registration': _node('node', 'registration.yaml', ct, 'autostart:=true'),
+        'carm_simulator': _node('simulator', 'simulator.yaml', ct, listeners, *paired),
+        'registration': _node('node', 'registration.yaml', ct, 'autostart:=true', *alone),
     }
 
 

@@ -1,20 +1,21 @@
 """One picture of the demo: edges of the rendered CT on every X-ray, before and after; no ROS."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Shaped
 from PIL import Image, ImageDraw, ImageFont
 
-from sph_reg_ros.evaluation.overlay import EDGE_COLOUR, overlay
+from sph_reg_ros.evaluation.overlay import BODY_COLOURS, EDGE_COLOUR, overlay
+from sph_reg_ros.evaluation.result_overlay import draw_body
 
 BACKGROUND, TEXT, FAINT = (16, 18, 22), (235, 238, 242), (150, 156, 166)
 BEFORE, AFTER = (255, 112, 67), EDGE_COLOUR
 COLUMNS, TILE, GAP, MARGIN = 5, 256, 10, 20
 TITLE_HEIGHT, LABEL_HEIGHT, CAPTION_HEIGHT = 66, 30, 24
-_COLOURS = 128
+_COLOURS = 256
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Tile:
         after: rendering [H, W] at the registered pose; None if there is none.
         before_caption: under the first picture.
         after_caption: under the second.
+        bodies: renderings [H, W] of what moved for itself, by name, for the second.
     """
 
     title: str
@@ -36,6 +38,7 @@ class Tile:
     after: Float32[np.ndarray, 'H W'] | None
     before_caption: str
     after_caption: str
+    bodies: dict[str, Float32[np.ndarray, 'H W']] = field(default_factory=dict)
 
 
 def save_contact_sheet(tiles: Sequence[Tile], path: Path) -> None:
@@ -76,7 +79,11 @@ def _draw_tile(sheet: Image.Image, tile: Tile, corner: tuple[int, int]) -> None:
         (tile.before, BEFORE, tile.before_caption),
         (tile.after, AFTER, tile.after_caption),
     ):
-        picture = Image.fromarray(overlay(dense, drr, colour))
+        pixels = overlay(dense, drr, colour)
+        if colour == AFTER:
+            for (name, body), own in zip(tile.bodies.items(), BODY_COLOURS, strict=False):
+                draw_body(pixels, body, name, own)
+        picture = Image.fromarray(pixels)
         sheet.paste(picture.resize((TILE, TILE), Image.Resampling.LANCZOS), (x, y))
         draw.text((x, y + TILE + 3), caption, colour, _font(15))
         y += TILE + CAPTION_HEIGHT

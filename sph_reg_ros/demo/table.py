@@ -57,6 +57,54 @@ class Row:
         )
 
 
+@dataclass(frozen=True)
+class BodyRow:
+    """One body in one image.
+
+    Attributes:
+        name: of the body.
+        moved_mm: how far its middle truly moved since the CT.
+        moved_deg: how far it truly turned.
+        error: of the pose that was looked up on tf2, else of that of the result.
+        verdict: 'verified', or why not.
+        has_frame: whether its frame was on tf2.
+    """
+
+    name: str
+    moved_mm: float
+    moved_deg: float
+    error: PoseError
+    verdict: str
+    has_frame: bool
+
+    @property
+    def registered(self) -> bool:
+        """Return whether a downstream node could use the body's frame."""
+        return self.has_frame and self.verdict == 'verified'
+
+    def __str__(self) -> str:
+        """Return the table's line."""
+        error = self.error
+        return (
+            f'{"":5}  {self.name:6} moved {self.moved_mm:4.1f} mm {self.moved_deg:4.1f} deg'
+            f'{"":6}  {error.in_plane_mm:11.2f}  {error.depth_mm:8.2f}  {error.mtre_mm:7.2f}  '
+            f'{error.rotation_deg:12.3f}  {"":10}  {"":6}  {self.verdict}'
+        )
+
+
+def body_summary(rows: list[BodyRow]) -> str:
+    """Return medians over the bodies whose frames were on tf2."""
+    errors = [row.error for row in rows if row.registered]
+    if not errors:
+        return f'bodies: 0 of {len(rows)} have a frame'
+    millimetres = median(error.mtre_mm for error in errors)
+    degrees = median(error.rotation_deg for error in errors)
+    return (
+        f'bodies: {len(errors)} of {len(rows)} have a frame, median error {millimetres:.2f} mm, '
+        f'{degrees:.2f} deg'
+    )
+
+
 def header() -> str:
     """Return the line above the rows, and what the lengths mean."""
     note = 'mm: means over 14 points of a box of 120 mm around the anatomy centre; start mm is mTRE'

@@ -160,6 +160,7 @@ class CArm:
         simulation: beam and detector.
         seed: of noise and encoder errors.
         motion: of the bodies that move for themselves; None: the patient is one rigid body.
+        images_per_motion: images in a row with the same motion and the same encoder error.
     """
 
     patient: Patient
@@ -170,6 +171,7 @@ class CArm:
     simulation: XRaySimulation = field(default_factory=XRaySimulation)
     seed: int = 0
     motion: BodyMotion | None = None
+    images_per_motion: int = 1
 
     @classmethod
     def around(
@@ -206,7 +208,7 @@ class CArm:
         truth, fixed_from_camera = self._poses(index, generator)
         patient = self.patient
         if self.motion is not None:
-            moved = self.motion.moved_ct(index)
+            moved = self.motion.moved_ct(index // self.images_per_motion)
             patient = patient_from_ct(moved, self.simulation.bone_threshold_hu)
         counts = simulate_xray(
             patient, truth, self.geometry.camera, self.simulation, generator, observer
@@ -217,7 +219,8 @@ class CArm:
         """Return the true pose (mm) of each body that moves for itself, by name."""
         if self.motion is None:
             return {}
-        truth, moved = self.poses(index)[0], self.motion.moved_from_rest(index)
+        truth = self.poses(index)[0]
+        moved = self.motion.moved_from_rest(index // self.images_per_motion)
         return {b.name: truth @ moved[b.name] @ b.ct_from_body for b in self.motion.bodies}
 
     def _generator(self, index: int) -> np.random.Generator:
@@ -234,6 +237,9 @@ class CArm:
             self.isocentre_lps_mm,
         )
         isocentre_fixed_mm = se3.transform_points(self.fixed_from_ct, self.isocentre_lps_mm[None])
+        of_same_moment = index % self.images_per_motion
+        if of_same_moment:
+            generator = self._generator(index - of_same_moment)
         wrong = self.encoder_error.sample(isocentre_fixed_mm[0], generator)
         return truth, wrong @ self.fixed_from_ct @ se3.inverse(truth)
 

@@ -12,9 +12,9 @@ from sph_reg_ros.evaluation.overlay import (
     overlay,
     thin_edges,
 )
-from sph_reg_ros.geometry import Camera, se3
+from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
-from sph_reg_ros.imaging.bodies.body import Bodies, Body
+from sph_reg_ros.imaging.bodies.body import Bodies
 from sph_reg_ros.registration.result import RegistrationResult, Verdict
 from sph_reg_ros.registration.view import View
 from sph_reg_ros.rendering.render import render
@@ -49,10 +49,9 @@ def result_overlay(
     drr = None if still is None else _rendered(still, result.camera_from_ct[number], camera)
     picture = overlay(xray, drr, EDGE_COLOUR)
     for n, (body, found) in enumerate(zip(bodies or (), result.bodies, strict=True)):
-        pose, colour = found.camera_from_body[number], BODY_COLOURS[n % len(BODY_COLOURS)]
-        _draw_edges(picture, _rendered(body.volume, pose, camera), colour)
+        drr = _rendered(body.volume, found.camera_from_body[number], camera)
         doubt = '' if found.verdict == Verdict.VERIFIED else '?'
-        _draw_name(picture, body, pose, camera, f'{body.name}{doubt}', colour)
+        draw_body(picture, drr, f'{body.name}{doubt}', BODY_COLOURS[n % len(BODY_COLOURS)])
     return picture
 
 
@@ -62,31 +61,29 @@ def _rendered(
     return render(volume, pose, camera.K, camera.size).float().cpu().numpy()
 
 
-def _draw_edges(
+def draw_body(
     picture: UInt8[np.ndarray, 'H W 3'],
     drr: Float32[np.ndarray, 'H W'],
-    colour: tuple[int, int, int],
-) -> None:
-    # As dark as on film: inside of metal there is nothing to see but its outline.
-    dark = -np.expm1(-drr)
-    shape = cv2.dilate((dark > _FAINT * dark.max()).astype(np.uint8), np.ones((3, 3))) > 0
-    picture[thin_edges(dark, shape)] = colour
-
-
-def _draw_name(
-    picture: UInt8[np.ndarray, 'H W 3'],
-    body: Body,
-    pose: Float64[Tensor, '4 4'],
-    camera: Camera,
     text: str,
     colour: tuple[int, int, int],
 ) -> None:
-    middle = se3.transform_points(pose, body.volume.centre[None].cpu())[0]
-    if float(middle[2]) <= 0:
+    """Draw the edges of a body into a picture, and a text at its middle.
+
+    Args:
+        picture: RGB; changed.
+        drr: line integrals of the body alone.
+        text: its name.
+        colour: RGB.
+    """
+    # As dark as on film: inside of metal there is nothing to see but its outline.
+    dark = -np.expm1(-drr)
+    shape = cv2.dilate((dark > _FAINT * dark.max()).astype(np.uint8), np.ones((3, 3))) > 0
+    if not shape.any():
         return
-    u, v, w = (camera.K.cpu() @ middle).tolist()
-    scale = max(0.4, min(camera.size) / 900)
+    picture[thin_edges(dark, shape)] = colour
+    scale = max(0.4, min(drr.shape) / 900)
     (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
-    place = (round(u / w - width / 2), round(v / w + height / 2))
+    row, column = np.argwhere(shape).mean(0)
+    place = (round(column - width / 2), round(row + height / 2))
     cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), 3, cv2.LINE_AA)
     cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)

@@ -1,12 +1,14 @@
 """carm_simulator: a simulated C-arm with known true poses, for demos and tests.
 
 Publishes, all with the stamp of the exposure: image, camera_info, imager_pose (encoders, wrong on
-purpose), ground_truth (patient in the imager), /tf fixed -> imager (encoders); and initial_pose,
-latched: the patient in the fixed frame. Service ~/expose takes one image.
+purpose), ground_truth (patient in the imager), ground_truth/<name> (bodies that move for
+themselves, in the imager), /tf fixed -> imager (encoders); and initial_pose, latched: the patient
+in the fixed frame. Service ~/expose takes one image.
 """
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.logging import get_logger
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
@@ -24,7 +27,9 @@ from sph_reg_ros.errors import RegistrationError
 from sph_reg_ros.evaluation.carm import CArm, Exposure
 from sph_reg_ros.evaluation.exposure_queue import ExposureQueue
 from sph_reg_ros.geometry.carm import angles_from_camera_from_ct, format_angles
+from sph_reg_ros.imaging.attenuation import attenuation_from_hounsfield
 from sph_reg_ros.imaging.load import load_ct
+from sph_reg_ros.imaging.load_bodies import load_bodies
 from sph_reg_ros.imaging.sample_ct import sample_ct_path
 from sph_reg_ros.messages.exposure_messages import exposure_messages, planned_pose_message
 from sph_reg_ros.ros.parameter_server import ParameterServer
@@ -65,6 +70,7 @@ class CArmSimulator(Node):
         self._camera_info = self.create_publisher(CameraInfo, 'camera_info', _KEPT)
         self._imager_pose = self.create_publisher(PoseStamped, 'imager_pose', _KEPT)
         self._ground_truth = self.create_publisher(PoseStamped, 'ground_truth', _KEPT)
+        self._body_truths: dict[str, Publisher] = {}
         self._initial_pose = self.create_publisher(
             PoseWithCovarianceStamped, 'initial_pose', _LATCHED
         )
@@ -104,6 +110,9 @@ class CArmSimulator(Node):
             return
         fixed = self._settings.frames.fixed
         message = planned_pose_message(carm, fixed, self._now_ns())
+        for body in carm.motion.bodies if carm.motion else ():
+            topic = f'ground_truth/{body.name}'
+            self._body_truths[body.name] = self.create_publisher(PoseStamped, topic, _KEPT)
         self._initial_pose.publish(message)
         self._announced = True
         self.get_logger().info('CT loaded')
@@ -135,6 +144,8 @@ class CArmSimulator(Node):
         self._imager_pose.publish(messages.imager_pose)
         self._camera_info.publish(messages.camera_info)
         self._ground_truth.publish(messages.ground_truth)
+        for name, truth in messages.body_truths.items():
+            self._body_truths[name].publish(truth)
         self._image.publish(messages.image)
         angles = format_angles(*angles_from_camera_from_ct(exposure.camera_from_ct))
         self.get_logger().info(f'image {exposure.index + 1}: {angles}')
@@ -147,14 +158,20 @@ def build_carm(settings: SimulatorParameters) -> CArm:
     """Load the patient and set up the C-arm around the middle of the CT."""
     path = Path(settings.ct.path).expanduser() if settings.ct.path else sample_ct_path()
     ct = load_ct(path, series_uid=settings.ct.series_uid or None, assume_lps=settings.ct.assume_lps)
-    return CArm.around(
+    bodies = None
+    if settings.bodies.path:
+        listed = Path(settings.bodies.path).expanduser()
+        bodies = load_bodies(listed, attenuation_from_hounsfield(ct))
+    carm = CArm.around(
         ct,
         settings.geometry,
         settings.orbit,
         settings.encoder_error,
         settings.xray,
         settings.seed,
+        bodies,
     )
+    return replace(carm, images_per_motion=settings.bodies.images_per_motion)
 
 
 def main(args: Sequence[str] | None = None) -> int:

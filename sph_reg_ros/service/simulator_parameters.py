@@ -25,6 +25,26 @@ class SimulatedCT:
 
 
 @settings
+class SimulatedBodies:
+    """What moves for itself in the patient."""
+
+    path: str = parameter(
+        '',
+        'YAML list of bodies: each swings from image to image by its prior; its true pose is on '
+        'ground_truth/<name>; empty: the patient is one rigid body',
+        fixed_while='running',
+    )
+    images_per_motion: int = parameter(
+        1,
+        'images in a row that show the bodies in the same place, with the same encoder error: '
+        'views of one moment',
+        low=1,
+        high=10,
+        fixed_while='running',
+    )
+
+
+@settings
 class SimulatorFrames:
     """Names of the frames that the simulator publishes."""
 
@@ -61,6 +81,7 @@ class SimulatorParameters:
         0, 'of noise and encoder errors', low=0, high=2**31 - 1, fixed_while='running'
     )
     ct: SimulatedCT = SimulatedCT()
+    bodies: SimulatedBodies = SimulatedBodies()
     frames: SimulatorFrames = SimulatorFrames()
     geometry: CArmGeometry = CArmGeometry()
     orbit: Orbit = Orbit()

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sph_reg_ros.demo.table import Row, header, passed, summary
+from sph_reg_ros.demo.table import BodyRow, Row, body_summary, header, passed, summary
 from sph_reg_ros.evaluation.metrics import PoseError
 
 START = PoseError(8.0, 5.0, 6.0, 3.0, 7.0)
@@ -51,3 +51,15 @@ def test_columns_stand_under_their_headings():
 
 def test_without_any_result_the_summary_says_so():
     assert summary([]) == 'demo: 0 registered'
+
+
+def test_bodies_without_a_frame_count_for_nothing():
+    found = BodyRow('T9', 3.3, 4.0, GOOD, 'verified', has_frame=True)
+    lost = replace(found, has_frame=False)
+    assert found.registered and not lost.registered
+    assert not replace(found, verdict='not verified').registered
+    assert body_summary([found, lost]) == (
+        'bodies: 1 of 2 have a frame, median error 0.50 mm, 0.10 deg'
+    )
+    assert body_summary([lost]) == 'bodies: 0 of 1 have a frame'
+    assert 'T9     moved  3.3 mm  4.0 deg' in str(found) and len(str(found)) == len(str(rows()[0]))

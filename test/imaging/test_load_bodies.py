@@ -237,7 +237,7 @@ def test_parents_come_before_their_children(tmp_path):
         ([{**L3, 'prior': {'rotation': 3}}], "did you mean 'prior.rotation_deg'"),
         ([{**L3, 'prior': {'rotation_deg': -3}}], r'prior.rotation_deg must lie in \[0.01, 180\]'),
         ([{**L3, 'prior': {'translation_mm': 'far'}}], 'prior.translation_mm must be'),
-        ([{**L3, 'name': 'a/b'}], 'leave out /'),
+        ([{**L3, 'name': 'a/b'}], 'letters, digits and _'),
         ([{**L3, 'name': 3}], "'3'|body 3"),
         ([{'name': 'L3', 'label': 3}], "'L3' has no source"),
         ([{**L3, 'material': 'steel'}], 'material is of meshes'),

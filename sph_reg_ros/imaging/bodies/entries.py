@@ -1,5 +1,6 @@
 """BODIES.yaml: which bodies there are, before anything that it names is read."""
 
+import re
 from dataclasses import field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from sph_reg_ros.settings import from_plain, parameter, settings, unknown_messag
 
 LARGEST_BYTES = 1_000_000
 KEYS = ('source', 'bodies')
+NAME = re.compile('[A-Za-z][A-Za-z0-9_]*')
 Label = int | str
 Row = tuple[float, float, float, float]
 
@@ -131,8 +133,11 @@ def _entry(value: Any, number: int, shared: str) -> BodyEntry:
         raise invalid(f'{name}: {error}') from None
     if not entry.source:
         raise invalid(f'{name} has no source: give the path of a label map or a mesh')
-    if '/' in entry.name or entry.name != entry.name.strip():
-        raise invalid(f'{name}: a name becomes part of a tf frame: leave out / and blanks')
+    if not NAME.fullmatch(entry.name):
+        raise invalid(
+            f'{name}: names become frames, topics and names of files: take letters, digits and _, '
+            'a letter first'
+        )
     return entry
 
 
