@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from sph_reg_ros.geometry import Camera, se3, so3
+from sph_reg_ros.imaging.bodies.mesh import parse_mesh
 from sph_reg_ros.imaging.load import load_xray
 from sph_reg_ros.imaging.xray.intensity import IntensityModel
 from sph_reg_ros.imaging.xray.prepare import prepare_xray
@@ -292,15 +293,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _stl(path: Path) -> Edges:
-    raw = path.read_bytes()
-    kind = np.dtype([('normal', '<f4', 3), ('corners', '<f4', (3, 3)), ('rest', '<u2')])
-    corners = np.frombuffer(raw, kind, int.from_bytes(raw[80:84], 'little'), 84)['corners']
-    vertices, faces = np.unique(
-        corners.reshape(-1, 3).astype(float).round(4), axis=0, return_inverse=True
-    )
-    faces = faces.reshape(-1, 3)
-    a, b, c = faces.T
-    return Edges.of_mesh(vertices, faces[(a != b) & (b != c) & (a != c)])
+    mesh = parse_mesh(path)
+    return Edges.of_mesh(mesh.vertices, mesh.faces)
 
 
 def _orthogonal(transform: torch.Tensor) -> torch.Tensor:
