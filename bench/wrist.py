@@ -29,7 +29,8 @@ from sph_reg_ros.imaging.load import load_ct, load_xray
 from sph_reg_ros.imaging.xray.intensity import IntensityModel
 from sph_reg_ros.imaging.xray.prepare import prepare_xray
 from sph_reg_ros.registration.config import RegistrationConfig
-from sph_reg_ros.registration.part import PartSearch, register_part
+from sph_reg_ros.registration.part import register_part
+from sph_reg_ros.registration.part_search import PartSearch
 from sph_reg_ros.registration.region import around_projection
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.view import View

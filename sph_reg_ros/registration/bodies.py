@@ -15,6 +15,7 @@ from torch import Tensor
 from sph_reg_ros.errors import BodyError, ErrorCode
 from sph_reg_ros.geometry import se3, so3
 from sph_reg_ros.imaging.bodies.body import Bodies, Body
+from sph_reg_ros.registration.attempt import DEPTH_WARNING
 from sph_reg_ros.registration.bodies_fit import (
     BodiesProblem,
     covariances,
@@ -28,10 +29,13 @@ from sph_reg_ros.registration.bodies_gate import (
     patches_of,
     seek_bodies_again,
 )
+from sph_reg_ros.registration.bodies_level import Link
 from sph_reg_ros.registration.course import Course
 from sph_reg_ros.registration.gate.verify import NOT_VERIFIED, verdict_of
 from sph_reg_ros.registration.outline_search import find_outlines
+from sph_reg_ros.registration.part_search import PartSearch, find_part, start_prior
 from sph_reg_ros.registration.pyramid import camera_from_first
+from sph_reg_ros.registration.region import around_projections
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import BodyResult, RegistrationResult, Verification
 from sph_reg_ros.rendering.outline import Edges
@@ -44,11 +48,13 @@ REST = -1
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """Where a body was found."""
+    """Where a body was found, and how much the X-rays look like it there, 1 at most."""
 
     pose: Float64[Tensor, '4 4']
     covariance: Float64[Tensor, '6 6']
     centre_mm: Float64[Tensor, '3']
+    similarity: float
+    termination: TerminationReason
     verification: Verification
 
 
@@ -58,6 +64,7 @@ def _bodies_around(
     camera_from_ct: Float64[Tensor, '4 4'],
     course: Course,
     verified: bool,
+    search: PartSearch | None = None,
 ) -> tuple[dict[int, _Found], tuple[BodyResult, ...]]:
     """Find bodies where the whole CT has been found, and the rest of it once more.
 
@@ -68,6 +75,7 @@ def _bodies_around(
             no CT: bodies are expected where they lay in it, give or take their priors.
         course: of the registration.
         verified: whether to run the checks.
+        search: for parts of no CT.
 
     Raises:
         BodyError: BODY_OUT_OF_VIEW.
@@ -81,7 +89,10 @@ def _bodies_around(
     opaque = [n for n in range(len(bodies)) if n not in parts]
     found: dict[int, _Found] = {}
     if parts:
-        found |= _parts(request, bodies, parts, starts, camera_from_ct, course, verified)
+        parts_search = search or PartSearch()
+        found |= _parts(
+            request, bodies, parts, starts, camera_from_ct, course, verified, parts_search
+        )
     if opaque:
         found |= _opaque(request, bodies, opaque, starts, camera_from_ct, course, verified)
     if REST in found:
@@ -106,29 +117,33 @@ def _parts(
     camera_from_ct: Float64[Tensor, '4 4'],
     course: Course,
     verified: bool,
+    search: PartSearch,
 ) -> dict[int, _Found]:
     """Return those that are found by line integrals, and the rest as number REST."""
+    if bodies.rest is None:
+        request, starts, links = _searched(request, bodies, numbers, starts, course, search)
     chosen = [bodies.bodies[n] for n in numbers]
     rest = [] if bodies.rest is None else [bodies.rest]
     volumes = [*rest, *(body.volume for body in chosen)]
     problem = BodiesProblem(
         tuple(volumes),
         request.views,
-        links_of(chosen, bool(rest)),
+        links_of(chosen, True) if rest else links,
         bool(rest),
         request.config,
         resolve_backend(request.config.backend, volumes[0]),
         request.distance_mm,
+        lambda height: course.report(f'{height} px'),
     )
     poses = torch.stack([camera_from_ct] * len(rest) + [starts[n] for n in numbers])
-    course.begin('bodies {}')
-    end, level = solve_bodies(problem, poses, lambda height, *_: course.report(f'{height} px'))
+    course.begin('refine {}')
+    end, level = solve_bodies(problem, poses)
     poses = end.poses[0]
     course.lap('bodies')
-    course.begin('verify bodies')
+    course.begin('verify {}')
     spreads = covariances(level, poses)
     again = seek_bodies_again(problem, poses) if verified else None
-    middle = problem.level(MIDDLE_PX)
+    middle, similarity = problem.level(MIDDLE_PX), level.score(poses)
     expected = {n: (bodies.bodies[n], starts[n]) for n in numbers}
     found = {}
     for place, n in enumerate([REST] * len(rest) + list(numbers)):
@@ -144,9 +159,48 @@ def _parts(
                 _prior_distance(request, *expected[n], pose) if n in expected else None,
                 request.config.max_tre_mm,
             )
-        found[n] = _Found(pose, spreads[place], volumes[place].centre, verification)
+        centre = volumes[place].centre
+        found[n] = _Found(
+            pose, spreads[place], centre, similarity, end.terminations[0], verification
+        )
     course.lap('verify bodies')
     return found
+
+
+def _searched(
+    request: RegistrationRequest,
+    bodies: Bodies,
+    numbers: Sequence[int],
+    starts: Sequence[Tensor],
+    course: Course,
+    search: PartSearch,
+) -> tuple[RegistrationRequest, list[Tensor], tuple[Link, ...]]:
+    """Find each body by itself, since nothing says where they are but the initial pose.
+
+    Returns:
+        The request with X-rays cut to what lies close around the bodies, at the last two levels;
+        their poses in the order of all bodies; and the initial pose as a measurement of each.
+    """
+    poses, links = list(starts), []
+    for place, n in enumerate(numbers):
+        body = bodies.bodies[n]
+        alone = replace(request, volume=body.volume, initial_camera_from_ct=starts[n], bodies=None)
+        expected = start_prior(alone)
+        links.append(
+            Link(place, None, starts[n], body.volume.centre, expected.deviations, expected.weight)
+        )
+        poses[n] = find_part(alone, search, course).camera_from_ct[0]
+    views = tuple(
+        around_projections(
+            view,
+            [bodies.bodies[n].volume for n in numbers],
+            [camera_from_first(view, request.views[0]) @ poses[n] for n in numbers],
+            search.close_margin_mm,
+        )
+        for view in request.views
+    )
+    config = replace(request.config, levels=request.config.levels[-2:])
+    return replace(request, views=views, config=config), poses, tuple(links)
 
 
 def _opaque(
@@ -164,7 +218,7 @@ def _opaque(
     for body in chosen:
         assert body.mesh is not None
         edges.append(Edges.of_mesh(body.mesh.vertices, body.mesh.faces))
-    course.begin('outlines')
+    course.begin('search')
     widths = [_widths(request, bodies, body) for body in chosen]
     fits = find_outlines(request.views, edges, [starts[n] for n in numbers], widths, course.report)
     found = {}
@@ -175,7 +229,10 @@ def _opaque(
             verification = judge_outline(
                 fit, body.volume, centre, distance, request.config.max_tre_mm
             )
-        found[n] = _Found(fit.pose, fit.evidence.covariance, centre, verification)
+        settled = TerminationReason.CONVERGED
+        found[n] = _Found(
+            fit.pose, fit.evidence.covariance, centre, fit.explained, settled, verification
+        )
     course.lap('outlines')
     return found
 
@@ -252,34 +309,39 @@ def _result(
 
 
 def without_rest(
-    request: RegistrationRequest, bodies: Bodies, course: Course, verified: bool
+    request: RegistrationRequest,
+    course: Course,
+    verified: bool,
+    search: PartSearch | None = None,
 ) -> RegistrationResult:
     """Return the result of bodies that are in no CT: its own figures are those of the first body.
 
     Raises:
         PoseError: POSE_INVALID without an initial pose, which bodies are expected around.
     """
-    _, found = _bodies_around(request, bodies, request.start, course, verified)
-    first, body = found[0], bodies.bodies[0]
+    request, bodies = request.placed(), request.bodies
+    assert bodies is not None
+    found, results = _bodies_around(request, bodies, request.start, course, verified, search)
+    first, body = results[0], bodies.bodies[0]
     ct_from_body_inverse = se3.inverse(body.ct_from_body)
     return RegistrationResult(
         camera_from_ct=tuple(pose @ ct_from_body_inverse for pose in first.camera_from_body),
         covariance=first.covariance,
         centre_lps_mm=se3.transform_points(body.ct_from_body, first.centre_mm[None])[0],
-        termination=TerminationReason.CONVERGED,
+        termination=found[0].termination,
         similarity_before=math.nan,
-        similarity_after=math.nan,
+        similarity_after=found[0].similarity,
         iterations=0,
         timings_s=dict(course.laps),
         verification=first.verification,
-        warnings=(),
+        warnings=(DEPTH_WARNING,) if len(request.views) == 1 else (),
         backend=resolve_backend(request.config.backend, body.volume),
         method=request.config.method,
         similarity=request.config.similarity,
         runner_up=None,
         doubts=request.doubts,
         device=str(body.volume.device),
-        bodies=found,
+        bodies=results,
     )
 
 

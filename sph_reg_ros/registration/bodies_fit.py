@@ -27,7 +27,6 @@ from sph_reg_ros.solvers import LMConfig, LMResult, levenberg_marquardt
 MIN_REDUCTION = 3e-6
 """Share of the cost that a step has to be predicted to save: one body is a small part of it."""
 Poses = Float64[Tensor, 'n 4 4']
-OnStep = Callable[[int, int, float], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +41,7 @@ class BodiesProblem:
         config: settings.
         backend: renderer.
         distance_mm: about how far they are from the first source.
+        on_work: told the height of the images before each piece of work; may raise to stop.
     """
 
     volumes: tuple[AttenuationVolume, ...]
@@ -51,6 +51,7 @@ class BodiesProblem:
     config: RegistrationConfig
     backend: str
     distance_mm: float
+    on_work: Callable[[int], None] = lambda height: None
 
     @property
     def parts(self) -> list[int]:
@@ -70,6 +71,7 @@ class BodiesProblem:
             tuple(camera_from_first(view, self.views[0]) for view in self.views),
             self.links,
             self.backend,
+            partial(self.on_work, height),
         )
 
     def heights(self) -> list[int]:
@@ -107,9 +109,7 @@ def links_of(bodies: Sequence[Body], has_rest: bool) -> tuple[Link, ...]:
     return tuple(links)
 
 
-def solve_bodies(
-    problem: BodiesProblem, poses: Poses, on_step: OnStep = lambda *_: None
-) -> tuple[LMResult, BodiesLevel]:
+def solve_bodies(problem: BodiesProblem, poses: Poses) -> tuple[LMResult, BodiesLevel]:
     """Run the solver level by level from one set of poses.
 
     All bodies move at once: one after the other ends at the same poses, in twice the time.
@@ -117,7 +117,6 @@ def solve_bodies(
     Args:
         problem: bodies and X-rays.
         poses: of the first camera, to start from.
-        on_step: told the height of the images, steps and cost after each; may raise to stop.
 
     Returns:
         The end at the last level, and that level, weighted as it was found.
@@ -132,7 +131,7 @@ def solve_bodies(
             level = level.reweighted(poses)
         is_last = height == heights[-1] and len(heights) > 1
         free = problem.parts if is_last else range(len(poses))
-        end = run_solver(problem, level, poses, free, partial(on_step, height))
+        end = run_solver(problem, level, poses, free)
         poses = end.poses[0]
     return end, level
 
@@ -142,7 +141,6 @@ def run_solver(
     level: BodiesLevel,
     poses: Poses,
     free: Sequence[int],
-    on_step: Callable[[int, float], None] = lambda *_: None,
     max_iterations: int = 30,
     min_reduction: float = MIN_REDUCTION,
 ) -> LMResult:
@@ -161,7 +159,7 @@ def run_solver(
         max_rotation=config.max_rotation_step_rad,
         max_translation=config.max_translation_step_mm / TWIST_LENGTH_MM,
     )
-    return levenberg_marquardt(linearise, move, poses[None], settings, on_step)
+    return levenberg_marquardt(linearise, move, poses[None], settings)
 
 
 def covariances(level: BodiesLevel, poses: Poses) -> list[Float64[Tensor, '6 6']]:

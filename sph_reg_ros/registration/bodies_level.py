@@ -1,6 +1,6 @@
 """Several bodies and X-rays at one resolution: one image, six unknowns a body."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -33,17 +33,19 @@ class Link:
 
     Attributes:
         child: number of the body.
-        parent: number of the one that it hangs on.
-        parent_from_child: [4, 4] at rest (mm).
+        parent: number of the one that it hangs on; None: the first camera, which does not move.
+        parent_from_child: [4, 4] where it is expected (mm).
         pivot_mm: what it turns about [3], child coordinates.
         deviations: standard deviations [6] of rotation (rad) and of the pivot (mm), parent axes.
+        weight: similarity that one standard deviation, squared, is worth.
     """
 
     child: int
-    parent: int
+    parent: int | None
     parent_from_child: Float64[Tensor, '4 4']
     pivot_mm: Float64[Tensor, '3']
     deviations: Float64[Tensor, '6']
+    weight: float = PRIOR_WEIGHT
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +59,7 @@ class BodiesLevel:
         camera_from_first: pose of the first camera in each view's camera.
         links: priors between bodies.
         backend: renderer.
+        on_work: called before each rendering and comparison; may raise to stop.
         seen: last image of each body without derivative, with its pose, by body and view.
     """
 
@@ -66,6 +69,7 @@ class BodiesLevel:
     camera_from_first: tuple[Float64[Tensor, '4 4'], ...]
     links: tuple[Link, ...]
     backend: str
+    on_work: Callable[[], None] = lambda: None
     seen: dict[tuple[int, int], tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
 
     def with_similarity(self, name: str) -> 'BodiesLevel':
@@ -83,6 +87,13 @@ class BodiesLevel:
         found = tuple(one.reweighted(self.image(poses, view)) for one, view in pairs)
         return replace(self, similarities=found)
 
+    def score(self, poses: Float64[Tensor, 'n 4 4']) -> float:
+        """Return the mean similarity of the views at poses."""
+        images = (self.image(poses, view).float()[None] for view in range(len(self.views)))
+        pairs = zip(self.similarities, images, strict=True)
+        scores = [float(similarity.score(image)[0]) for similarity, image in pairs]
+        return sum(scores) / len(scores)
+
     def image(self, poses: Float64[Tensor, 'n 4 4'], view: int) -> Float[Tensor, 'H W']:
         """Return the sum of the bodies' line integrals in a view."""
         images = [self.image_of(poses, view, body) for body in range(len(poses))]
@@ -92,6 +103,7 @@ class BodiesLevel:
         self, poses: Float64[Tensor, 'n 4 4'], view: int, body: int
     ) -> Float[Tensor, 'H W']:
         """Return the line integrals of one body in a view."""
+        self.on_work()
         there = self.camera_from_first[view] @ poses[body]
         return self._unmoved(body, view, there[None])[0].cpu()
 
@@ -116,6 +128,7 @@ class BodiesLevel:
         found = []
         for index in range(len(self.views)):
             images, jacobians = self._rendered(poses, index, chosen)
+            self.on_work()
             equations = self.similarities[index].normal_equations(images, jacobians, None, patches)
             if index > 0:
                 R = self.camera_from_first[index][:3, :3]
@@ -131,6 +144,7 @@ class BodiesLevel:
         for body, volume in enumerate(self.volumes):
             there = other @ poses[:, body]
             arguments = (volume, there, camera.K, camera.size)
+            self.on_work()
             if body in chosen:
                 image, jacobian = render_with_jacobian(*arguments, backend=self.backend)
                 columns.append(jacobian.cpu())
@@ -175,17 +189,21 @@ def _linked(
 ) -> ResidualBlock:
     """Return six residuals a link; a view's own cost is twice what its similarity lacks to 1."""
     n, residuals, rows = len(poses), [], []
+    camera = torch.eye(4, dtype=torch.float64)
     for link in links:
-        child, parent = poses[link.child], poses[link.parent]
+        child = poses[link.child]
+        parent = camera if link.parent is None else poses[link.parent]
         motion = se3.inverse(parent) @ child @ se3.inverse(link.parent_from_child)
         pivot = se3.transform_points(link.parent_from_child, link.pivot_mm[None])[0]
         turn = so3.log(motion[:3, :3])
         displacement = torch.cat([turn, motion[:3, :3] @ pivot + motion[:3, 3] - pivot])
-        scale = (2 * max(views, 1) * PRIOR_WEIGHT) ** 0.5 / link.deviations
+        scale = (2 * max(views, 1) * link.weight) ** 0.5 / link.deviations
         R = parent[:3, :3].T
         at = se3.transform_points(child, link.pivot_mm[None])[0]
         J = torch.zeros(6, 6 * n, dtype=torch.float64)
         for body, sign in ((link.child, 1.0), (link.parent, -1.0)):
+            if body is None:
+                continue
             centre = se3.transform_points(poses[body], volumes[body].centre[None])[0]
             J[:3, 6 * body : 6 * body + 3] = sign * so3.left_jacobian_inverse(turn) @ R
             J[3:, 6 * body : 6 * body + 3] = -sign * R @ so3.hat(at - centre)

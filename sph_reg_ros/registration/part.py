@@ -1,59 +1,13 @@
-"""Registration of a CT that holds only a part of what the X-rays show, such as one bone.
+"""Registration of a CT that holds only a part of what the X-rays show: one body in no CT."""
 
-The rest of the X-ray is no error of the pose, and there is more of it than of the part: the solver
-finds its way from a few millimetres only, and a similarity over a fixed region likes to push the
-part out of it, along the beam above all. So many starts are tried on one region, how far off the
-initial pose can be counts as a measurement, and the last word is spoken close around the part.
-"""
+from dataclasses import replace
 
-from dataclasses import dataclass, replace
-
-import torch
-from jaxtyping import Float64
-from torch import Tensor
-
-from sph_reg_ros.errors import SolverError
-from sph_reg_ros.geometry import se3
-from sph_reg_ros.registration.config import RegistrationConfig
+from sph_reg_ros.imaging.bodies.body import Bodies, Body
+from sph_reg_ros.registration.bodies import without_rest
 from sph_reg_ros.registration.course import Course, Observer
-from sph_reg_ros.registration.prior import PosePrior
-from sph_reg_ros.registration.pyramid import build_level, camera_from_first
-from sph_reg_ros.registration.region import around_projection
-from sph_reg_ros.registration.register import register
+from sph_reg_ros.registration.part_search import PartSearch
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import RegistrationResult
-from sph_reg_ros.rendering.render import resolve_backend
-
-
-@dataclass(frozen=True)
-class PartSearch:
-    """How a part is looked for.
-
-    Attributes:
-        margin_mm: how far the part's silhouette may be off at the start.
-        close_margin_mm: what is compared around it in the end.
-        samples: random poses that are compared with the X-rays.
-        refined: best of them that the solver refines at the coarsest level.
-        survivors: best distinct ones of those that are compared close around the part.
-        finished: best of those that are refined at the finest level.
-        seed: of the random poses.
-    """
-
-    margin_mm: float = 16.0
-    close_margin_mm: float = 5.0
-    samples: int = 300
-    refined: int = 24
-    survivors: int = 6
-    finished: int = 2
-    seed: int = 0
-
-
-# The 99.9 % quantile of chi squared with six degrees of freedom.
-_FARTHEST = 22.5
-# Similarity that one standard deviation, squared, is worth: it settles what the X-ray leaves open.
-_PRIOR = 2e-3
-# Poses closer than this lead to the same optimum.
-_NEAREST = 0.5
 
 
 def register_part(
@@ -62,6 +16,8 @@ def register_part(
     observer: Observer | None = None,
 ) -> RegistrationResult:
     """Find a part of the anatomy in X-rays that show more.
+
+    The same as `register` with one body and no rest.
 
     Args:
         request: CT of the part, air around it; whole X-rays; initial pose. The config's search_*
@@ -75,115 +31,5 @@ def register_part(
         SolverError: the part is not in view at the initial pose.
         CancelledError: the observer asked to stop.
     """
-    search, course = search or PartSearch(), Course(observer)
-    initial = request.start
-    request = replace(request, prior=PosePrior(initial, _widths(request.config), _PRIOR))
-    near = _cut(request, initial, search.margin_mm)
-    levels = request.config.levels
-    poses = _refined(near, _sampled(near, search, course), levels[0], course)
-    # Judged by one region, a pose that leaves it wins: from here each is judged by its own.
-    results = [
-        _close(request, pose, search, levels[-2:-1] or levels, course, verified=False)
-        for pose in poses[: search.survivors]
-    ]
-    results.sort(key=lambda result: -_merit(request, result))
-    poses = [result.camera_from_ct[0] for result in results[: search.finished]]
-    results = [_close(request, pose, search, levels[-2:], course, verified=True) for pose in poses]
-    return max(results, key=lambda result: _merit(request, result))
-
-
-def _close(
-    request: RegistrationRequest,
-    pose: Float64[Tensor, '4 4'],
-    search: PartSearch,
-    levels: tuple[int, ...],
-    course: Course,
-    *,
-    verified: bool,
-) -> RegistrationResult:
-    """Refine at some levels, comparing only what lies close around the part at `pose`."""
-    close = _cut(replace(request, initial_camera_from_ct=pose), pose, search.close_margin_mm)
-    config = replace(request.config, method='image', starts=0, levels=levels)
-    return register(replace(close, config=config), course.pass_on, verified=verified)
-
-
-def _cut(
-    request: RegistrationRequest, camera_from_ct: Float64[Tensor, '4 4'], margin_mm: float
-) -> RegistrationRequest:
-    """Return the request with all views cut to the part at a pose in the first camera."""
-    views = tuple(
-        around_projection(
-            view,
-            request.volume,
-            camera_from_first(view, request.views[0]) @ camera_from_ct,
-            margin_mm,
-        )
-        for view in request.views
-    )
-    return replace(request, views=views)
-
-
-def _sampled(request: RegistrationRequest, search: PartSearch, course: Course) -> list[Tensor]:
-    """Return the initial pose and the best of random poses around it."""
-    config, initial = request.config, request.start
-    generator = torch.Generator().manual_seed(search.seed)
-    unit = torch.randn(search.samples, 6, dtype=torch.float64, generator=generator)
-    poses = se3.apply_twist(
-        unit * _widths(config), initial.expand(search.samples, 4, 4), request.volume.centre
-    )
-    backend = resolve_backend(config.backend, request.volume)
-    course.begin('search')
-    scores = build_level(request, config.levels[0], backend, course.on_work).scores(poses)
-    best = scores.argsort(descending=True)[: search.refined]
-    return [initial, *poses[best]]
-
-
-def _refined(
-    request: RegistrationRequest, poses: list[Tensor], height: int, course: Course
-) -> list[Tensor]:
-    """Return where the solver ends from each pose at one level, most similar first.
-
-    Poses farther from the initial one than its error can be are left out, unless all are.
-    """
-    config = replace(request.config, method='image', starts=0, levels=(height,), max_iterations=10)
-    results = []
-    for pose in poses:
-        try:
-            asked = replace(request, initial_camera_from_ct=pose, config=config)
-            results.append(register(asked, course.pass_on, verified=False))
-        except SolverError:
-            continue
-    if not results:
-        return poses
-    results.sort(key=lambda result: -_merit(request, result))
-    ended = [result.camera_from_ct[0] for result in results]
-    initial = request.start
-    near = [pose for pose in ended if _distance(request, pose, initial) < _FARTHEST] or ended
-    distinct: list[Tensor] = []
-    for pose in near:
-        if all(_distance(request, pose, other) > _NEAREST for other in distinct):
-            distinct.append(pose)
-    return distinct
-
-
-def _merit(request: RegistrationRequest, result: RegistrationResult) -> float:
-    """Return the similarity, less what a pose is unlikely by the initial pose's error."""
-    assert request.prior is not None
-    unlikely = request.prior.squared_distance(result.camera_from_ct[0], request.volume.centre)
-    return result.similarity_after - request.prior.weight * unlikely
-
-
-def _distance(request: RegistrationRequest, pose: Tensor, other: Tensor) -> float:
-    """Return the squared Mahalanobis distance of two poses by the config's search."""
-    assert request.prior is not None
-    around = replace(request.prior, camera_from_ct=other)
-    return around.squared_distance(pose, request.volume.centre)
-
-
-def _widths(config: RegistrationConfig) -> Float64[Tensor, '6']:
-    return torch.tensor(
-        [config.search_rotation_rad] * 3
-        + [config.search_in_plane_mm] * 2
-        + [config.search_depth_mm],
-        dtype=torch.float64,
-    ).clamp(min=1e-9)
+    bodies = Bodies((Body('part', request.volume),), None)
+    return without_rest(replace(request, bodies=bodies), Course(observer), True, search)

@@ -4,6 +4,9 @@ A CT of one bone says nothing about the rest of the image. Cut to the bone's sur
 is registered at a resolution that suits the bone, and what lies far from it is not compared.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import torch
 from jaxtyping import Bool, Float64
 from torch import Tensor
@@ -11,13 +14,31 @@ from torch import Tensor
 from sph_reg_ros.errors import ErrorCode, SolverError
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
-from sph_reg_ros.registration.view import View
+from sph_reg_ros.registration.view import View, usable_part
 from sph_reg_ros.rendering.render import render
 
 _SILHOUETTE_PX = 96
 """Size at which the silhouette is drawn; it is widened by far more than such a pixel."""
 _FAINT = 0.01
 """Share of the darkest line integral below which a ray misses the anatomy."""
+
+
+def around_projections(
+    view: View,
+    volumes: Sequence[AttenuationVolume],
+    camera_from_volume: Sequence[Float64[Tensor, '4 4']],
+    margin_mm: float,
+) -> View:
+    """Return the view cut and masked to where several volumes project, as `around_projection`."""
+    pairs = zip(volumes, camera_from_volume, strict=True)
+    usable = torch.zeros(view.camera.size, dtype=torch.bool)
+    for volume, pose in pairs:
+        margin_px = _margin_px(view, volume, pose, margin_mm)
+        top, left, height, width = _box(view, volume, pose, margin_px)
+        part = around_projection(view, volume, pose, margin_mm)
+        assert part.mask is not None
+        usable[top : top + height, left : left + width] |= part.mask
+    return usable_part(replace(view, mask=usable))
 
 
 def around_projection(
@@ -37,8 +58,7 @@ def around_projection(
     Raises:
         SolverError: NO_OVERLAP if the CT does not project into the image.
     """
-    depth_mm = float(se3.transform_points(camera_from_ct, volume.centre[None])[0, 2])
-    margin_px = margin_mm * view.camera.focal_length / max(depth_mm, 1e-9)
+    margin_px = _margin_px(view, volume, camera_from_ct, margin_mm)
     top, left, height, width = _box(view, volume, camera_from_ct, margin_px)
     camera = view.camera.crop(top, left, height, width)
     rows, columns = slice(top, top + height), slice(left, left + width)
@@ -50,6 +70,13 @@ def around_projection(
     return View(
         view.line_integrals[rows, columns].contiguous(), camera, mask, view.fixed_from_camera
     )
+
+
+def _margin_px(
+    view: View, volume: AttenuationVolume, camera_from_ct: Tensor, margin_mm: float
+) -> float:
+    depth_mm = float(se3.transform_points(camera_from_ct, volume.centre[None])[0, 2])
+    return margin_mm * view.camera.focal_length / max(depth_mm, 1e-9)
 
 
 def _box(

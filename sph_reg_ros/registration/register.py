@@ -49,7 +49,7 @@ def register(
         if verified:
             request.config.require_checkable()
         if request.bodies.rest is None:
-            return without_rest(request, request.bodies, Course(observer), verified)
+            return without_rest(request, Course(observer), verified)
         whole = register(replace(request, bodies=None), observer, verified=verified)
         return with_bodies(whole, request, Course(observer), verified)
     request = request.placed()

@@ -11,7 +11,8 @@ from sph_reg_ros.errors import CancelledError
 from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.registration import level
 from sph_reg_ros.registration.config import RegistrationConfig
-from sph_reg_ros.registration.part import PartSearch, register_part
+from sph_reg_ros.registration.part import register_part
+from sph_reg_ros.registration.part_search import PartSearch
 from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import Progress

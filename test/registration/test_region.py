@@ -9,7 +9,8 @@ from phantoms import pose_in_front, smooth_phantom
 from sph_reg_ros.errors import SolverError
 from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.registration.config import RegistrationConfig
-from sph_reg_ros.registration.part import PartSearch, register_part
+from sph_reg_ros.registration.part import register_part
+from sph_reg_ros.registration.part_search import PartSearch
 from sph_reg_ros.registration.region import around_projection
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.view import View

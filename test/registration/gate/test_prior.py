@@ -11,7 +11,8 @@ from sph_reg_ros.geometry import se3
 from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.gate.targets import target_points
-from sph_reg_ros.registration.part import PartSearch, register_part
+from sph_reg_ros.registration.part import register_part
+from sph_reg_ros.registration.part_search import PartSearch
 from sph_reg_ros.registration.prior import PosePrior
 from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest
