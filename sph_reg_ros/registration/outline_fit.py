@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sph_reg_ros.geometry import Camera, se3
-from sph_reg_ros.registration.view import View, shrink
+from sph_reg_ros.registration.view import View
 from sph_reg_ros.rendering.outline import Edges, Outline, draw_silhouette, outline, project
 from sph_reg_ros.similarity.outline_edges import EdgeImage, EdgesFound, find_edges
 
@@ -52,10 +52,9 @@ class OutlineLevel:
         images = []
         for view, depth_mm in zip(views, depths_mm, strict=True):
             factor = max(1, round(pixel_mm * view.camera.focal_length / depth_mm))
-            small = shrink(view, max(1, view.camera.height // factor))
-            mask = None if small.mask is None else small.mask.numpy()
-            integrals = small.line_integrals.cpu().numpy()
-            images.append(EdgeImage.of(integrals, mask, small.camera, _BLUR_PX))
+            mask = None if view.mask is None else view.mask.cpu().numpy()
+            integrals = view.line_integrals.cpu().numpy()
+            images.append(EdgeImage.of(integrals, mask, view.camera, factor, _BLUR_PX))
         return cls(tuple(images), tuple(camera_from_first))
 
 

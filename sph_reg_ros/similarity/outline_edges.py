@@ -17,6 +17,7 @@ _SPACING_PX = 0.5
 _BESIDE_PX = 4.0
 """So far on both sides of an edge its height is read."""
 SQRT_2_PI = float(np.sqrt(2 * np.pi))
+_USABLE_SHARE = 0.5
 _UNCLEAR_PX = 2
 """Next to pixels that may not be used, blur and shrinking have mixed them in."""
 
@@ -37,20 +38,34 @@ class EdgeImage:
 
     @classmethod
     def of(
-        cls, line_integrals: NDArray, mask: NDArray | None, camera: Camera, blur_px: float
+        cls,
+        line_integrals: NDArray,
+        mask: NDArray | None,
+        camera: Camera,
+        factor: int,
+        blur_px: float,
     ) -> 'EdgeImage':
         """Prepare an X-ray.
 
         Args:
-            line_integrals: [h, w] float32; their offset and scale are those of counts.
-            mask: [h, w] pixels that may be used; all if None.
+            line_integrals: [H, W] float32; their offset and scale are those of counts.
+            mask: [H, W] pixels that may be used; all if None.
             camera: of the image.
-            blur_px: standard deviation of the smoothing.
+            factor: by how much it is shrunk.
+            blur_px: standard deviation of the smoothing after that.
         """
+        height, width = (max(1, side // factor) for side in camera.size)
         darkness = 1 - np.exp(-line_integrals.astype(np.float32))
         usable = np.ones_like(darkness) if mask is None else mask.astype(np.float32)
+        if factor > 1:
+            darkness, usable = (
+                cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+                for image in (darkness, usable)
+            )
         size = 2 * _UNCLEAR_PX + 1
+        usable = (usable > _USABLE_SHARE).astype(np.float32)
         usable = cv2.erode(usable, np.ones((size, size), np.uint8), borderValue=1.0)
+        camera = camera.rescale(height, width)
         return cls(cv2.GaussianBlur(darkness, (0, 0), blur_px), usable, camera)
 
 
