@@ -121,7 +121,7 @@ def _parts(
 ) -> dict[int, _Found]:
     """Return those that are found by line integrals, and the rest as number REST."""
     if bodies.rest is None:
-        request, starts, links = _searched(request, bodies, numbers, starts, course, search)
+        request, starts, links, leads = _searched(request, bodies, numbers, starts, course, search)
     chosen = [bodies.bodies[n] for n in numbers]
     rest = [] if bodies.rest is None else [bodies.rest]
     volumes = [*rest, *(body.volume for body in chosen)]
@@ -155,7 +155,7 @@ def _parts(
                 spreads[place],
                 end.terminations[0],
                 (again.from_here_mm[place], again.from_away_mm[place]),
-                patches_of(middle, poses, place),
+                patches_of(middle, poses, place) if rest else leads[place],
                 _prior_distance(request, *expected[n], pose) if n in expected else None,
                 request.config.max_tre_mm,
             )
@@ -174,14 +174,15 @@ def _searched(
     starts: Sequence[Tensor],
     course: Course,
     search: PartSearch,
-) -> tuple[RegistrationRequest, list[Tensor], tuple[Link, ...]]:
+) -> tuple[RegistrationRequest, list[Tensor], tuple[Link, ...], list[float]]:
     """Find each body by itself, since nothing says where they are but the initial pose.
 
     Returns:
         The request with X-rays cut to what lies close around the bodies, at the last two levels;
-        their poses in the order of all bodies; and the initial pose as a measurement of each.
+        their poses in the order of all bodies; the initial pose as a measurement of each; and by
+        how much each is more similar than at the second best pose.
     """
-    poses, links = list(starts), []
+    poses, links, leads = list(starts), [], []
     for place, n in enumerate(numbers):
         body = bodies.bodies[n]
         alone = replace(request, volume=body.volume, initial_camera_from_ct=starts[n], bodies=None)
@@ -189,7 +190,9 @@ def _searched(
         links.append(
             Link(place, None, starts[n], body.volume.centre, expected.deviations, expected.weight)
         )
-        poses[n] = find_part(alone, search, course).camera_from_ct[0]
+        found = find_part(alone, search, course)
+        poses[n], rival = found.camera_from_ct[0], found.runner_up
+        leads.append(1.0 if rival is None else rival.best_similarity - rival.similarity)
     views = tuple(
         around_projections(
             view,
@@ -200,7 +203,7 @@ def _searched(
         for view in request.views
     )
     config = replace(request.config, levels=request.config.levels[-2:])
-    return replace(request, views=views, config=config), poses, tuple(links)
+    return replace(request, views=views, config=config), poses, tuple(links), leads
 
 
 def _opaque(

@@ -51,6 +51,8 @@ MIN_VISIBLE = 0.5
 """Share of an outline that has to be in the image, in every view."""
 MIN_LEAD = 0.1
 """By how much more of the outline a pose has to explain than the second best one."""
+MIN_PART_LEAD = 0.02
+"""By how much more similar a part of no CT has to be than at the second best pose."""
 _SHOWN = 0.1
 """Share of a body's darkest line integral that shows it."""
 _UNCERTAIN = (Verdict.UNVERIFIED, ErrorCode.POSE_UNCERTAIN)
@@ -123,7 +125,7 @@ def judge_body(
     covariance: Float64[Tensor, '6 6'],
     termination: TerminationReason,
     again_mm: tuple[float, float],
-    agreement: PatchAgreement,
+    evidence: PatchAgreement | float,
     prior_distance: float | None,
     max_tre_mm: float,
 ) -> Verification:
@@ -135,7 +137,8 @@ def judge_body(
         covariance: of the pose.
         termination: why the solver stopped.
         again_mm: from here and from away, of this body in SoughtAgain.
-        agreement: of the patches of the X-rays that show it.
+        evidence: agreement of the patches that show it; of a part of no CT, beside which X-rays
+            show what nothing explains, by how much more similar it is than the second best pose.
         prior_distance: squared Mahalanobis distance of its motion; None if nothing is known of it.
         max_tre_mm: largest error that can be borne.
     """
@@ -150,8 +153,7 @@ def judge_body(
     checks = [
         Check.at_least('convergence', float(converged), 1.0, doubt),
         *_uncertainty(sigma),
-        check_displacement(agreement),
-        check_share(agreement),
+        *_of_evidence(evidence),
         Check.at_most('held_out_mm', again_mm[0], MAX_HELD_OUT_MM, held_out),
         Check.at_most('other_starts_mm', again_mm[1], MAX_RETURN_MM, starts),
         *_prior(prior_distance),
@@ -197,6 +199,13 @@ def _uncertainty(sigma: Float64[Tensor, '3']) -> list[Check]:
         Check.at_most('sigma_across_beam_mm', math.hypot(x, y), MAX_ACROSS_MM, _UNCERTAIN),
         Check.at_most('sigma_along_beam_mm', z, MAX_ALONG_MM, _UNCERTAIN),
     ]
+
+
+def _of_evidence(evidence: PatchAgreement | float) -> list[Check]:
+    if isinstance(evidence, PatchAgreement):
+        return [check_displacement(evidence), check_share(evidence)]
+    rival = (Verdict.UNVERIFIED, ErrorCode.RIVAL_POSE)
+    return [Check.at_least('part_lead', evidence, MIN_PART_LEAD, rival)]
 
 
 def _prior(distance: float | None) -> list[Check]:

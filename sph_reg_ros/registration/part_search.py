@@ -6,6 +6,7 @@ part out of it, along the beam above all. So many starts are tried on one region
 initial pose can be counts as a measurement, and the last word is spoken close around the part.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from sph_reg_ros.errors import SolverError
 from sph_reg_ros.geometry import se3
+from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.registration.attempt import attempt
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.course import Course
@@ -21,7 +23,7 @@ from sph_reg_ros.registration.prior import PosePrior
 from sph_reg_ros.registration.pyramid import build_level, camera_from_first
 from sph_reg_ros.registration.region import around_projection
 from sph_reg_ros.registration.request import RegistrationRequest
-from sph_reg_ros.registration.result import RegistrationResult
+from sph_reg_ros.registration.result import RegistrationResult, RunnerUp
 from sph_reg_ros.rendering.render import resolve_backend
 
 
@@ -54,6 +56,8 @@ _FARTHEST = 22.5
 PRIOR = 2e-3
 # Poses closer than this lead to the same optimum.
 _NEAREST = 0.5
+DISTINCT_MM = 2.0
+"""Poses whose corners are closer on average are one optimum."""
 
 
 def find_part(
@@ -84,9 +88,23 @@ def find_part(
         for pose in poses[: search.survivors]
     ]
     results.sort(key=lambda result: -_merit(request, result))
+    runner_up = _runner_up(request, results)
     poses = [result.camera_from_ct[0] for result in results[: search.finished]]
     results = [_close(request, pose, search, levels[-2:], course) for pose in poses]
-    return max(results, key=lambda result: _merit(request, result))
+    best = max(results, key=lambda result: _merit(request, result))
+    return replace(best, runner_up=runner_up)
+
+
+def _runner_up(
+    request: RegistrationRequest, results: Sequence[RegistrationResult]
+) -> RunnerUp | None:
+    """Return the second best of distinct poses, best first; None if there is one only."""
+    best, points = results[0], request.volume.corners
+    for other in results[1:]:
+        apart = mean_distance_mm(best.camera_from_ct[0], other.camera_from_ct[0], points)
+        if apart > DISTINCT_MM:
+            return RunnerUp(other.similarity_after, best.similarity_after, float(apart))
+    return None
 
 
 def _close(
