@@ -24,13 +24,16 @@ from sph_reg_ros.registration.bodies_fit import (
 )
 from sph_reg_ros.registration.bodies_gate import (
     MIDDLE_PX,
+    PartEvidence,
     judge_body,
     judge_outline,
+    part_similarity,
     patches_of,
     seek_bodies_again,
 )
 from sph_reg_ros.registration.bodies_level import Link
 from sph_reg_ros.registration.course import Course
+from sph_reg_ros.registration.gate.patches import PatchAgreement
 from sph_reg_ros.registration.gate.verify import NOT_VERIFIED, verdict_of
 from sph_reg_ros.registration.outline_search import find_outlines
 from sph_reg_ros.registration.part_search import PartSearch, find_part, start_prior
@@ -143,7 +146,15 @@ def _parts(
     course.begin('verify {}')
     spreads = covariances(level, poses)
     again = seek_bodies_again(problem, poses) if verified else None
-    middle, similarity = problem.level(MIDDLE_PX), level.score(poses)
+    middle, scores = problem.level(MIDDLE_PX), level.scores(poses)
+    similarity = sum(scores) / len(scores)
+
+    def evidence(place: int) -> PatchAgreement | PartEvidence:
+        if rest:
+            return patches_of(middle, poses, place)
+        margin_mm = search.close_margin_mm
+        return PartEvidence(part_similarity(problem, poses, place, margin_mm), leads[place])
+
     expected = {n: (bodies.bodies[n], starts[n]) for n in numbers}
     found = {}
     for place, n in enumerate([REST] * len(rest) + list(numbers)):
@@ -155,7 +166,7 @@ def _parts(
                 spreads[place],
                 end.terminations[0],
                 (again.from_here_mm[place], again.from_away_mm[place]),
-                patches_of(middle, poses, place) if rest else leads[place],
+                evidence(place),
                 _prior_distance(request, *expected[n], pose) if n in expected else None,
                 request.config.max_tre_mm,
             )

@@ -24,6 +24,11 @@ from sph_reg_ros.registration.view import View, shrink
 from sph_reg_ros.similarity import NormalEquations, prepare_similarity
 from sph_reg_ros.solvers import LMConfig, LMResult, levenberg_marquardt
 
+COARSEST_PX = 48
+"""On smaller images a body is a few pixels, and goes astray."""
+COARSE_PRIOR = 30.0
+"""By how much more priors between bodies weigh before the last level: what the X-rays show beside
+the CT, such as an instrument, would carry bodies off; in the end it may not hold them back."""
 MIN_REDUCTION = 3e-6
 """Share of the cost that a step has to be predicted to save: one body is a small part of it."""
 Poses = Float64[Tensor, 'n 4 4']
@@ -77,7 +82,8 @@ class BodiesProblem:
     def heights(self) -> list[int]:
         """Return the rows of the levels, coarse to fine, no finer than the X-rays."""
         tallest = max(view.camera.height for view in self.views)
-        return sorted({min(height, tallest) for height in self.config.levels})
+        heights = sorted({min(height, tallest) for height in self.config.levels})
+        return [height for height in heights if height >= COARSEST_PX] or heights[-1:]
 
 
 def links_of(bodies: Sequence[Body], has_rest: bool) -> tuple[Link, ...]:
@@ -126,11 +132,13 @@ def solve_bodies(problem: BodiesProblem, poses: Poses) -> tuple[LMResult, Bodies
     """
     heights = problem.heights()
     for height in heights:
-        level = problem.level(height)
-        if height == heights[-1]:
+        level, free = problem.level(height), list(range(len(poses)))
+        if height in heights[-2:]:
             level = level.reweighted(poses)
-        is_last = height == heights[-1] and len(heights) > 1
-        free = problem.parts if is_last else range(len(poses))
+        if height != heights[-1] and problem.has_rest:
+            level = level.with_heavier_links(COARSE_PRIOR)
+        if height == heights[-1] and problem.has_rest and len(heights) > 1:
+            free = problem.parts
         end = run_solver(problem, level, poses, free)
         poses = end.poses[0]
     return end, level

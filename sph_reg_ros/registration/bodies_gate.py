@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import torch
@@ -38,6 +38,8 @@ from sph_reg_ros.registration.gate_limits import (
 )
 from sph_reg_ros.registration.level import COARSE_SIMILARITY
 from sph_reg_ros.registration.outline_search import OutlineFit
+from sph_reg_ros.registration.pyramid import camera_from_first
+from sph_reg_ros.registration.region import around_projection
 from sph_reg_ros.registration.result import Check, Verdict, Verification
 from sph_reg_ros.solvers import TerminationReason
 
@@ -51,11 +53,39 @@ MIN_VISIBLE = 0.5
 """Share of an outline that has to be in the image, in every view."""
 MIN_LEAD = 0.1
 """By how much more of the outline a pose has to explain than the second best one."""
+PART_SIMILARITY = 'gradient_ncc'
+MIN_PART_SIMILARITY = 0.45
+"""Of gradients close around a part of no CT: 0.5 to 0.65 at right poses of a real wrist, below 0.35
+at wrong ones that every other check let pass."""
 MIN_PART_LEAD = 0.02
 """By how much more similar a part of no CT has to be than at the second best pose."""
 _SHOWN = 0.1
 """Share of a body's darkest line integral that shows it."""
 _UNCERTAIN = (Verdict.UNVERIFIED, ErrorCode.POSE_UNCERTAIN)
+
+
+@dataclass(frozen=True)
+class PartEvidence:
+    """What speaks for a part of no CT.
+
+    Attributes:
+        similarity: of gradients close around it, in the view where they say the worst.
+        lead: by how much more similar it is than at the second best pose.
+    """
+
+    similarity: float
+    lead: float
+
+
+def part_similarity(problem: BodiesProblem, poses: Poses, number: int, margin_mm: float) -> float:
+    """Return the similarity of gradients close around one body, in the view where it is least."""
+    volume, pose = problem.volumes[number], poses[number]
+    views = tuple(
+        around_projection(view, volume, camera_from_first(view, problem.views[0]) @ pose, margin_mm)
+        for view in problem.views
+    )
+    alone = replace(problem, volumes=(volume,), views=views, links=())
+    return min(alone.level(problem.heights()[-1], PART_SIMILARITY).scores(pose[None]))
 
 
 @dataclass(frozen=True)
@@ -125,7 +155,7 @@ def judge_body(
     covariance: Float64[Tensor, '6 6'],
     termination: TerminationReason,
     again_mm: tuple[float, float],
-    evidence: PatchAgreement | float,
+    evidence: PatchAgreement | PartEvidence,
     prior_distance: float | None,
     max_tre_mm: float,
 ) -> Verification:
@@ -137,8 +167,8 @@ def judge_body(
         covariance: of the pose.
         termination: why the solver stopped.
         again_mm: from here and from away, of this body in SoughtAgain.
-        evidence: agreement of the patches that show it; of a part of no CT, beside which X-rays
-            show what nothing explains, by how much more similar it is than the second best pose.
+        evidence: agreement of the patches that show it; or that of a part of no CT, beside which
+            X-rays show what nothing explains.
         prior_distance: squared Mahalanobis distance of its motion; None if nothing is known of it.
         max_tre_mm: largest error that can be borne.
     """
@@ -201,11 +231,15 @@ def _uncertainty(sigma: Float64[Tensor, '3']) -> list[Check]:
     ]
 
 
-def _of_evidence(evidence: PatchAgreement | float) -> list[Check]:
+def _of_evidence(evidence: PatchAgreement | PartEvidence) -> list[Check]:
     if isinstance(evidence, PatchAgreement):
         return [check_displacement(evidence), check_share(evidence)]
     rival = (Verdict.UNVERIFIED, ErrorCode.RIVAL_POSE)
-    return [Check.at_least('part_lead', evidence, MIN_PART_LEAD, rival)]
+    against = (Verdict.UNVERIFIED, ErrorCode.SIMILARITY_TOO_LOW)
+    return [
+        Check.at_least('part_similarity', evidence.similarity, MIN_PART_SIMILARITY, against),
+        Check.at_least('part_lead', evidence.lead, MIN_PART_LEAD, rival),
+    ]
 
 
 def _prior(distance: float | None) -> list[Check]:

@@ -81,18 +81,22 @@ class BodiesLevel:
         """Return the level with the X-rays as all that is known."""
         return replace(self, links=())
 
+    def with_heavier_links(self, times: float) -> 'BodiesLevel':
+        """Return the level with priors that weigh so many times as much."""
+        heavier = (replace(link, weight=times * link.weight) for link in self.links)
+        return replace(self, links=tuple(heavier))
+
     def reweighted(self, poses: Float64[Tensor, 'n 4 4']) -> 'BodiesLevel':
         """Return the level with low weights where the X-rays show what the bodies lack."""
         pairs = zip(self.similarities, range(len(self.views)), strict=True)
         found = tuple(one.reweighted(self.image(poses, view)) for one, view in pairs)
         return replace(self, similarities=found)
 
-    def score(self, poses: Float64[Tensor, 'n 4 4']) -> float:
-        """Return the mean similarity of the views at poses."""
+    def scores(self, poses: Float64[Tensor, 'n 4 4']) -> list[float]:
+        """Return the similarity of each view at poses."""
         images = (self.image(poses, view).float()[None] for view in range(len(self.views)))
         pairs = zip(self.similarities, images, strict=True)
-        scores = [float(similarity.score(image)[0]) for similarity, image in pairs]
-        return sum(scores) / len(scores)
+        return [float(similarity.score(image)[0]) for similarity, image in pairs]
 
     def image(self, poses: Float64[Tensor, 'n 4 4'], view: int) -> Float[Tensor, 'H W']:
         """Return the sum of the bodies' line integrals in a view."""
