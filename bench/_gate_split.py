@@ -14,6 +14,8 @@ MEASURED = (
     'patch_displacement_mm',
     'focal_misfit',
     'principal_point_misfit',
+    'aspect_misfit',
+    'distortion_misfit',
     'held_out_mm',
     'other_starts_mm',
     'rival',

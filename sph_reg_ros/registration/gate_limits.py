@@ -26,6 +26,11 @@ MAX_FOCAL_MISFIT = 0.006
 """Relative change of the focal length that the X-ray certainly wants."""
 MAX_PRINCIPAL_POINT_MISFIT = 0.007
 """Way of the principal point that it certainly wants, in focal lengths."""
+MAX_ASPECT_MISFIT = 0.003
+"""By how much pixels certainly are wider than high, against what the camera says."""
+MAX_DISTORTION_MISFIT = 0.004
+"""Share of its distance from the centre by which a pixel half an image's height away from it
+certainly is displaced."""
 MAX_RIVAL_GAIN = 0.0
 """Similarity that another pose may have more than the one that is judged."""
 MAX_SQUARED_DISTANCE = 22.5

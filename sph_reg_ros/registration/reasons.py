@@ -110,6 +110,18 @@ OF_CHECKS: dict[str | ErrorCode, Explanation] = {
         'Check cx and cy of the camera, and that the image was not cropped, shifted or flipped '
         'after its calibration.',
     ),
+    'aspect_misfit': Explanation(
+        'The X-ray fits the CT better if its pixels are wider or higher than the camera says, or '
+        'oblique.',
+        'Check fx and fy of the camera (command line: both numbers of --pixel-pitch), and that the '
+        'image was not stretched after its calibration.',
+    ),
+    'distortion_misfit': Explanation(
+        'The X-ray fits the CT better through a lens or image intensifier that distorts more or '
+        'less than the camera says.',
+        'Calibrate the distortion of the imager and give it in D of camera_info; if the image was '
+        'rectified already, say so (image.rectified).',
+    ),
     ErrorCode.CAMERA_INCONSISTENT: Explanation(
         'The X-ray fits the CT better through another camera.',
         'Calibrate the C-arm again, and check that the image was not changed afterwards.',

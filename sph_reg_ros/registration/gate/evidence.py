@@ -118,12 +118,20 @@ class Evidence:
         return self._near(MIDDLE_PX)
 
     @cached_property
+    def middle_optimised(self) -> Level:
+        """Return the level of about MIDDLE_PX, weighted as the pose was found."""
+        return self._nearest(MIDDLE_PX).reweighted(self.pose)
+
+    @cached_property
     def coarsest(self) -> Level:
         """Return the first level, with the similarity that was not optimised."""
         return self._held_out(self.levels[0])
 
     def _near(self, height: int) -> Level:
-        return self._held_out(min(self.levels, key=lambda level: abs(level.height - height)))
+        return self._held_out(self._nearest(height))
+
+    def _nearest(self, height: int) -> Level:
+        return min(self.levels, key=lambda level: abs(level.height - height))
 
     def _held_out(self, level: Level) -> Level:
         if self.config.similarity == COARSE_SIMILARITY:
@@ -171,11 +179,17 @@ class Evidence:
 
 
 def gauss_newton_step(equations: NormalEquations) -> Float64[Tensor, 'n']:
-    """Return the step to the minimum of the linear model of a pose, the shortest if several.
+    """Return the step to the minimum of the linear model of a pose.
 
     NaN where nothing is in view: that passes no check.
     """
-    A, g = equations.hessian[0], equations.gradient[0]
     if not equations.valid:
-        return torch.full_like(g, nan)
-    return -torch.linalg.lstsq(A, g[:, None], driver='gelsd').solution[:, 0]
+        return torch.full_like(equations.gradient[0], nan)
+    return least_squares_step(equations.hessian[0], equations.gradient[0])
+
+
+def least_squares_step(
+    hessian: Float64[Tensor, 'n n'], gradient: Float64[Tensor, 'n']
+) -> Float64[Tensor, 'n']:
+    """Return the step that makes a gradient vanish, the shortest if there are several."""
+    return -torch.linalg.lstsq(hessian, gradient[:, None], driver='gelsd').solution[:, 0]

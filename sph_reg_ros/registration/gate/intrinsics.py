@@ -13,9 +13,9 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from sph_reg_ros.errors import ErrorCode
-from sph_reg_ros.geometry import Camera, se3
-from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
+from sph_reg_ros.geometry import se3
 from sph_reg_ros.registration.covariance import cluster_robust
+from sph_reg_ros.registration.gate.bent_rays import INTRINSICS, by_imager
 from sph_reg_ros.registration.gate.evidence import Evidence, gauss_newton_step
 from sph_reg_ros.registration.gate_limits import (
     MAX_FOCAL_MISFIT,
@@ -23,7 +23,6 @@ from sph_reg_ros.registration.gate_limits import (
 )
 from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.result import Check, Verdict
-from sph_reg_ros.rendering.sampling import unit_rays
 from sph_reg_ros.similarity.normal_equations import of_residuals
 from sph_reg_ros.similarity.patches import PATCHES
 
@@ -62,7 +61,7 @@ def check_intrinsics(evidence: Evidence) -> tuple[Check, Check]:
 
 @dataclass(frozen=True)
 class WantedChange:
-    """By how much a view wants its intrinsics changed (`by_intrinsics`).
+    """By how much a view wants its intrinsics changed (`bent_rays.by_imager`).
 
     Attributes:
         step: the change.
@@ -99,7 +98,7 @@ def _with_intrinsics(
     images, jacobians = level.renderings(evidence.pose[None], seen=True).views[number]
     pose = level.camera_from_first[number] @ evidence.pose
     centre = se3.transform_points(pose, level.volume.centre[None])[0]
-    columns = by_intrinsics(jacobians[0], level.views[number].camera, centre)
+    columns = by_imager(jacobians[0], level.views[number].camera, centre)[..., :INTRINSICS]
     return images, torch.cat([jacobians, columns[None]], -1)
 
 
@@ -115,44 +114,6 @@ def _wanted_change(
     residuals = level.similarities[number].residuals
     view = of_residuals(residuals, images.cpu(), jacobians.cpu(), patches=PATCHES**2)
     return WantedChange(gauss_newton_step(view)[-3:], cluster_robust([view])[-3:, -3:])
-
-
-def by_intrinsics(
-    jacobian: Float[Tensor, 'H W 6'], camera: Camera, centre: Float64[Tensor, '3']
-) -> Float[Tensor, 'H W 3']:
-    """Return the derivative of a rendering by the intrinsics.
-
-    They are the logarithm of the focal length and the way of the principal point along the camera's
-    x and y, in focal lengths. Each bends every ray, and that is a turn about the source, another
-    one in each pixel; what a turn does is known from the derivative by the pose.
-
-    Args:
-        jacobian: of the rendering by a twist about `centre` (`render_with_jacobian`).
-        camera: intrinsics.
-        centre: what twists turn about, camera coordinates (mm).
-    """
-    ray, source_y = unit_rays(camera.K, camera.size, camera.scan_depth_mm)
-    x, y, z = ray.unbind(-1)
-    nothing = torch.zeros_like(z)
-    # x / z and y / z of a pixel's ray shrink by as much as the focal length grows, and fall as far
-    # as the principal point moves on.
-    bent = torch.stack(
-        [
-            torch.stack([-x, -y, nothing], -1),
-            torch.stack([-z, nothing, nothing], -1),
-            torch.stack([nothing, nothing if camera.scan_depth_mm else -z, nothing], -1),
-        ]
-    )
-    # Turning the rays one way is turning the anatomy the other way.
-    turn = -torch.linalg.cross(ray.expand_as(bent), bent)
-    arm = centre.expand_as(ray).clone()
-    arm[..., 1] -= source_y
-    shift = torch.linalg.cross(turn, arm.expand_as(turn))
-    # In a line scan, y moves the source: a larger focal length is a shift of the anatomy, and a
-    # way of the principal point along y nothing but a pose.
-    shift[0, ..., 1] += source_y
-    shift /= TWIST_LENGTH_MM
-    return (jacobian * torch.cat([turn, shift], -1).to(jacobian)).sum(-1).movedim(0, -1)
 
 
 def _largest(misfits: list[float]) -> float:

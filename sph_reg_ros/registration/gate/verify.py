@@ -15,6 +15,7 @@ from sph_reg_ros.registration.gate.patches import (
     check_share,
     compare_patches,
 )
+from sph_reg_ros.registration.gate.pixel_grid import check_pixel_grid, fit_pixel_grid
 from sph_reg_ros.registration.gate.plausibility import (
     check_camera,
     check_overlap,
@@ -41,8 +42,8 @@ NOT_VERIFIED = Verification(Verdict.UNVERIFIED, (), math.nan, math.nan)
 def verify(evidence: Evidence) -> Verification:
     """Judge a pose by every check."""
     agreement, again = compare_patches(evidence), seek_again(evidence)
-    steps = own_steps(evidence)
-    error = estimated_error_mm(evidence, again, steps)
+    steps, grid = own_steps(evidence), fit_pixel_grid(evidence)
+    error = estimated_error_mm(evidence, again, steps, grid)
     prior, views = check_prior(evidence), check_views(steps)
     checks = [
         check_convergence(evidence),
@@ -56,6 +57,7 @@ def verify(evidence: Evidence) -> Verification:
         check_displacement(agreement),
         check_share(agreement),
         *check_intrinsics(evidence),
+        *check_pixel_grid(grid),
         check_held_out(again),
         check_starts(again),
         check_rival(best_rival(evidence)),

@@ -11,7 +11,7 @@ from registration_scenes import CAMERA
 from sph_reg_ros.errors import ErrorCode
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.geometry.box import mean_distance_mm
-from sph_reg_ros.registration.gate.intrinsics import by_intrinsics
+from sph_reg_ros.registration.gate.bent_rays import by_imager
 from sph_reg_ros.registration.gate.patches import displacements
 from sph_reg_ros.registration.gate.targets import (
     expected_error_mm,
@@ -89,7 +89,7 @@ def test_masked_and_empty_patches_are_left_out():
     assert len(displacements(image, image, mask)[0]) == 16
 
 
-@pytest.mark.parametrize('number', range(3))
+@pytest.mark.parametrize('number', range(5))
 @pytest.mark.parametrize(
     'camera',
     [CAMERA, CAMERA.flip(horizontal=True), CAMERA.rotate90(), replace(CAMERA, scan_depth_mm=700.0)],
@@ -106,16 +106,36 @@ def test_the_derivative_by_the_camera_is_that_of_differences(camera, number):
         change = torch.eye(3, dtype=torch.float64)
         if number == 0:
             change[:2, :2] *= math.exp(sign * step)
-        else:
+        elif number < 3:
             change[number - 1, 2] = sign * step
+        elif number == 3:
+            change[0, 0], change[1, 1] = math.exp(sign * step / 2), math.exp(-sign * step / 2)
+        else:
+            change[0, 1] = change[1, 0] = sign * step / 2
         images.append(render(volume, pose, camera.K @ change, camera.size, **exact))
     difference = (images[0] - images[1]) / (2 * step)
-    column = by_intrinsics(jacobian, camera, centre)[..., number]
+    column = by_imager(jacobian, camera, centre)[..., number]
     if number == 2 and camera.scan_depth_mm:
         # A shift along the table is the pose's.
         assert not bool(column.any()) and bool(difference.any())
         return
     assert float((column - difference).norm() / difference.norm()) < 0.01
+
+
+@pytest.mark.parametrize('spiral', [False, True])
+def test_the_derivative_by_distortion_is_that_of_displaced_pixels(spiral):
+    volume = smooth_phantom()
+    pose = pose_in_front(volume)
+    centre = se3.transform_points(pose, volume.centre[None])[0]
+    image, jacobian = render_with_jacobian(volume, pose, CAMERA.K, CAMERA.size, step_mm=0.2)
+    slope_v, slope_u = torch.gradient(image)
+    v, u = torch.meshgrid(*(torch.arange(side).double() for side in CAMERA.size), indexing='ij')
+    x, y = u - CAMERA.K[0, 2], v - CAMERA.K[1, 2]
+    square = (x * x + y * y) / (CAMERA.height / 2) ** 2
+    wanted = square * ((y * slope_u - x * slope_v) if spiral else -(x * slope_u + y * slope_v))
+    column = by_imager(jacobian, CAMERA, centre)[..., 6 if spiral else 5]
+    inner = (slice(2, -2), slice(2, -2))
+    assert float((column - wanted)[inner].norm() / wanted[inner].norm()) < 0.03
 
 
 def test_nan_passes_no_limit():

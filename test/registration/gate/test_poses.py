@@ -145,6 +145,40 @@ def test_a_wrong_aspect_of_the_pixels_is_rejected():
     assert judged(camera=Camera(K, *CAMERA.size)).verdict == Verdict.REJECTED
 
 
+@pytest.mark.parametrize('percent', [-2.0, 2.0])
+def test_slightly_wrong_pixels_are_rejected_by_name_at_the_pose_that_hides_them(percent):
+    phantom = smooth_phantom()
+    truth = pose_in_front(phantom)
+    K = CAMERA.K.clone()
+    K[0, 0] *= 1 + percent / 100
+    result = registered(phantom, truth, View(xray(phantom, truth, noise=0.001), Camera(K, 96, 96)))
+    assert failed(result.verification)['aspect_misfit'] == ErrorCode.CAMERA_INCONSISTENT
+    assert 'distortion_misfit' not in failed(result.verification)
+
+
+@pytest.mark.parametrize('percent', [-3.0, 3.0])
+def test_distortion_is_rejected_by_name_at_the_pose_that_hides_it(percent):
+    phantom = smooth_phantom()
+    truth = pose_in_front(phantom)
+    image = xray(phantom, truth, noise=0.001)
+    v, u = torch.meshgrid(*(torch.linspace(-1, 1, side) for side in image.shape), indexing='ij')
+    scale = 1 + percent / 100 * (u * u + v * v)
+    image = torch.nn.functional.grid_sample(
+        image[None, None],
+        torch.stack([u * scale, v * scale], -1)[None],
+        mode='bicubic',
+        padding_mode='border',
+        align_corners=True,
+    )[0, 0]
+    result = registered(phantom, truth, View(image, CAMERA))
+    assert failed(result.verification)['distortion_misfit'] == ErrorCode.CAMERA_INCONSISTENT
+    assert 'aspect_misfit' not in failed(result.verification)
+
+
+def registered(phantom, truth, view):
+    return register(RegistrationRequest(phantom, (view,), truth, replace(FINE, starts=0)))
+
+
 def test_a_wrong_focal_length_is_rejected_at_the_depth_that_hides_it():
     phantom = smooth_phantom()
     truth = pose_in_front(phantom)

@@ -1,0 +1,64 @@
+"""How a rendering changes if the imager bends its rays."""
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from sph_reg_ros.geometry import Camera
+from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
+from sph_reg_ros.rendering.sampling import unit_rays
+
+INTRINSICS = 3
+"""The first columns: logarithm of the focal length, way of the principal point along x and y."""
+GRID = 4
+"""The last ones: ratio of the focal lengths along x and y, skew, radial and spiral distortion."""
+
+
+def by_imager(
+    jacobian: Float[Tensor, 'H W 6'], camera: Camera, centre: Float64[Tensor, '3']
+) -> Float[Tensor, 'H W 7']:
+    """Return the derivative of a rendering by the imager.
+
+    Each parameter bends every ray, and that is a turn about the source, another one in each pixel;
+    what a turn does is known from the derivative by the pose.
+
+    Args:
+        jacobian: of the rendering by a twist about `centre` (`render_with_jacobian`).
+        camera: intrinsics.
+        centre: what twists turn about, camera coordinates (mm).
+
+    Returns:
+        Derivatives by INTRINSICS, the way of the principal point in focal lengths, and by GRID. The
+        distortions grow with the square of the distance from the central ray, and are shares of the
+        distance where that is half the image's height; image intensifiers have both kinds.
+    """
+    depth_mm = camera.scan_depth_mm
+    ray, source_y = unit_rays(camera.K, camera.size, depth_mm)
+    z = ray[..., 2]
+    u = ray[..., 0] / z
+    v = source_y / depth_mm if depth_mm else ray[..., 1] / z
+    half = camera.height / 2 / camera.focal_length
+    square = (u * u + v * v) / half**2
+    one, nothing = torch.ones_like(u), torch.zeros_like(u)
+    # By how much u and v of a pixel change: they shrink as the focal length grows.
+    changes = (
+        (-u, -v),
+        (-one, nothing),
+        # Of a line scan, a way of the principal point along y is nothing but a pose.
+        (nothing, nothing if depth_mm else -one),
+        (-u / 2, v / 2),
+        (-v / 2, -u / 2),
+        (-u * square, -v * square),
+        (v * square, -u * square),
+    )
+    x, y = torch.stack([torch.stack(change) for change in changes], 1)
+    # In a line scan, v moves the source and bends no ray.
+    bent = torch.stack([x * z, torch.zeros_like(y) if depth_mm else y * z, torch.zeros_like(x)], -1)
+    # Turning the rays one way is turning the anatomy the other way.
+    turn = -torch.linalg.cross(ray.expand_as(bent), bent)
+    arm = centre.expand_as(ray).clone()
+    arm[..., 1] -= source_y
+    shift = torch.linalg.cross(turn, arm.expand_as(turn))
+    shift[..., 1] -= depth_mm * y
+    motions = torch.cat([turn, shift / TWIST_LENGTH_MM], -1).to(jacobian)
+    return (jacobian * motions).sum(-1).movedim(0, -1)
