@@ -33,6 +33,8 @@ MAX_DISTORTION_MISFIT = 0.004
 certainly is displaced."""
 MAX_RIVAL_GAIN = 0.0
 """Similarity that another pose may have more than the one that is judged."""
+MAX_MIRROR_GAIN = -0.01
+"""Similarity that the mirrored CT may have more."""
 MAX_SQUARED_DISTANCE = 22.5
 """99.9 % quantile of chi squared with six degrees of freedom."""
 MIN_OVERLAP = 0.25

@@ -89,6 +89,12 @@ OF_CHECKS: dict[str | ErrorCode, Explanation] = {
         'Only a small part of the X-ray shows what the CT holds.',
         'Check the initial pose, or load a CT that covers what the X-ray shows.',
     ),
+    'mirror': Explanation(
+        'The mirrored CT explains the X-ray as well or better: left and right of the CT or of the '
+        'X-ray are exchanged, or the anatomy is too symmetric to tell.',
+        'Check that the display is not flipped (command line: --flip) and that the CT says rightly '
+        'how the patient lies; otherwise take an X-ray that shows an asymmetric part.',
+    ),
     'agreeing_patches': Explanation(
         'Few parts of the X-ray look like the CT at this pose: it is another patient or another '
         'part of the body, instruments or other bones cover much of it, or the pose is a wrong '

@@ -120,7 +120,7 @@ class Evidence:
     @cached_property
     def middle_optimised(self) -> Level:
         """Return the level of about MIDDLE_PX, weighted as the pose was found."""
-        return self._nearest(MIDDLE_PX).reweighted(self.pose)
+        return self.nearest(MIDDLE_PX).reweighted(self.pose)
 
     @cached_property
     def coarsest(self) -> Level:
@@ -128,9 +128,10 @@ class Evidence:
         return self._held_out(self.levels[0])
 
     def _near(self, height: int) -> Level:
-        return self._held_out(self._nearest(height))
+        return self._held_out(self.nearest(height))
 
-    def _nearest(self, height: int) -> Level:
+    def nearest(self, height: int) -> Level:
+        """Return the level of about a height, with the similarity that was optimised."""
         return min(self.levels, key=lambda level: abs(level.height - height))
 
     def _held_out(self, level: Level) -> Level:

@@ -10,6 +10,7 @@ from sph_reg_ros.registration.gate.bound import bound_mm, check_bound, estimated
 from sph_reg_ros.registration.gate.each_view import check_views, own_steps
 from sph_reg_ros.registration.gate.evidence import Evidence
 from sph_reg_ros.registration.gate.intrinsics import check_intrinsics
+from sph_reg_ros.registration.gate.mirror import check_mirror
 from sph_reg_ros.registration.gate.patches import (
     check_displacement,
     check_share,
@@ -61,6 +62,7 @@ def verify(evidence: Evidence) -> Verification:
         check_held_out(again),
         check_starts(again),
         check_rival(best_rival(evidence)),
+        check_mirror(evidence),
         check_bound(evidence, bound_mm(error)),
     ]
     return Verification(verdict_of(checks), tuple(checks), error, bound_mm(error))

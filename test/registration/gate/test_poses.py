@@ -12,6 +12,7 @@ from sph_reg_ros.errors import ErrorCode
 from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.registration.gate.evidence import Evidence
+from sph_reg_ros.registration.gate.mirror import mirrored_volume
 from sph_reg_ros.registration.gate.rival_poses import best_rival, check_rival
 from sph_reg_ros.registration.gate.verify import verify
 from sph_reg_ros.registration.pyramid import build_level
@@ -79,6 +80,36 @@ def test_a_mirrored_ct_is_rejected():
     phantom = smooth_phantom()
     mirrored = AttenuationVolume(phantom.mu.flip(2).contiguous(), phantom.ct_from_index)
     assert judged(volume=mirrored).verdict == Verdict.REJECTED
+
+
+def nearly_symmetric(share: float) -> AttenuationVolume:
+    """Return a phantom of which a share tells left from right."""
+    phantom = smooth_phantom()
+    mu = ((1 + share) * phantom.mu + (1 - share) * phantom.mu.flip(2)) / 2
+    return AttenuationVolume(mu, phantom.ct_from_index)
+
+
+def judged_of_another(ct: AttenuationVolume, patient: AttenuationVolume) -> Verification:
+    truth = pose_in_front(patient)
+    request = RegistrationRequest(ct, (View(xray(patient, truth), CAMERA),), truth, FINE)
+    levels = [build_level(request, height, 'numba') for height in FINE.levels]
+    pose = register(replace(request, config=replace(FINE, starts=0)), verified=False)
+    return verify(Evidence.of_pose(levels, pose.camera_from_ct[0], None, FINE))
+
+
+def test_anatomy_whose_sides_look_alike_leaves_doubt():
+    ct = nearly_symmetric(0.0)
+    (mirror,) = [check for check in judged_of_another(ct, ct).checks if check.name == 'mirror']
+    assert (mirror.verdict, mirror.reason) == (Verdict.UNVERIFIED, ErrorCode.RIVAL_POSE)
+
+
+def test_a_mirrored_ct_is_named_although_it_looks_nearly_right():
+    patient = nearly_symmetric(0.25)
+    right = judged_of_another(patient, patient)
+    assert 'mirror' not in failed(right)
+    wrong = judged_of_another(mirrored_volume(patient), patient)
+    assert failed(wrong)['mirror'] == ErrorCode.RIVAL_POSE
+    assert wrong.verdict == Verdict.REJECTED
 
 
 def test_a_pose_that_the_initial_one_does_not_explain_is_rejected():
