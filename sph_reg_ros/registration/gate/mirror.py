@@ -24,11 +24,13 @@ def check_mirror(evidence: Evidence) -> Check:
     The figure is the similarity that it has more, each at the nearest optimum, by the similarity
     that was optimised: of symmetric anatomy it tells the sides apart best.
     """
-    level = evidence.nearest(COARSE_PX)
+    level, pose = evidence.nearest(COARSE_PX), evidence.pose[None]
     mirrored = replace(level, volume=mirrored_volume(level.volume), render_cache=[])
-    pose = evidence.pose[None]
-    (here,) = evidence.sought(level, pose, REDUCTION, STEPS).costs
     (there,) = evidence.sought(mirrored, pose, REDUCTION, STEPS).costs
+    here = float(level.linearise(pose, seen=True).cost)
+    if here - there > 2 * len(level.views) * MAX_MIRROR_GAIN:
+        # The pose was found at another level: it may settle, too.
+        (here,) = evidence.sought(level, pose, REDUCTION, STEPS).costs
     gain = -math.inf if there == math.inf else (here - there) / (2 * len(level.views))
     verdict = Verdict.REJECTED if gain > -MAX_MIRROR_GAIN else Verdict.UNVERIFIED
     return Check.at_most('mirror', gain, MAX_MIRROR_GAIN, (verdict, ErrorCode.RIVAL_POSE))
