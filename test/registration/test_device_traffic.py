@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not IS_SUPPORTED, reason='this torch knows no pr
 VOLUME = smooth_phantom()
 TRUTH = pose_in_front(VOLUME)
 XRAY = xray(VOLUME, TRUTH)
-MOST_WAITS, MOST_TO_DEVICE = 60, 200
+MOST_WAITS, MOST_TO_DEVICE = 66, 200
 
 
 def request(volume: AttenuationVolume) -> RegistrationRequest:
