@@ -83,12 +83,17 @@ class CTLoader:
                 bodies,
                 # Whoever started the node may have anything read.
                 None if self._paths.is_given(parameters.bodies.path) else parameters.paths.allowed,
+                parameters.ct.self_test,
             )
             loaded = self._worker.load_ct(
                 request,
-                lambda new: self._use(new.series_uid_hash, bool(new.networks), new.doubts),
+                lambda new: self._use(
+                    new.series_uid_hash, bool(new.networks), new.doubts, new.self_test
+                ),
             )
             self._node.get_logger().info(loaded_text(loaded))
+            for line in loaded.self_test:
+                self._node.get_logger().info(f'self-test {line}')
             for doubt in loaded.doubts:
                 self._node.get_logger().warning(doubt)
         finally:
@@ -102,7 +107,13 @@ class CTLoader:
         """Unset the CT; stops running registrations and withdraws their results."""
         self._use('', False)
 
-    def _use(self, series_uid_hash: str, has_networks: bool, doubts: tuple[str, ...] = ()) -> None:
+    def _use(
+        self,
+        series_uid_hash: str,
+        has_networks: bool,
+        doubts: tuple[str, ...] = (),
+        self_test: tuple[str, ...] = (),
+    ) -> None:
         """Set the CT; stops running registrations and withdraws results of the previous one."""
         self._registrar.ct_hash = series_uid_hash
         self._registrar.reset()
@@ -110,7 +121,7 @@ class CTLoader:
             self._registrar.say_ready()
         # Last: a status with this hash must not say VERIFIED of the CT before.
         self.has_networks = has_networks
-        self._status.set_ct(series_uid_hash, doubts)
+        self._status.set_ct(series_uid_hash, doubts, self_test)
 
     def _on_request(
         self, request: LoadCTService.Request, response: LoadCTService.Response

@@ -71,11 +71,14 @@ class StatusBoard:
             if changed and self.state == RegistrationStatus.READY:
                 self.set_state(RegistrationStatus.READY)
 
-    def set_ct(self, series_uid_hash: str, doubts: tuple[str, ...] = ()) -> None:
-        """Note another CT and the doubts about it; what was known of the one before is gone."""
+    def set_ct(
+        self, series_uid_hash: str, doubts: tuple[str, ...] = (), self_test: tuple[str, ...] = ()
+    ) -> None:
+        """Note another CT, the doubts about it and its self-test, in place of the one before."""
         with self._lock:
             self._message.ct_series_uid_hash = series_uid_hash
             self._message.warnings = list(doubts)
+            self._message.self_test = list(self_test)
             self._message.result_stamp = self._message.valid_until = time_message(0)
             self.method = ''
 

@@ -35,6 +35,12 @@ class CTParameters:
         high=150.0,
         fixed_while='configured',
     )
+    self_test: bool = parameter(
+        True,
+        "register the CT's own localizers, real X-rays whose pose the scanner states, when it is "
+        'loaded; takes some seconds where the folder holds one',
+        fixed_while='configured',
+    )
 
 
 @settings

@@ -33,6 +33,7 @@ class LoadCT:
         device: where the CT will be, see RegistrationConfig.
         bodies: list of bodies, '' for none; see parameters.BodiesParameters.
         allowed: folders below which what the list names may lie; None: anywhere.
+        self_test: see parameters.CTParameters.
     """
 
     path: str
@@ -44,6 +45,7 @@ class LoadCT:
     device: str = 'auto'
     bodies: str = ''
     allowed: tuple[str, ...] | None = None
+    self_test: bool = False
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ class CTLoaded:
 
     Nothing in here tells whose CT it is, unless the folder of the networks, '' if there are none,
     bears a telling name. Doubts say why a registration may fail or mislead, the device where the CT
-    is and will be registered.
+    is and will be registered, the self-test what came of each localizer, a line each.
     """
 
     series_uid_hash: str
@@ -145,6 +147,7 @@ class CTLoaded:
     networks: str = ''
     doubts: tuple[str, ...] = ()
     device: str = 'cpu'
+    self_test: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from sph_reg_ros.rendering.device import chosen_device, device_text
 from sph_reg_ros.rendering.render import render
 from sph_reg_ros.service import protocol
 from sph_reg_ros.service.allowed_paths import AllowedPaths
+from sph_reg_ros.service.load_self_test import self_tests
 from sph_reg_ros.service.parameters import ImageParameters
 from sph_reg_ros.service.protocol import ProgressReport, Reply, Request
 from sph_reg_ros.service.warm_up import warm_up
@@ -105,6 +106,7 @@ class RegistrationSession:
         volume = volume.to(device)
         if request.backend is not None:
             warm_up(volume, networks, request.backend, request.device)
+        tested, doubts = _self_tests(request, volume) if request.self_test else ((), ())
         # All at once and last: what fails before leaves the present CT as it is.
         self._volume, self._networks, self._tracker = volume, networks, None
         self._bodies = bodies
@@ -116,8 +118,9 @@ class RegistrationSession:
             volume.shape,
             volume.spacing_mm,
             name,
-            volume.doubts + (() if bodies is None else bodies.notes),
+            volume.doubts + (() if bodies is None else bodies.notes) + doubts,
             device_text(device),
+            tested,
         )
 
     def _register(self, request: protocol.Register, report: Report) -> protocol.Registered:
@@ -308,6 +311,13 @@ def view_maker(image: ImageParameters) -> ViewMaker:
 
 def _tensor(matrix: np.ndarray | None) -> torch.Tensor | None:
     return None if matrix is None else torch.from_numpy(matrix)
+
+
+def _self_tests(
+    request: protocol.LoadCT, volume: AttenuationVolume
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    config = RegistrationConfig(backend=request.backend or 'auto', device=request.device)
+    return self_tests(Path(request.path), request.series_uid or None, volume, config)
 
 
 def _load_bodies(request: protocol.LoadCT, volume: AttenuationVolume) -> Bodies | None:

@@ -93,7 +93,7 @@ class WorkerClient:
             self._restart_if_dead()
             loaded = cast(CTLoaded, self._call(request))
             # A new process need not compile again: that lies on disk.
-            self._ct = replace(request, backend=None)
+            self._ct = replace(request, backend=None, self_test=False)
             self._known, self._ct_loaded = loaded, True
             on_loaded(loaded)
             return loaded

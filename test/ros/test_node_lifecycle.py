@@ -13,6 +13,7 @@ import torch
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 from diagnostic_msgs.msg import DiagnosticArray
+from localizer_files import SIDE, localizer_dataset, philips, write_study
 from reliability import RECORD, record, repetitions
 from ros.actions import OFFSET
 from ros.harness import (
@@ -252,6 +253,19 @@ def test_load_ct_takes_a_file_without_orientation_only_if_the_parameter_says_so(
         response = client.call(LoadCT, 'load_ct', LoadCT.Request(path=str(path)), 60)
         assert response.success == assumed, response.message
         assert ('left, back, head' if assumed else 'ct.assume_lps') in response.message
+
+
+def test_status_says_what_came_of_the_localizer_of_a_study(tmp_path):
+    study = write_study(tmp_path / 'study', localizer_dataset(SIDE, philips))
+    with NodeProcess(tmp_path / 'log', autostart=True) as node, Client() as client:
+        client.status(RegistrationStatus.INACTIVE)
+        request = LoadCT.Request(path=str(study))
+        response = client.call(LoadCT, 'load_ct', request, 120)
+        assert response.success, response.message
+        client.spin_until(lambda: client.received['status'][-1].self_test)
+        (line,) = client.received['status'][-1].self_test
+        assert 'lateral localizer' in line and 'mm along the table' in line
+        assert f'self-test {line}' in node.log
 
 
 def test_an_autostarted_node_without_a_ct_becomes_active_once_one_is_loaded(tmp_path, ct_path):
