@@ -91,22 +91,26 @@ def main() -> None:
 
 def _trials_of(name: str, arguments: argparse.Namespace) -> Iterator[CameraTrial]:
     bench_ct = BenchCT.load(CTS[name] or sample_ct_path())
+    config = RegistrationConfig(
+        method='image',
+        focal_length_sd=arguments.focal_length_sd,
+        principal_point_sd=arguments.principal_point_sd,
+    )
     for condition in CONDITIONS:
         maker = CaseMaker(NEAR, condition, PathCache(arguments.cache))
         for number in range(0, EVERY * arguments.cases, EVERY):
             case = maker.case(bench_ct, number)
             for kind in KINDS:
-                trial = _trial(name, bench_ct, condition, case, kind)
+                trial = _trial(name, bench_ct, condition, case, kind, config)
                 if trial is not None:
                     yield trial
 
 
 def _trial(
-    name: str, bench_ct: BenchCT, condition: str, case: Case, kind: str
+    name: str, bench_ct: BenchCT, condition: str, case: Case, kind: str, config: RegistrationConfig
 ) -> CameraTrial | None:
     """Return what comes of an X-ray; None if the solver refuses it."""
     view = _mistaken(case.view, kind)
-    config = RegistrationConfig(method='image')
     try:
         result = register(RegistrationRequest(bench_ct.volume, (view,), case.truth, config))
     except RegistrationError:
@@ -216,6 +220,8 @@ def _arguments() -> argparse.Namespace:
     add = parser.add_argument
     add('--ct', nargs='+', choices=CTS, default=['chest'], help='which CTs')
     add('--cases', type=int, default=2, help='X-rays of each CT and condition')
+    add('--focal-length-sd', type=float, default=0.0, help='as in the settings')
+    add('--principal-point-sd', type=float, default=0.0, help='as in the settings')
     add('--quick', action='store_true', help='the defaults')
     add('--json', type=Path, help='file for all trials')
     add('--strict', action='store_true', help='exit 1 where a target is missed')

@@ -41,6 +41,9 @@ class RegistrationConfig:
         max_iterations: solver steps a level.
         max_tre_mm: largest error that can be borne; a pose whose 95 % bound exceeds it is not
             verified, and no bound is below 0.2.
+        focal_length_sd: standard deviation of the camera's focal length, as a share of it; it
+            widens the bound on the error (0.005: 3.5 mm of depth at 700 mm); 0: exact.
+        principal_point_sd: that of its principal point, as a share of the image's height.
         max_rotation_step_rad: cap of a step's rotation.
         max_translation_step_mm: cap of a step's translation.
     """
@@ -60,6 +63,8 @@ class RegistrationConfig:
     levels: tuple[int, ...] = (32, 64, 128, 256)
     max_iterations: int = parameter(30, low=1, high=1000)
     max_tre_mm: float = parameter(3.0, low=BOUND_SCALE * FLOOR_MM, high=1000.0)
+    focal_length_sd: float = parameter(0.0, low=0.0, high=0.1)
+    principal_point_sd: float = parameter(0.0, low=0.0, high=0.1)
     max_rotation_step_rad: float = parameter(0.175, low=0.001, high=3.2)
     max_translation_step_mm: float = parameter(30.0, low=0.1, high=1000.0)
 

@@ -188,7 +188,8 @@ OF_CHECKS: dict[str | ErrorCode, Explanation] = {
     ),
     ErrorCode.POSE_UNCERTAIN: Explanation(
         'The pose may be wrong by more than max_tre_mm allows.',
-        'Give a second view, or raise max_tre_mm if a larger error can be borne.',
+        'Give a second view, or raise max_tre_mm if a larger error can be borne; calibrate the '
+        'imager if focal_length_sd or principal_point_sd are the reason.',
     ),
 }
 """By the name of a check, or by the code of those that are not listed by name. The most fundamental

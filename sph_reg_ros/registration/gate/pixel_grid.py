@@ -24,7 +24,7 @@ from sph_reg_ros.similarity import NormalEquations
 CERTAIN = 2.0
 """Standard deviations of a change below which it is taken for chance."""
 _POSE = list(range(6))
-_FOCAL_LENGTH = 6
+_FOCAL_LENGTH, _PRINCIPAL_POINT = [6], [7, 8]
 _GRID = list(range(6 + INTRINSICS, 6 + INTRINSICS + GRID))
 _AGAINST = (Verdict.REJECTED, ErrorCode.CAMERA_INCONSISTENT)
 
@@ -37,7 +37,8 @@ class GridFit:
         aspect: by how much pixels are wider than high, or oblique, beyond what may be chance.
         distortion: share of its distance from the centre by which a pixel is displaced, half an
             image's height away from it, beyond what may be chance.
-        pose_error_mm: how far the pose may be wrong for either, mean over the targets.
+        pose_error_mm: how far the pose may be wrong for either, and for what the settings say of
+            focal length and principal point, mean over the targets.
     """
 
     aspect: float
@@ -63,14 +64,20 @@ def fit_pixel_grid(evidence: Evidence) -> GridFit:
     views = [_equations(evidence, number) for number in range(len(evidence.finest.views))]
     of_pose = torch.stack([view.hessian[0][:6, :6] for view in views]).sum(0)
     aspects, distortions, moved = [], [], []
-    for view in views:
+    for number, view in enumerate(views):
         changes = _wanted_changes(view)
         aspects.append(changes[0].beyond_chance)
         distortions.append(changes[1].beyond_chance)
         likely = torch.cat([change.likely for change in changes])
-        focal_length = likely[:1].abs() / 2
-        for columns, parameters in ((_GRID, likely), ([_FOCAL_LENGTH], focal_length)):
-            pull = view.hessian[0][:6, columns] @ parameters
+        focal_length = math.hypot(float(likely[0]) / 2, evidence.config.focal_length_sd)
+        principal_point = evidence.config.principal_point_sd * 2 * _half_height(evidence, number)
+        for columns, parameters in (
+            (_GRID, likely.tolist()),
+            (_FOCAL_LENGTH, [focal_length]),
+            (_PRINCIPAL_POINT[:1], [principal_point]),
+            (_PRINCIPAL_POINT[1:], [principal_point]),
+        ):
+            pull = view.hessian[0][:6, columns] @ torch.tensor(parameters).double()
             moved.append(_moved_mm(evidence, least_squares_step(of_pose, pull)))
     return GridFit(max(aspects), max(distortions), math.hypot(*moved))
 
@@ -130,6 +137,12 @@ def _equations(evidence: Evidence, number: int) -> NormalEquations:
     view = level.equations(number, images, all_columns, patches=True)
     R = other_from_first[:3, :3]
     return view.of_unknowns(torch.block_diag(R, R, torch.eye(INTRINSICS + GRID).to(R)))
+
+
+def _half_height(evidence: Evidence, number: int) -> float:
+    """Return half the height of a view's image, in focal lengths."""
+    camera = evidence.finest.views[number].camera
+    return camera.height / 2 / camera.focal_length
 
 
 def _moved_mm(evidence: Evidence, step: Float64[Tensor, '6']) -> float:
