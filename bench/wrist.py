@@ -33,6 +33,7 @@ from sph_reg_ros.registration.part import register_part
 from sph_reg_ros.registration.part_search import PartSearch
 from sph_reg_ros.registration.region import around_projection
 from sph_reg_ros.registration.request import RegistrationRequest
+from sph_reg_ros.registration.result import Verdict
 from sph_reg_ros.registration.view import View
 from sph_reg_ros.rendering.render import render
 
@@ -71,6 +72,7 @@ class WristResult:
     roll_deg: float
     seconds: float
     similarity: float
+    verified: bool = False
 
 
 def load_wrist(folder: Path) -> Wrist:
@@ -121,10 +123,11 @@ def run(
     try:
         result = register_part(request, PartSearch(margin_mm=settings.margin))
         pose, similarity = result.camera_from_ct[0], result.similarity_after
+        verified = result.verdict == Verdict.VERIFIED
     except RegistrationError:
-        pose, similarity = start, math.nan
+        pose, similarity, verified = start, math.nan, False
     errors = compare(pose, wrist.camera_from_ct[first], wrist.volume.centre)
-    return WristResult(*errors, time.perf_counter() - began, similarity), pose
+    return WristResult(*errors, time.perf_counter() - began, similarity, verified), pose
 
 
 def compare(
@@ -149,9 +152,14 @@ def succeeded(outcome: WristResult, views: int) -> bool:
 
 def summary(outcomes: list[WristResult], views: int) -> dict[str, float]:
     """Return the share of successes and the medians."""
-    figures = {'success': sum(succeeded(o, views) for o in outcomes) / len(outcomes)}
+    right = [o for o in outcomes if succeeded(o, views)]
+    figures = {
+        'success': len(right) / len(outcomes),
+        'right_verified': sum(o.verified for o in right),
+        'wrong_verified': sum(o.verified for o in outcomes) - sum(o.verified for o in right),
+    }
     for name in WristResult.__dataclass_fields__:
-        figures[name] = statistics.median(getattr(o, name) for o in outcomes)
+        figures[name] = statistics.median(float(getattr(o, name)) for o in outcomes)
     return figures
 
 
@@ -204,7 +212,8 @@ def main() -> None:
         print(
             f'{name:12} {figures["success"]:8.0%} {figures["centre_mm"]:5.2f} mm '
             f'{figures["in_plane_mm"]:6.2f} mm {figures["depth_mm"]:5.2f} mm '
-            f'{figures["tilt_deg"]:6.2f} {figures["roll_deg"]:6.2f} {figures["seconds"]:5.2f} s',
+            f'{figures["tilt_deg"]:6.2f} {figures["roll_deg"]:6.2f} {figures["seconds"]:5.2f} s; '
+            f'VERIFIED {figures["right_verified"]} right, {figures["wrong_verified"]} wrong',
             flush=True,
         )
         if arguments.output:

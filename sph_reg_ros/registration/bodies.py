@@ -37,6 +37,7 @@ from sph_reg_ros.registration.gate.patches import PatchAgreement
 from sph_reg_ros.registration.gate.verify import NOT_VERIFIED, verdict_of
 from sph_reg_ros.registration.outline_search import find_outlines
 from sph_reg_ros.registration.part_search import PartSearch, find_part, start_prior
+from sph_reg_ros.registration.prior import PosePrior
 from sph_reg_ros.registration.pyramid import camera_from_first
 from sph_reg_ros.registration.region import around_projections
 from sph_reg_ros.registration.request import RegistrationRequest
@@ -167,7 +168,7 @@ def _parts(
                 end.terminations[0],
                 (again.from_here_mm[place], again.from_away_mm[place]),
                 evidence(place),
-                _prior_distance(request, *expected[n], pose) if n in expected else None,
+                _prior_distance(request, bodies, *expected[n], pose) if n in expected else None,
                 request.config.max_tre_mm,
             )
         centre = volumes[place].centre
@@ -239,7 +240,7 @@ def _opaque(
     for n, body, outline, fit in zip(numbers, chosen, edges, fits, strict=True):
         centre, verification = torch.from_numpy(outline.centre), NOT_VERIFIED
         if verified:
-            distance = _prior_distance(request, body, starts[n], fit.pose)
+            distance = _prior_distance(request, bodies, body, starts[n], fit.pose)
             verification = judge_outline(
                 fit, body.volume, centre, distance, request.config.max_tre_mm
             )
@@ -252,7 +253,7 @@ def _opaque(
 
 
 def _widths(request: RegistrationRequest, bodies: Bodies, body: Body) -> Float64[Tensor, '6']:
-    """Return how far off an opaque body's start may be: by its prior, or with no CT, the start's.
+    """Return how far off a body's start may be: by its prior, or with no CT, that of the pose.
 
     Standard deviations of rotation (rad) and shift (mm), camera axes.
     """
@@ -266,7 +267,7 @@ def _widths(request: RegistrationRequest, bodies: Bodies, body: Body) -> Float64
 
 
 def _prior_distance(
-    request: RegistrationRequest, body: Body, start: Tensor, pose: Tensor
+    request: RegistrationRequest, bodies: Bodies, body: Body, start: Tensor, pose: Tensor
 ) -> float | None:
     """Return the squared distance of a body from where it is expected; None if that was given."""
     if request.initial_bodies is not None:
@@ -274,10 +275,8 @@ def _prior_distance(
     pivot = body.volume.centre
     if body.prior.pivot_mm is not None:
         pivot = torch.tensor(body.prior.pivot_mm, dtype=torch.float64)
-    turn = so3.log(pose[:3, :3] @ start[:3, :3].T) / max(body.prior.rotation_rad, 1e-9)
-    here, there = (se3.transform_points(T, pivot[None])[0] for T in (pose, start))
-    shift = (here - there) / max(body.prior.translation_mm, 1e-9)
-    return float(turn.square().sum() + shift.square().sum())
+    prior = PosePrior(start, _widths(request, bodies, body).clamp(min=1e-9), 1.0)
+    return prior.squared_distance(pose, pivot)
 
 
 def _require_in_view(request: RegistrationRequest, body: Body, start: Tensor) -> None:
