@@ -55,8 +55,8 @@ MIN_LEAD = 0.1
 """By how much more of the outline a pose has to explain than the second best one."""
 PART_SIMILARITY = 'gradient_ncc'
 MIN_PART_SIMILARITY = 0.48
-"""Of gradients close around a part of no CT: 0.61 to 0.65 at the right pose of a real wrist, at most
-0.42 at wrong ones that every other check let pass."""
+"""Of gradients close around a part of no CT: 0.61 to 0.65 at the right pose of a real wrist, at
+most 0.42 at wrong ones that every other check let pass."""
 MIN_PART_LEAD = 0.02
 """By how much more similar a part of no CT has to be than at the second best pose."""
 _SHOWN = 0.1
