@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64
 from torch import Tensor
 
 from sph_reg_ros.errors import BodyError, ErrorCode, PoseError
@@ -28,7 +28,6 @@ from sph_reg_ros.imaging.bodies.parts import (
     grown,
     soft_tissue_attenuation,
 )
-from sph_reg_ros.imaging.bodies.voxelise import coverage_of
 from sph_reg_ros.imaging.sandbox.child_process import (
     GIBIBYTE,
     ChildError,
@@ -143,9 +142,8 @@ class _Loader:
         if entry.labels:
             raise invalid('label is of label maps; a mesh is one body')
         substance = self._material(entry)
-        mesh = _read_mesh(source, entry.unit)
+        mesh, share, mesh_from_index = _read_mesh(source, entry.unit, entry.voxel_mm)
         self.notes += mesh.notes
-        share, mesh_from_index = coverage_of(mesh, entry.voxel_mm)
         ct_from_body = _placed(entry)
         per_mm = substance.attenuation_per_mm
         if self._ct is not None and self.remainder is not None:
@@ -256,14 +254,18 @@ def _read_labels(path: Path) -> LabelMap:
     return LabelMap(labels, lps_from_index, dict(report.values['names']))
 
 
-def _read_mesh(path: Path, unit: str) -> TriangleMesh:
+def _read_mesh(
+    path: Path, unit: str, voxel_mm: float
+) -> tuple[TriangleMesh, Float32[np.ndarray, 'K J I'], Float64[np.ndarray, '4 4']]:
+    """Return a mesh and what `coverage_of` gives of it."""
     limits = Limits.for_input(path.stat().st_size, 1, base_bytes=16 * GIBIBYTE, base_s=60)
-    report = _read('load_mesh', path, limits, unit=unit)
-    vertices, faces = report.arrays
-    return TriangleMesh(vertices, faces, tuple(report.values['notes']))
+    report = _read('load_mesh', path, limits, unit=unit, voxel_mm=voxel_mm)
+    vertices, faces, share, mesh_from_index = report.arrays
+    mesh = TriangleMesh(vertices, faces, tuple(report.values['notes']))
+    return mesh, share, mesh_from_index.copy()
 
 
-def _read(task: str, path: Path, limits: Limits, **arguments: str) -> Report:
+def _read(task: str, path: Path, limits: Limits, **arguments: str | float) -> Report:
     try:
         return run_child(task, {'path': str(path), **arguments}, limits)
     except ChildError as error:

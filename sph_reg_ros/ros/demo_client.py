@@ -24,7 +24,7 @@ from sph_reg_ros.msg import BodyResult, RegistrationResult, RegistrationStatus
 from sph_reg_ros.ros.lookup import TransformLookup
 
 T = TypeVar('T')
-FRAMES = ('carm_optical', 'patient')
+FIXED, PATIENT = 'carm_base', 'patient'
 _KEPT = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 _MANY = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 _LATCHED = QoSProfile(
@@ -168,7 +168,7 @@ class DemoClient:
         )
         exposed_s = time.monotonic()
         result = self._at('registration/result', stamp)
-        patient = self._look_up(FRAMES[1], stamp, _is_verified(result))
+        patient = self._look_up(PATIENT, stamp, _is_verified(result))
         initial = matrix_from_pose(self._latest['initial_pose'].pose.pose)
         return ExposureResult(
             counts=array_from_image(image),
@@ -194,14 +194,18 @@ class DemoClient:
         give_up_s = time.monotonic() + (10.0 if verified else 0.2)
         while (frame, stamp) not in self._known and time.monotonic() < give_up_s:
             self._spin_once()
-        return self._known.get((frame, stamp))
+        fixed_from_frame = self._known.get((frame, stamp))
+        if fixed_from_frame is None:
+            return None
+        imager_pose = self._at('imager_pose', stamp)
+        return np.linalg.inv(matrix_from_pose(imager_pose.pose)) @ fixed_from_frame
 
     def _spin_once(self) -> None:
         self._executor.spin_once(timeout_sec=0.02)
         # At once: tf2 forgets what is 10 s older than the newest transform.
         for frame, stamp in list(self._sent):
             try:
-                self._known[frame, stamp] = self.transforms.at(FRAMES[0], frame, stamp)
+                self._known[frame, stamp] = self.transforms.at(FIXED, frame, stamp)
             except LookupFailedError:  # the listener of tf2 has not been told yet
                 continue
             self._sent.remove((frame, stamp))

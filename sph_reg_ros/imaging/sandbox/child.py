@@ -138,12 +138,13 @@ def load_labels(shared: SharedArrays, path: str) -> Found:
     return {'names': names}, [found.labels, found.lps_from_index]
 
 
-def load_mesh(shared: SharedArrays, path: str, unit: str) -> Found:
-    """Read a mesh; see bodies.mesh."""
+def load_mesh(shared: SharedArrays, path: str, unit: str, voxel_mm: float) -> Found:
+    """Read a mesh and voxelise it, which may take for ever; see bodies.mesh and voxelise."""
     from sph_reg_ros.imaging.bodies.mesh import parse_mesh
+    from sph_reg_ros.imaging.bodies.voxelise import coverage_of
 
     found = parse_mesh(Path(path), unit)
-    return {'notes': found.notes}, [found.vertices, found.faces]
+    return {'notes': found.notes}, [found.vertices, found.faces, *coverage_of(found, voxel_mm)]
 
 
 TASKS: dict[str, Callable[..., Found]] = {
