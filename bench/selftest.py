@@ -33,6 +33,7 @@ from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import Verdict
 from sph_reg_ros.registration.self_test.localizer_view import view_of
 from sph_reg_ros.registration.self_test.self_test import (
+    MAX_TRE_MM,
     SelfTest,
     SelfTestSettings,
     self_test,
@@ -105,7 +106,10 @@ def forced_poses(
     volume: AttenuationVolume, localizer: Localizer, each: int
 ) -> Iterator[tuple[str, Verdict]]:
     """Yield verdicts on poses that are away from the scanner's, judged where they are."""
-    part, config = view_of(volume, localizer), RegistrationConfig(method='image')
+    part, config = (
+        view_of(volume, localizer),
+        RegistrationConfig(method='image', max_tre_mm=MAX_TRE_MM),
+    )
     request = RegistrationRequest(volume, (part.view,), part.stated, config)
     levels = build_pyramid(request, resolve_backend('auto', volume), Course(None))
     for degrees, millimetres in FORCED:

@@ -33,7 +33,15 @@ def selftest_command(
     config: Annotated[
         Path | None, option('FILE', 'YAML with settings, as of sph-reg register.', PANEL)
     ] = None,
-    max_tre_mm: Annotated[float | None, setting('max_tre_mm', 'MM')] = None,
+    max_tre_mm: Annotated[
+        float,
+        option(
+            'MM',
+            'Bound on the error that can be borne. It takes in the distance along the beam, which '
+            'a line scan leaves open.',
+            PANEL,
+        ),
+    ] = 10.0,
     backend: Annotated[str | None, setting('backend', 'NAME')] = None,
     device: Annotated[str | None, setting('device', 'NAME')] = None,
 ) -> None:

@@ -168,6 +168,8 @@ def _lines(test: SelfTest, starts: SelfTestSettings) -> Iterator[str]:
     versus = '' if mirrored is None else f', that of the mirrored CT is {mirrored:.3f} less'
     yield f'similarity   {best.result.similarity_after:.3f}{versus}'
     yield f'bound        {best.result.verification.tre_p95_mm:.1f} mm in 95 % of cases'
+    more = 'more' if test.rows_apart > 1 else 'less'
+    yield f'rows         {abs(test.rows_apart - 1):.1%} {more} apart than the header says'
     for note in test.localizer.notes:
         yield f'header       {note}'
 
@@ -180,6 +182,7 @@ def _content(test: SelfTest) -> dict[str, Any]:
         'error': asdict(test.best.error),
         'share_found': test.share_found,
         'similarity': test.best.result.similarity_after,
+        'rows_apart': test.rows_apart,
         'mirrored_gain': test.mirrored_gain,
         'runs': list(map(_run_content, test.runs)),
         'notes': list(test.localizer.notes),

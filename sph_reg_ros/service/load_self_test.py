@@ -1,5 +1,6 @@
 """The self-test when a CT is loaded: one registration of each of its own localizers."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from sph_reg_ros.errors import RegistrationError
@@ -8,7 +9,7 @@ from sph_reg_ros.imaging.load import load_localizers
 from sph_reg_ros.imaging.localizer import Localizer
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.result import Verdict
-from sph_reg_ros.registration.self_test.self_test import SelfTestSettings, self_test
+from sph_reg_ros.registration.self_test.self_test import MAX_TRE_MM, SelfTestSettings, self_test
 
 IMPOSSIBLE = 'self-test not possible: {}'
 
@@ -38,7 +39,8 @@ def _line_and_doubt(
     volume: AttenuationVolume, localizer: Localizer, config: RegistrationConfig
 ) -> tuple[str, list[str]]:
     try:
-        found = self_test(volume, localizer, SelfTestSettings(starts=1), config)
+        asked = replace(config, max_tre_mm=MAX_TRE_MM)
+        found = self_test(volume, localizer, SelfTestSettings(starts=1), asked)
     except RegistrationError as error:
         return IMPOSSIBLE.format(error), []
     line = (

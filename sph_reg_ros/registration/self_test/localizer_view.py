@@ -1,7 +1,7 @@
 """A localizer made ready to be compared with renderings of its CT."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float32, Float64
@@ -44,6 +44,11 @@ class LocalizerView:
     stated: Float64[Tensor, '4 4']
     whole_camera: Camera
 
+    def with_rows_apart(self, factor: float) -> 'LocalizerView':
+        """Return it with rows that lie farther apart than stated, about the part's middle."""
+        view = replace(self.view, camera=_with_rows_apart(self.view.camera, factor))
+        return LocalizerView(view, self.stated, _with_rows_apart(self.whole_camera, factor))
+
 
 def view_of(volume: AttenuationVolume, localizer: Localizer) -> LocalizerView:
     """Return the part of a localizer that the CT covers.
@@ -75,6 +80,12 @@ def view_of(volume: AttenuationVolume, localizer: Localizer) -> LocalizerView:
     mask = near & localizer.usable[part]
     view = View(as_sharp_as(image, rendering.float()), camera, mask)
     return LocalizerView(view, pose, camera.crop(-top, -left, *localizer.camera.size))
+
+
+def _with_rows_apart(camera: Camera, factor: float) -> Camera:
+    K = camera.K.clone()
+    K[1, 1] /= factor
+    return replace(camera, K=K)
 
 
 def as_sharp_as(

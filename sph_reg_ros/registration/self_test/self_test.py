@@ -30,6 +30,17 @@ MIRRORED = (
 ELSEWHERE = 'the pose passed its checks, but is not the one that the scanner states: {}'
 
 
+MAX_TRE_MM = 10.0
+"""Bound on the error that the self-test bears. It takes in the distance along the beam, which one
+line scan leaves open by millimetres; across the beam the error is not bounded but measured."""
+MOST_ROWS_APART = 0.015
+"""How far the distance of a localizer's rows may be from the header's, as a share of it. It follows
+from the speed of the table and is as nominal as the distance along the beam, which alone makes good
+for columns; more is a finding."""
+ROWS_LEVEL_PX = 64
+"""Height at which the distance of rows is found."""
+
+
 @dataclass(frozen=True)
 class SelfTestSettings:
     """How the self-test goes about it.
@@ -74,6 +85,7 @@ class SelfTest:
     Attributes:
         localizer: the one of both sides that was registered.
         compared: what was compared of it, with the scanner's pose.
+        rows_apart: distance of its rows in units of what the header states, as they fit the CT.
         runs: one a start.
         mirrored_gain: similarity with the source on the side that the file states, less that with
             the source on the other one, which is nearly that of the mirrored CT; None if the file
@@ -83,6 +95,7 @@ class SelfTest:
 
     localizer: Localizer
     compared: LocalizerView
+    rows_apart: float
     runs: tuple[SelfTestRun, ...]
     mirrored_gain: float | None
     seconds: float
@@ -141,7 +154,7 @@ def self_test(
     """
     began = time.monotonic()
     settings = settings or SelfTestSettings()
-    config = replace(config or RegistrationConfig(), method='image')
+    config = replace(config or RegistrationConfig(max_tre_mm=MAX_TRE_MM), method='image')
     scene = _Scene(volume, localizer, config, observer)
     gain = None
     if localizer.other_side is not None:
@@ -151,7 +164,7 @@ def self_test(
             scene, gain = (other if gain < 0 else scene), None
     runs = tuple(map(scene.run, starts_around(scene.part.stated, volume.centre.cpu(), settings)))
     seconds = time.monotonic() - began
-    return SelfTest(scene.localizer, scene.part, runs, gain, seconds)
+    return SelfTest(scene.localizer, scene.part, scene.rows_apart, runs, gain, seconds)
 
 
 def starts_around(
@@ -175,14 +188,25 @@ class _Scene:
     config: RegistrationConfig
     observer: Observer | None
     part: LocalizerView = field(init=False)
+    rows_apart: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.part = view_of(self.volume, self.localizer)
+        nominal = view_of(self.volume, self.localizer)
+        config = replace(self.config, levels=(ROWS_LEVEL_PX,), starts=0)
+        scores = []
+        for factor in (1 - MOST_ROWS_APART, 1.0, 1 + MOST_ROWS_APART):
+            self.part = nominal.with_rows_apart(factor)
+            scores.append(self._similarity_near(config))
+        self.rows_apart = 1 + MOST_ROWS_APART * _peak(*scores)
+        self.part = nominal.with_rows_apart(self.rows_apart)
 
     @property
     def similarity(self) -> float:
         """Return the similarity of the optimum next to the scanner's pose."""
-        request = self._request(self.part.stated, replace(self.config, starts=0))
+        return self._similarity_near(replace(self.config, starts=0))
+
+    def _similarity_near(self, config: RegistrationConfig) -> float:
+        request = self._request(self.part.stated, config)
         return register(request, self.observer, verified=False).similarity_after
 
     def run(self, start: Float64[Tensor, '4 4']) -> SelfTestRun:
@@ -194,3 +218,11 @@ class _Scene:
         self, start: Float64[Tensor, '4 4'], config: RegistrationConfig
     ) -> RegistrationRequest:
         return RegistrationRequest(self.volume, (self.part.view,), start, config)
+
+
+def _peak(before: float, middle: float, after: float) -> float:
+    """Return where the parabola through values at -1, 0 and 1 is largest, within these."""
+    bend = before - 2 * middle + after
+    if not bend < 0:
+        return 0.0
+    return max(-1.0, min(1.0, (before - after) / (2 * bend)))

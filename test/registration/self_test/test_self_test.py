@@ -48,6 +48,16 @@ def test_the_scanners_pose_is_found_and_the_mirrored_body_is_told():
     assert other.is_mirrored and other.verdict == Verdict.REJECTED and other.reason == MIRRORED
 
 
+@pytest.mark.parametrize('thicker', [1.008, 0.992])
+def test_rows_that_are_farther_apart_than_stated_are_found(thicker):
+    affine = VOLUME.ct_from_index.clone()
+    affine[:3, 2] *= thicker
+    affine[:3, 3] += VOLUME.centre - AttenuationVolume(VOLUME.mu, affine).centre
+    found = self_test(AttenuationVolume(VOLUME.mu, affine), described_localizer(SIDE), ONE, COARSE)
+    straight = self_test(VOLUME, described_localizer(SIDE), ONE, COARSE)
+    assert found.rows_apart / straight.rows_apart == pytest.approx(thicker, abs=0.003)
+
+
 def test_without_a_stated_side_the_one_that_fits_is_taken():
     localizer = described_localizer(SIDE, siemens)
     found = self_test(VOLUME, localizer, ONE, COARSE)
