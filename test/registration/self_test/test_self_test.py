@@ -55,7 +55,7 @@ def test_rows_that_are_farther_apart_than_stated_are_found(thicker):
     affine[:3, 3] += VOLUME.centre - AttenuationVolume(VOLUME.mu, affine).centre
     found = self_test(AttenuationVolume(VOLUME.mu, affine), described_localizer(SIDE), ONE, COARSE)
     straight = self_test(VOLUME, described_localizer(SIDE), ONE, COARSE)
-    assert found.rows_apart / straight.rows_apart == pytest.approx(thicker, abs=0.003)
+    assert found.rows_apart / straight.rows_apart == pytest.approx(thicker, abs=0.005)
 
 
 def test_without_a_stated_side_the_one_that_fits_is_taken():
