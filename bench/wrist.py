@@ -14,7 +14,7 @@ import math
 import statistics
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -121,7 +121,10 @@ def run(
         wrist.volume, tuple(wrist.views[c] for c in cameras), start, _config(settings)
     )
     try:
-        result = register_part(request, PartSearch(margin_mm=settings.margin))
+        search = PartSearch.of(request.config)
+        if settings.margin:
+            search = replace(search, margin_mm=settings.margin)
+        result = register_part(request, search)
         pose, similarity = result.camera_from_ct[0], result.similarity_after
         verified = result.verdict == Verdict.VERIFIED
     except RegistrationError:
@@ -230,7 +233,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--starts', type=int, default=50, help='seeded starts of every kind')
     parser.add_argument('--degrees', type=float, default=10.0, help='rotation of a start')
     parser.add_argument('--millimetres', type=float, default=10.0, help='shift of a start')
-    parser.add_argument('--margin', type=float, default=16.0, help='mm around the silhouette')
+    parser.add_argument('--margin', type=float, help='mm around the silhouette; 16, from far 24')
     parser.add_argument('--similarity', default='gradient_ncc', help='name of the similarity')
     parser.add_argument('--output', type=Path, help='folder for overlays (PNG)')
     parser.add_argument('--json', type=Path, help='file for all figures')

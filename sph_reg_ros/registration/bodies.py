@@ -93,7 +93,7 @@ def _bodies_around(
     opaque = [n for n in range(len(bodies)) if n not in parts]
     found: dict[int, _Found] = {}
     if parts:
-        parts_search = search or PartSearch()
+        parts_search = search or PartSearch.of(request.config)
         found |= _parts(
             request, bodies, parts, starts, camera_from_ct, course, verified, parts_search
         )

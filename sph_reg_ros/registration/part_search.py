@@ -26,6 +26,10 @@ from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import RegistrationResult, RunnerUp
 from sph_reg_ros.rendering.render import resolve_backend
 
+WIDE_RAD = 0.15
+"""Standard deviation of the initial pose's rotation from which 300 samples are too few: of 11
+starts 20 degrees and 20 mm off a real wrist, they lost three that 1500 found."""
+
 
 @dataclass(frozen=True)
 class PartSearch:
@@ -48,6 +52,13 @@ class PartSearch:
     survivors: int = 6
     finished: int = 2
     seed: int = 0
+
+    @classmethod
+    def of(cls, config: RegistrationConfig) -> 'PartSearch':
+        """Return a thorough search for an initial pose that may be far off, else a quick one."""
+        if config.search_rotation_rad < WIDE_RAD:
+            return cls()
+        return cls(margin_mm=24.0, samples=1500, refined=48, survivors=10)
 
 
 # The 99.9 % quantile of chi squared with six degrees of freedom.
