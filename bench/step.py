@@ -75,6 +75,7 @@ def main() -> int:
     parser.add_argument('--json', type=Path, help='write the figures here')
     parser.add_argument('--strict', action='store_true', help='fail where the target is missed')
     arguments = parser.parse_args()
+    torch.set_num_threads(1)  # as in a registration
     sizes = (64, 256) if arguments.quick else (32, 64, 128, 256)
     names = [DEFAULT, 'local_ncc'] if arguments.quick else list(IMAGE_SIMILARITIES)
     repeats = 7 if arguments.quick else 15

@@ -52,12 +52,14 @@ class Renderings:
 
     def of_pose(self, pose: Float64[Tensor, '4 4']) -> 'Renderings | None':
         """Return the row of a pose, None if there is none."""
-        for row, known in enumerate(self.poses):
-            if torch.equal(known, pose):
-                only = slice(row, row + 1)
-                views = tuple((image[only], jacobian[only]) for image, jacobian in self.views)
-                return Renderings(self.poses[only], views)
-        return None
+        rows = (row for row, known in enumerate(self.poses) if torch.equal(known, pose))
+        return next(map(self.row, rows), None)
+
+    def row(self, number: int) -> 'Renderings':
+        """Return one pose with what is shown there."""
+        only = slice(number, number + 1)
+        views = tuple((image[only], jacobian[only]) for image, jacobian in self.views)
+        return Renderings(self.poses[only], views)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +137,7 @@ class Level:
         Args:
             first_from_ct: poses.
             robust: kernel of the residuals, widths [B, views], one more with a prior.
-            seen: whether to look if a single pose has been rendered before.
+            seen: whether to look if poses have been rendered before.
         """
         parts = []
         for rows in self._batches(len(first_from_ct)):
@@ -259,19 +261,25 @@ class Level:
         self, first_from_ct: Float64[Tensor, 'B 4 4'], *, seen: bool = False
     ) -> Renderings:
         """Return images and Jacobians of each view; `seen` as in `linearise`."""
-        if seen and len(first_from_ct) == 1:
-            for known in reversed(self.render_cache):
-                found = known.of_pose(first_from_ct[0])
-                if found is not None:
-                    return found
+        known = [self._known(pose) if seen else None for pose in first_from_ct]
+        found = [row for row in known if row is not None]
+        if len(found) == len(known):
+            return found[0] if len(found) == 1 else _joined(first_from_ct, found)
+        unknown = [number for number, row in enumerate(known) if row is None]
+        new = first_from_ct[unknown] if found else first_from_ct
         views = zip(self.views, self.camera_from_first, strict=True)
-        found = Renderings(
-            first_from_ct,
-            tuple(self._render(view, other @ first_from_ct) for view, other in views),
-        )
-        self.render_cache.append(found)
+        made = Renderings(new, tuple(self._render(view, other @ new) for view, other in views))
+        if found:
+            rows = (made.row(number) for number in range(len(new)))
+            made = _joined(first_from_ct, [row or next(rows) for row in known])
+        self.render_cache.append(made)
         del self.render_cache[:-REMEMBERED]
-        return found
+        return made
+
+    def _known(self, first_from_ct: Float64[Tensor, '4 4']) -> Renderings | None:
+        """Return what was rendered at a pose, None if that is forgotten."""
+        found = (known.of_pose(first_from_ct) for known in reversed(self.render_cache))
+        return next(filter(None, found), None)
 
     def _render(
         self, view: View, camera_from_ct: Float64[Tensor, 'B 4 4']
@@ -292,6 +300,17 @@ class Level:
         most = max(1, PIXELS_AT_A_TIME // max(camera.height * camera.width for camera in cameras))
         for first in range(0, poses, most):
             yield slice(first, first + most)
+
+
+def _joined(poses: Float64[Tensor, 'B 4 4'], rows: Sequence[Renderings]) -> Renderings:
+    """Return a batch of renderings of a pose each."""
+    views = []
+    for of_view in zip(*(row.views for row in rows), strict=True):
+        images, jacobians = zip(*of_view, strict=True)
+        # In memory, derivatives by one unknown are images.
+        planes = torch.cat([jacobian.movedim(-1, 1) for jacobian in jacobians])
+        views.append((torch.cat(images), planes.movedim(1, -1)))
+    return Renderings(poses, tuple(views))
 
 
 def _of_part(robust: Robust | None, index: int) -> Robust | None:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int64
+from jaxtyping import Bool, Float, Float32, Float64, Int64
 from torch import Tensor
 from torch.nn.functional import conv2d
 
@@ -28,11 +28,13 @@ class Features(Protocol):
         patch_edges: first row of each row of patches in the image of features and the end of the
             last, then the same of columns.
         anchor: index, row by row, of a pixel within the mask.
+        anchoring: weights of pixels, whose sum is taken off an image so that rounding is least.
         has_offset: whether a constant image has features other than zero.
     """
 
     cluster: Int64[Tensor, 'n']
     anchor: int
+    anchoring: Float64[Tensor, 'p']
     components: int
     shape: tuple[int, int]
     taps: Float32[np.ndarray, '2 k']
@@ -61,6 +63,7 @@ class PixelFeatures:
     def __init__(self, mask: Bool[Tensor, 'H W']) -> None:
         """Find the pixels that count."""
         self.anchor = first_usable(mask)
+        self.anchoring = mask.flatten().double() / mask.sum()
         self.shape = (mask.shape[0], mask.shape[1])
         self.taps = np.zeros((2, 0), np.float32)
         self.patch_edges = _patch_edges(mask.shape, 0)
@@ -97,6 +100,8 @@ class GradientFeatures:
     def __init__(self, mask: Bool[Tensor, 'H W'], sigma_px: float | None = None) -> None:
         """Find the pixels whose filter support is usable; `sigma_px` by the size if None."""
         self.anchor = first_usable(mask)
+        self.anchoring = torch.zeros(mask.numel(), dtype=torch.float64)
+        self.anchoring[self.anchor] = 1.0
         if sigma_px is None:
             sigma_px = SIGMA_PX if min(mask.shape) < FINE_PX else FINE_SIGMA_PX
         radius = math.ceil(2 * sigma_px)

@@ -1,9 +1,8 @@
-"""Compiled sums over an image of products of its columns, on all cores.
+"""Compiled loops over the pixels of images: columns of their features, and sums over patches.
 
-The columns of an image are its derivatives by n unknowns and itself; every product sum that the
-normal equations of a correlation need is an entry of their Gram matrix with themselves and with
-fixed basis images. Images are read once, in strips of rows that fit the caches: sums within a strip
-are in float32, over strips in float64.
+The columns of an image are its derivatives by n unknowns and itself, or the gradients of these.
+They lie in blocks of whole rows, each block of all images side by side: every product sum that the
+normal equations of a correlation need is then a product of small matrices.
 """
 
 import math
@@ -15,15 +14,13 @@ from numba import njit, prange
 
 # Sums may be reordered, so that they are vectors; infinities and NaN keep their meaning.
 FAST = {'reassoc', 'contract', 'nsz', 'arcp'}
-# Pixels of a strip.
-STRIP_PX = 256
 REACH = 3
 """Pixels on each side of the middle that the filters see."""
 
 
 @njit(cache=True, nogil=True, parallel=True, fastmath=FAST)
-def add_grams(taps, images, planes, anchors, weight, basis, place, out):
-    """Add Gram matrices of the columns of images, or of their gradients, to `out`.
+def fill_columns(taps, images, planes, anchors, out):
+    """Write the columns of images, or of their gradients; rows beyond the last one are 0.
 
     Args:
         taps: float32 [2, REACH + 1]: a smoothing filter from its middle on, 0 where it ends, and
@@ -32,26 +29,27 @@ def add_grams(taps, images, planes, anchors, weight, basis, place, out):
         images: float32 [B, H, W].
         planes: their derivatives, float32 [B, n, H, W].
         anchors: values [B] that are taken off the images.
-        weight: of places, float32 [1 or B, h, w]; smaller by a margin where filters do not fit.
-        basis: float32 [c, m, h, w], weights included; c = 2 for gradients along columns and rows.
-        place: where each of the m products goes, behind the first n + 1 columns.
-        out: float64 [B, n + 1, n + 1 + M].
+        out: float32 [c, blocks, B, n + 1, rows, w]; c = 2 for gradients along columns and rows,
+            smaller than the images by a margin where filters do not fit.
     """
-    batch, size = len(images), planes.shape[1] + 1
-    height, width = weight.shape[1:]
-    rows = max(1, STRIP_PX // max(1, width))
-    strips = (height + rows - 1) // rows
-    parts = np.zeros((batch, strips, (size + 3) // 4 * 4, out.shape[2]))
-    for job in prange(batch * strips):
-        b, first = job // strips, (job % strips) * rows
-        count = min(rows, height - first)
-        columns = np.empty((len(basis), size, count, width), np.float32)
-        _fill(columns, first, taps, images[b], planes[b], anchors[b])
-        fixed = weight[b % len(weight)], basis, place
-        _add_products(columns, first, fixed, parts[b, job % strips])
-    for b in range(batch):
-        for strip in range(strips):
-            out[b] += parts[b, strip, :size]
+    blocks, batch, size, rows, width = out.shape[1:]
+    n, margin = size - 1, (images.shape[2] - width) // 2
+    height = images.shape[1] - 2 * margin
+    for job in prange(blocks * batch):
+        block, b = job // batch, job % batch
+        down = np.zeros((2, images.shape[2] + 2 * REACH), np.float32)
+        for row in range(rows):
+            v = block * rows + row
+            for k in range(size):
+                image = images[b] if k == n else planes[b, k]
+                anchor = anchors[b] if k == n else np.float32(0)
+                if v >= height:
+                    out[:, block, b, k, row] = 0
+                elif taps.size == 0:
+                    for u in range(width):
+                        out[0, block, b, k, row, u] = image[v, u] - anchor
+                else:
+                    _filter_row(image, anchor, v, taps, down, out[:, block, b, k, row])
 
 
 @njit(cache=True, nogil=True, error_model='numpy')
@@ -108,54 +106,31 @@ def mean_correlation(grams, ignored, signed, smallest_contrast):
     return cost, gradient, hessian, valid
 
 
-@njit(cache=True, nogil=True, parallel=True)
-def means(images, weight):
-    """Return the mean of each image [B, H, W] where the weight [H, W] is positive; float32.
-
-    That of a constant image is exactly its value.
-    """
-    found = np.zeros(len(images), np.float32)
-    for b in prange(len(images)):
-        total, count = 0.0, 0
-        for v in range(weight.shape[0]):
-            for u in range(weight.shape[1]):
-                if weight[v, u] > 0:
-                    total += images[b, v, u]
-                    count += 1
-        found[b] = total / max(count, 1)
-    return found
-
-
 @njit(cache=True, nogil=True, parallel=True, fastmath=FAST)
-def sums_of_patches(taps, images, planes, anchors, weight, basis, factors, edges, out):
+def sums_of_patches(columns, weight, basis, factors, edges, out):
     """Add, for each patch, the sums of residuals times what they are made of.
 
     A residual is `factors` times the image's value and the basis at a place; its products with the
     columns and with the basis are summed.
 
     Args:
-        taps: as in `add_grams`, and so on.
-        images: float32 [B, H, W].
-        planes: float32 [B, n, H, W].
-        anchors: [B].
-        weight: float32 [1, h, w].
-        basis: float32 [c, m, h, w].
-        factors: float32 [B, 1 + m].
+        columns: float32 [c, blocks, B, n + 1, rows, w] (`fill_columns`).
+        weight: float32 [blocks, rows, w].
+        basis: float32 [c, blocks, m, rows, w], weights included.
+        factors: float64 [B, 1 + m].
         edges: first row of each of P patches one below the other and the end of the last, then the
             same of columns [2, P + 1].
         out: float64 [B, P, P, n + 1 + m].
     """
-    batch, size = len(images), planes.shape[1] + 1
-    patches, width = out.shape[1], weight.shape[2]
+    batch, patches, rows = len(factors), out.shape[1], columns.shape[4]
     for job in prange(batch * patches):
         b, patch = job // patches, job % patches
-        for row in range(edges[0, patch], edges[0, patch + 1]):
-            columns = np.empty((len(basis), size, 1, width), np.float32)
-            _fill(columns, row, taps, images[b], planes[b], anchors[b])
-            for c in range(len(basis)):
+        for v in range(edges[0, patch], edges[0, patch + 1]):
+            block, row = v // rows, v % rows
+            for c in range(len(columns)):
                 _add_residuals(
-                    columns[c, :, 0], weight[0, row], basis[c, :, row], factors[b], edges[1],
-                    out[b, patch],
+                    columns[c, block, b, :, row], weight[block, row], basis[c, block, :, row],
+                    factors[b], edges[1], out[b, patch],
                 )  # fmt: skip
 
 
@@ -163,12 +138,14 @@ def sums_of_patches(taps, images, planes, anchors, weight, basis, factors, edges
 def _add_residuals(columns, weight, basis, factors, edges, out):
     """Add the sums of one row: columns [n + 1, w], basis [m, w], out [P, n + 1 + m]."""
     size, width = columns.shape
-    residual = np.empty(width, np.float32)
+    # A small difference of large terms.
+    precise = np.empty(width)
     for i in range(width):
-        residual[i] = factors[0] * weight[i] * columns[size - 1, i]
+        precise[i] = factors[0] * weight[i] * columns[size - 1, i]
     for j in range(len(basis)):
         for i in range(width):
-            residual[i] += factors[1 + j] * basis[j, i]
+            precise[i] += factors[1 + j] * basis[j, i]
+    residual = precise.astype(np.float32)
     for patch in range(len(out)):
         for k in range(size):
             total = np.float32(0)
@@ -187,21 +164,6 @@ def _add_residuals(columns, weight, basis, factors, edges, out):
 
 
 @njit(nogil=True, fastmath=FAST)
-def _fill(columns, first, taps, image, planes, anchor):
-    """Write rows from `first` on of all columns [c, n + 1, rows, w]."""
-    n, rows = len(planes), columns.shape[2]
-    if taps.size == 0:
-        columns[0, :n] = planes[:, first : first + rows]
-        columns[0, n] = image[first : first + rows] - anchor
-        return
-    down = np.zeros((2, image.shape[1] + 2 * REACH), np.float32)
-    for row in range(rows):
-        for k in range(n):
-            _filter_row(planes[k], np.float32(0), first + row, taps, down, columns[:, k, row])
-        _filter_row(image, anchor, first + row, taps, down, columns[:, n, row])
-
-
-@njit(nogil=True, fastmath=FAST)
 def _filter_row(image, anchor, row, taps, down, out):
     """Write one row of the gradient along columns and along rows; the filters fit there.
 
@@ -209,7 +171,7 @@ def _filter_row(image, anchor, row, taps, down, out):
         image: [H, W].
         anchor: taken off.
         row: of the output.
-        taps: see gram_of_gradients.
+        taps: see fill_columns.
         down: space for a row filtered down the image [2, W + 2 REACH], zeros at both ends.
         out: [2, w].
     """
@@ -245,40 +207,3 @@ def _filter_row(image, anchor, row, taps, down, out):
             + s2 * (down[1, i + 2] + down[1, i - 2])
             + s3 * (down[1, i + 3] + down[1, i - 3])
         )
-
-
-@njit(nogil=True, fastmath=FAST)
-def _add_products(columns, first, fixed, out):
-    """Add the product sums of a strip: columns [c, n + 1, rows, w] from row `first` on."""
-    weight, basis, place = fixed
-    components, size, rows, width = columns.shape
-    pixels, start = rows * width, first * width
-    weights = weight.reshape(-1)
-    # Four products at a time read half as much.
-    padded = (size + 3) // 4 * 4
-    left = np.zeros((padded, pixels), np.float32)
-    right = np.empty(pixels, np.float32)
-    for c in range(components):
-        left[:size] = columns[c].reshape(size, pixels)
-        images = basis[c].reshape(len(place), weights.size)
-        for j in range(size + len(place)):
-            if j < size:
-                target = j
-                for i in range(pixels):
-                    right[i] = weights[start + i] * left[j, i]
-            else:
-                target = size + place[j - size]
-                for i in range(pixels):
-                    right[i] = images[j - size, start + i]
-            for a in range(0, padded, 4):
-                t0, t1, t2, t3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
-                for i in range(pixels):
-                    x = right[i]
-                    t0 += left[a, i] * x
-                    t1 += left[a + 1, i] * x
-                    t2 += left[a + 2, i] * x
-                    t3 += left[a + 3, i] * x
-                out[a, target] += t0
-                out[a + 1, target] += t1
-                out[a + 2, target] += t2
-                out[a + 3, target] += t3

@@ -7,8 +7,9 @@ and the place (u, v), so that the best ones for a rendering are a projection.
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Float64
+from jaxtyping import Bool, Float32
 from torch import Tensor
 
 
@@ -29,10 +30,10 @@ class IntensityMap:
 
 def map_basis(
     xray: Float32[Tensor, 'H W'], mask: Bool[Tensor, 'H W'], model: IntensityMap
-) -> tuple[Float64[Tensor, 'H W a'], Float64[Tensor, 'H W b']]:
+) -> tuple[Float32[Tensor, 'H W a'], Float32[Tensor, 'H W b']]:
     """Return basis images of the place alone, and those that depend on the X-ray."""
-    x = _standardised(xray.double(), mask)
-    v, u = (torch.linspace(-1, 1, n, dtype=torch.float64) for n in xray.shape)
+    x = _standardised(xray, mask)
+    v, u = (torch.linspace(-1, 1, n) for n in xray.shape)
     u, v = u.expand(xray.shape), v[:, None].expand(xray.shape)
     place = _monomials(u, v, model.place_order)
     gain = _monomials(u, v, model.gain_order)
@@ -46,6 +47,7 @@ def _monomials(u: Tensor, v: Tensor, order: int) -> list[Tensor]:
 
 def _standardised(x: Tensor, mask: Tensor) -> Tensor:
     inside = x[mask] if bool(mask.any()) else x.new_zeros(1)
-    low, high = inside.quantile(torch.tensor([0.01, 0.99], dtype=x.dtype))
+    # NumPy selects, torch sorts.
+    low, high = np.quantile(inside.double().numpy(), [0.01, 0.99]).tolist()
     # Outliers (metal, the collimator's edge) would otherwise have all the leverage.
-    return ((x - (low + high) / 2) / ((high - low) / 2).clamp(min=1e-9)).clamp(-1.2, 1.2)
+    return ((x - (low + high) / 2) / max((high - low) / 2, 1e-9)).clamp(-1.2, 1.2)

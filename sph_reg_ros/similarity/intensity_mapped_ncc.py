@@ -1,14 +1,17 @@
 """Normalised correlation of features after a linear fit: NCC, and NCC with an intensity map."""
 
+from copy import copy
+from functools import cached_property
+
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from sph_reg_ros.similarity.features import Features
-from sph_reg_ros.similarity.gram import FixedImages, inner
+from sph_reg_ros.similarity.gram import FixedImages, in_blocks, inner
 from sph_reg_ros.similarity.patches import no_overlap
 from sph_reg_ros.similarity.residual import ResidualBlock
-from sph_reg_ros.similarity.weights import inlier_weights, orthonormal
+from sph_reg_ros.similarity.weights import inlier_weights, orthonormal_under
 
 # A rendering whose contrast is below this share of its values is constant up to rounding.
 _SMALLEST_CONTRAST = 1e-6
@@ -37,38 +40,52 @@ class ProjectedFeatures:
     def __init__(
         self,
         features: Features,
-        ignored: Float64[Tensor, 'n a'],
-        predicting: Float64[Tensor, 'n b'],
+        ignored: Float32[Tensor, 'n a'],
+        predicting: Float32[Tensor, 'n b'],
         *,
         signed: bool,
-        weight: Float64[Tensor, 'n'] | None = None,
     ) -> None:
         """Orthogonalise; raises SolverError NO_OVERLAP if the X-ray predicts nothing."""
         self.features, self.signed = features, signed
-        self._ignored, self._predicting, self._weight = ignored, predicting, weight
-        root = torch.ones(()) if weight is None else weight.sqrt()[:, None]
-        N = orthonormal(ignored * root, ignored)
-        weighted = predicting * root
-        E = orthonormal(weighted - N @ (N.T @ weighted), predicting)
-        if E.shape[1] == 0:
+        columns = torch.cat([ignored, predicting], 1)
+        N_of, E_of = orthonormal_under(inner(columns, columns), ignored.shape[1])
+        if E_of.shape[1] == 0:
             raise no_overlap()
-        if signed:
-            E = E * torch.sign(E[:, 0] @ weighted[:, 0])
-        self._root = None if weight is None else root.float()
-        self._N, self._E = N.float(), E.float()
-        self.ignored, self.predicting = N.shape[1], E.shape[1]
+        # Nearly orthonormal, so that rounding is least; `_set_weight` makes it exact.
+        self._basis = columns @ torch.cat([N_of, E_of], 1).float()
+        self._first = N_of.shape[1]
+        everywhere = torch.ones_like(self._basis[:, :1])
+        self._places = in_blocks(features.as_images(everywhere)[0, 0])
+        self._images = in_blocks(features.as_images(self._basis)).transpose(0, 1).contiguous()
+        self._set_weight(None)
+
+    def _set_weight(self, weight: Float32[Tensor, 'n'] | None) -> None:
+        """Say what N and E are made of under a weight."""
+        self._weight = weight
+        self.__dict__.pop('_bases', None)
+        # The weighted basis as product sums have it, in float32.
+        weighted = self._basis if weight is None else self._basis * weight[:, None]
+        products = weighted.double().T @ self._basis.double()
+        self._N_of, self._E_of = orthonormal_under(products, self._first)
+        self.ignored, self.predicting = self._N_of.shape[1], self._E_of.shape[1]
+
+    @cached_property
+    def _bases(self) -> tuple[Float32[Tensor, 'n a'], Float32[Tensor, 'n b']]:
+        """Return N and E."""
+        basis = self._weighted(self._basis.double())
+        return (basis @ self._N_of).float(), (basis @ self._E_of).float()
 
     @classmethod
     def plain(cls, features: Features, target: Float[Tensor, 'n']) -> 'ProjectedFeatures':
         """Return the correlation with `target`, the features of the X-ray."""
-        offset = torch.ones(len(target), int(features.has_offset), dtype=torch.float64)
+        offset = torch.ones(len(target), int(features.has_offset))
         if not target.abs().max() > 0:
             raise no_overlap()
-        return cls(features, offset, target.double()[:, None], signed=True)
+        return cls(features, offset, target.float()[:, None], signed=True)
 
     @classmethod
     def mapped(
-        cls, features: Features, basis: tuple[Float64[Tensor, 'H W a'], Float64[Tensor, 'H W b']]
+        cls, features: Features, basis: tuple[Float32[Tensor, 'H W a'], Float32[Tensor, 'H W b']]
     ) -> 'ProjectedFeatures':
         """Return the correlation with the best map of the X-ray (`intensity_map.map_basis`)."""
         place, shaped = (features.of_channels(images) for images in basis)
@@ -80,19 +97,17 @@ class ProjectedFeatures:
         Raises:
             SolverError: NO_OVERLAP if the rendering is constant.
         """
-        y = self.features.of_image(self._anchored(rendering)).double()
+        y = self.features.of_image(self._anchored(rendering)).float()
         self._contrast(y, y)
-        basis = torch.cat([self._ignored, self._predicting], 1)
-        weight = inlier_weights(y, basis, self._weight, self.features.components)
-        return ProjectedFeatures(
-            self.features, self._ignored, self._predicting, signed=self.signed, weight=weight
-        )
+        found = copy(self)
+        found._set_weight(inlier_weights(y, self._basis, self._weight, self.features.components))
+        return found
 
     def residuals(
         self, rendering: Float[Tensor, 'H W'], jacobian: Float[Tensor, 'H W 6']
     ) -> ResidualBlock:
         """Return r and its exact derivative, in the rendering's precision."""
-        N, E = self._N.to(rendering.dtype), self._E.to(rendering.dtype)
+        N, E = (basis.to(rendering.dtype) for basis in self._bases)
         y = self._weighted(self.features.of_channels(self._anchored(rendering)[..., None]))
         J = self._weighted(self.features.of_channels(jacobian))
         c = y - N @ inner(N, y).to(y.dtype)
@@ -109,17 +124,16 @@ class ProjectedFeatures:
             self.features.cluster,
         )
 
-    def fixed_images(self, ignored: int) -> FixedImages:
-        """Return what product sums need, for Gram matrices with room for `ignored` columns of N."""
-        basis = torch.cat([self._N, self._E], 1)
-        root = torch.ones_like(basis[:, :1]) if self._root is None else self._root
-        place = torch.cat([torch.arange(self.ignored), ignored + torch.arange(self.predicting)])
-        return FixedImages(
-            self.features,
-            self.features.as_images(root.square())[0, 0],
-            self.features.as_images(root * basis),
-            place,
-        )
+    def fixed_images(self, ignored: int, predicting: int) -> FixedImages:
+        """Return what product sums need, for so many columns of N and E; those beyond are 0."""
+        made_of = torch.zeros(len(self._N_of), ignored + predicting, dtype=torch.float64)
+        made_of[:, : self.ignored] = self._N_of
+        made_of[:, ignored : ignored + self.predicting] = self._E_of
+        places, images = self._places, self._images
+        if self._weight is not None:
+            places = in_blocks(self.features.as_images(self._weight[:, None])[0, 0])
+            images = images * places[:, None]
+        return FixedImages(self.features, self.features.anchoring, places, images, made_of)
 
     def _prediction(self, e: Tensor, J_e: Tensor) -> tuple[Tensor, Tensor]:
         """Return the coefficients e / |e|, and their derivative; constant for a single column."""
@@ -134,7 +148,7 @@ class ProjectedFeatures:
         return images - images.flatten(-2)[..., self.features.anchor, None, None]
 
     def _weighted(self, values: Float[Tensor, 'n C']) -> Float[Tensor, 'n C']:
-        return values if self._root is None else values * self._root
+        return values if self._weight is None else values * self._weight.sqrt().to(values)[:, None]
 
     @staticmethod
     def _contrast(centred: Tensor, y: Tensor) -> float:

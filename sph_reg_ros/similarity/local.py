@@ -37,6 +37,8 @@ class LocalSimilarity:
         """Lay out the boxes and standardise the X-ray in each."""
         self._mask, self._anchor = mask, first_usable(mask)
         self._cell = cell_of_pixels((mask.shape[0], mask.shape[1])).to(xray.device)
+        # The number after the last cell's is that of a pixel that does not count.
+        self._cell_in_blocks = CELLS**2 - gram.in_blocks((CELLS**2 - self._cell) * mask).flatten(1)
         self._x = torch.where(mask, xray.double(), 0.0)
         self._fixed = self._fixed_boxes()
         self._patch_of_cell = patch_of_pixels((CELLS, CELLS)).to(xray.device)
@@ -96,43 +98,57 @@ class LocalSimilarity:
             count = PATCHES**2 if patches else 0
             return of_residuals(self.residuals, renderings, jacobians, robust, count)
         slopes = jacobians.movedim(-1, 1)
-        found = self._equations(renderings, slopes)
-        weights = found.weight_of_cells[:, self._cell] * self._mask
+        cells = self._cells(renderings, slopes)
+        cost, gradient, rest, valid, of_cells = self._figures(cells)
+        weights = of_cells[:, self._cell_in_blocks]
         return where_valid(
-            found.contrast > SMALLEST_CONTRAST,
-            found.cost,
-            found.gradient,
-            found.hessian(gram.weighted_products(renderings, slopes, weights)),
-            self._patch_sums(found.gradients_of_cells()) if patches else None,
+            valid,
+            cost,
+            gradient,
+            rest + gram.weighted_products(renderings, slopes, weights),
+            self._by_patch(cells) if patches else None,
         )
 
     def score(self, renderings: Float[Tensor, 'B H W']) -> Float[Tensor, 'B']:
         """Return 1 - |r|^2 / 2 of each rendering; -1 if it is constant."""
-        found = self._equations(renderings, renderings[:, None][:, :0])
-        score = torch.where(found.contrast > SMALLEST_CONTRAST, 1 - found.cost / 2, -1.0)
+        cells = self._cells(renderings, renderings[:, None][:, :0])
+        cost, _, _, valid, _ = self._figures(cells)
+        score = torch.where(valid, 1 - cost / 2, -1.0)
         return score.to(renderings.dtype)
 
     def reweighted(self, rendering: Float[Tensor, 'H W']) -> 'LocalSimilarity':
         """Return itself: what a box shows beside the CT does not reach the others."""
         return self
 
-    def _equations(
+    def _cells(
         self, renderings: Float[Tensor, 'B H W'], slopes: Float[Tensor, 'B n H W']
-    ) -> LocalEquations:
+    ) -> Float64[Tensor, 'B C K']:
+        """Return the sums over cells of images and slopes (`_columns`)."""
         if not gram.runs_compiled(renderings):
-            images = self._anchored(renderings).double()
-            columns = self._columns(images, slopes.double() * self._mask)
-            return LocalEquations(self._sums(columns), self._fixed)
+            anchored = self._anchored(renderings).double()
+            return self._sums(self._columns(anchored, slopes.double() * self._mask)).mT
+        images = gram.array(renderings)
         with ONE_CALL_AT_A_TIME:
             cells = local_kernel.cell_sums(
-                renderings.contiguous().numpy(),
-                slopes.contiguous().numpy(),
-                renderings.flatten(1)[:, self._anchor].contiguous().numpy(),
+                images,
+                gram.array(slopes),
+                images.reshape(len(images), -1)[:, self._anchor].copy(),
                 self._x.numpy(),
                 self._mask.numpy(),
                 *(cell_edges(side) for side in self._mask.shape),
             )
-        return LocalEquations(torch.from_numpy(cells).mT, self._fixed)
+        return torch.from_numpy(cells)
+
+    def _figures(self, cells: Float64[Tensor, 'B C K']) -> tuple[Tensor, ...]:
+        """Return cost, gradient, hessian without J J^T, validity and the weights of cells and 0."""
+        if gram.runs_compiled(cells):
+            limits = FLOOR, SMALLEST_CONTRAST
+            figures = local_kernel.equations(cells.numpy(), *self._fixed.arrays, *limits)
+            return tuple(torch.from_numpy(figure) for figure in figures)
+        found = LocalEquations(cells.mT, self._fixed)
+        rest, valid = found.hessian_without_products, found.contrast > SMALLEST_CONTRAST
+        weights = torch.nn.functional.pad(found.weight_of_cells, (0, 1))
+        return found.cost, found.gradient, rest, valid, weights
 
     def _anchored(self, images: Float[Tensor, 'B H W']) -> Float[Tensor, 'B H W']:
         anchors = images.flatten(1)[:, self._anchor, None, None]
@@ -150,6 +166,8 @@ class LocalSimilarity:
         sums = columns.new_zeros(*columns.shape[:-2], CELLS**2)
         return sums.index_add_(-1, self._cell.flatten(), columns.flatten(-2))
 
-    def _patch_sums(self, of_cells: Float64[Tensor, 'B C n']) -> Float64[Tensor, 'B P n']:
+    def _by_patch(self, cells: Float64[Tensor, 'B C K']) -> Float64[Tensor, 'B P n']:
+        """Return the part of each patch in the gradient."""
+        of_cells = LocalEquations(cells.mT, self._fixed).gradients_of_cells()
         sums = of_cells.new_zeros(len(of_cells), PATCHES**2, of_cells.shape[-1])
         return sums.index_add_(1, self._patch_of_cell, of_cells)

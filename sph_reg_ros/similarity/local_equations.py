@@ -1,7 +1,10 @@
 """The normal equations of correlations in boxes, from sums over cells alone."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
+import torch
 from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
@@ -36,6 +39,15 @@ class FixedBoxes:
     cell_count: Float64[Tensor, 'C']
     cell_x: Float64[Tensor, 'C']
     boxes_of_cells: Int64[Tensor, 'l C']
+
+    @cached_property
+    def arrays(self) -> tuple[Any, ...]:
+        """Return what `local_kernel.equations` takes."""
+        slots = self.kept.new_full((BOXES,), len(self.kept))
+        slots[self.kept] = torch.arange(len(self.kept))
+        boxes = torch.stack([self.count, self.weight, self.factor, self.mean_x])
+        pixels = float(self.cell_count.sum())
+        return slots[self.boxes_of_cells].numpy(), boxes.numpy(), pixels, self.target_energy
 
 
 class LocalEquations:
@@ -92,12 +104,13 @@ class LocalEquations:
         target = self.J_target - self.target[..., None] * self.along
         return (self.squares[..., None] * image - self.scale[..., None] * target).sum(-2)
 
-    def hessian(self, JJ: Float64[Tensor, 'B n n']) -> Float64[Tensor, 'B n n']:
-        """Return the sum of J_r J_r^T; JJ is that of J J^T weighted by `weight_of_cells`."""
+    @property
+    def hessian_without_products(self) -> Float64[Tensor, 'B n n']:
+        """Return the sum of J_r J_r^T, less that of J J^T weighted by `weight_of_cells`."""
         weighted = self.squares[..., None] * self.along
         half = weighted.mT @ (0.5 * self.energy[..., None] * self.along - self.J_energy)
         means = self.J.mT @ (self.J * (self.squares / self._fixed.count)[..., None])
-        return JJ - means + half + half.mT
+        return half + half.mT - means
 
     @property
     def weight_of_cells(self) -> Float64[Tensor, 'B C']:

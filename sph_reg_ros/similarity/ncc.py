@@ -8,7 +8,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from sph_reg_ros.similarity.correlation import CorrelationEquations, mean_correlation
-from sph_reg_ros.similarity.gram import FixedImages, add_grams, sums_of_patches
+from sph_reg_ros.similarity.gram import Columns, FixedImages, grams, sums_of_patches
 from sph_reg_ros.similarity.intensity_mapped_ncc import ProjectedFeatures
 from sph_reg_ros.similarity.normal_equations import NormalEquations, of_residuals
 from sph_reg_ros.similarity.patches import PATCHES
@@ -23,7 +23,7 @@ class CorrelationSimilarity:
         """Take the kinds; all signed or none."""
         self._kinds, self._signed = kinds, kinds[0].signed
         self._ignored = max(kind.ignored for kind in kinds)
-        self._columns = self._ignored + max(kind.predicting for kind in kinds)
+        self._predicting = max(kind.predicting for kind in kinds)
 
     def on(self, device: torch.device) -> 'CorrelationSimilarity':
         """Return the similarity for renderings on a device: it takes them wherever they are."""
@@ -56,17 +56,17 @@ class CorrelationSimilarity:
         if is_robust(robust):
             count = PATCHES**2 if patches else 0
             return of_residuals(self.residuals, renderings, jacobians, robust, count)
-        slopes = jacobians.movedim(-1, 1)
-        grams = self._grams(renderings, slopes)
-        found = mean_correlation(grams, self._ignored, signed=self._signed)
+        columns = self._columns_of(renderings, jacobians.movedim(-1, 1))
+        products = self._products(columns)
+        found = mean_correlation(products, self._ignored, signed=self._signed)
         if patches:
-            found = replace(found, patch_gradients=self._by_patch(grams, renderings, slopes))
+            found = replace(found, patch_gradients=self._by_patch(products, columns))
         return found
 
     def score(self, renderings: Float[Tensor, 'B H W']) -> Float[Tensor, 'B']:
         """Return the mean correlation of each rendering; -1 if it is constant."""
-        grams = self._grams(renderings, renderings[:, None][:, :0])
-        found = mean_correlation(grams, self._ignored, signed=self._signed)
+        products = self._products(self._columns_of(renderings, renderings[:, None][:, :0]))
+        found = mean_correlation(products, self._ignored, signed=self._signed)
         return torch.where(found.valid, 1 - found.cost / 2, -1.0).to(renderings.dtype)
 
     def reweighted(self, rendering: Float[Tensor, 'H W']) -> 'CorrelationSimilarity':
@@ -75,7 +75,7 @@ class CorrelationSimilarity:
 
     @cached_property
     def _fixed(self) -> tuple[FixedImages, ...]:
-        return tuple(kind.fixed_images(self._ignored) for kind in self._kinds)
+        return tuple(kind.fixed_images(self._ignored, self._predicting) for kind in self._kinds)
 
     def _fixed_on(self, device: torch.device) -> tuple[FixedImages, ...]:
         """Return the fixed images on the device of renderings; they are copied once."""
@@ -83,34 +83,22 @@ class CorrelationSimilarity:
             self._fixed = tuple(fixed.to(device) for fixed in self._fixed)
         return self._fixed
 
-    def _grams(
+    def _columns_of(
         self, renderings: Float[Tensor, 'B H W'], slopes: Float[Tensor, 'B n H W']
-    ) -> Float64[Tensor, 'p B N M']:
-        size = slopes.shape[1] + 1
-        grams = torch.zeros(
-            (len(self._kinds), len(renderings), size, size + self._columns),
-            dtype=torch.float64,
-            device=renderings.device,
-        )
-        for fixed, of_kind in zip(self._fixed_on(renderings.device), grams, strict=True):
-            add_grams(renderings, slopes, fixed, of_kind)
-        return grams
+    ) -> tuple[Columns, ...]:
+        fixed = self._fixed_on(renderings.device)
+        return tuple(of_kind.columns(renderings, slopes) for of_kind in fixed)
+
+    def _products(self, columns: tuple[Columns, ...]) -> Float64[Tensor, 'p B N M']:
+        pairs = zip(columns, self._fixed, strict=True)
+        return torch.stack([grams(of_kind, fixed) for of_kind, fixed in pairs])
 
     def _by_patch(
-        self,
-        grams: Float64[Tensor, 'p B N M'],
-        renderings: Float[Tensor, 'B H W'],
-        slopes: Float[Tensor, 'B n H W'],
+        self, products: Float64[Tensor, 'p B N M'], columns: tuple[Columns, ...]
     ) -> Float64[Tensor, 'B P n']:
         """Return the part of each patch in the gradient; 0 where a rendering shows nothing."""
-        equations = CorrelationEquations(grams, self._ignored, signed=self._signed)
-        size, sums = slopes.shape[1] + 1, []
-        for fixed, factors in zip(self._fixed, equations.residual_factors, strict=True):
-            own = torch.cat([factors[:, :1], factors[:, 1 + fixed.place]], 1)
-            found = sums_of_patches(renderings, slopes, fixed, own)
-            padded = found.new_zeros(*found.shape[:2], size + self._columns)
-            padded[..., :size] = found[..., :size]
-            padded[..., size + fixed.place] = found[..., size:]
-            sums.append(padded)
-        found = equations.gradients_of_patches(torch.stack(sums)).mean(0)
+        equations = CorrelationEquations(products, self._ignored, signed=self._signed)
+        parts = zip(columns, self._fixed, equations.residual_factors, strict=True)
+        sums = torch.stack([sums_of_patches(*part) for part in parts])
+        found = equations.gradients_of_patches(sums).mean(0)
         return torch.where(equations.valid[:, None, None], found, 0.0)

@@ -1,7 +1,7 @@
 """What the solver asks for: cost, gradient and Gauss-Newton matrix of rows of poses."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Float64
@@ -99,6 +99,8 @@ def sum_of(parts: Sequence[NormalEquations]) -> NormalEquations:
     A row is valid where all parts are. Kernel widths are those of the parts, one after the other;
     gradients of patches belong to the parts and are left out.
     """
+    if len(parts) == 1:
+        return replace(parts[0], patch_gradients=None)
     valid = torch.stack([part.valid for part in parts]).all(0)
 
     def total(figure: Callable[[NormalEquations], Tensor]) -> Tensor:

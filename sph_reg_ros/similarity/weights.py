@@ -1,7 +1,8 @@
 """Weights against what the X-ray shows and the CT lacks: instruments, cables, tables."""
 
+import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64
 from torch import Tensor
 
 KERNEL_WIDTH = 2.0
@@ -12,11 +13,11 @@ _PLACES = 8192
 
 
 def inlier_weights(
-    y: Float64[Tensor, 'n'],
-    basis: Float64[Tensor, 'n m'],
-    weight: Float64[Tensor, 'n'] | None,
+    y: Float32[Tensor, 'n'],
+    basis: Float32[Tensor, 'n m'],
+    weight: Float32[Tensor, 'n'] | None,
     components: int,
-) -> Float64[Tensor, 'n']:
+) -> Float32[Tensor, 'n']:
     """Fit y by the basis with reweighted least squares and return the weights that result.
 
     Cauchy's weights 1 / (1 + (e / (k sigma))^2) of the residual e, sigma from its median, which
@@ -35,46 +36,55 @@ def inlier_weights(
     # A map of a dozen coefficients needs no more places than this.
     few = torch.arange(0, places, max(1, places // _PLACES))
     rows = torch.cat([few + part * places for part in range(components)])
-    y_few, basis_few = y[rows], basis[rows]
-    part = torch.ones_like(y_few) if weight is None else weight[rows]
+    few = torch.cat([basis[rows], y[rows, None]], 1).double()
+    part = torch.ones(len(rows), dtype=few.dtype) if weight is None else weight[rows].double()
     # Where most of an image is empty, the median error is nothing, and all else would be outliers.
-    deviation = y_few.reshape(components, -1) - y_few.reshape(components, -1).mean(1, keepdim=True)
-    smallest = _SMALLEST_ERROR**2 * float(deviation.square().sum(0).mean())
+    contrast = few[:, -1].reshape(components, -1).var(1, correction=0).sum()
+    smallest = _SMALLEST_ERROR**2 * float(contrast)
     for _ in range(_ROUNDS):
-        fit = _weighted_fit(y_few, basis_few, part)
-        squared = (y_few - basis_few @ fit).reshape(components, -1).square().sum(0)
-        variance = squared.median() / median_of_unit_variance
-        width = KERNEL_WIDTH**2 * variance.clamp(min=smallest)
+        fit = _weighted_fit((few * part[:, None]).T @ few)
+        squared = (few[:, -1] - few[:, :-1] @ fit).reshape(components, -1).square().sum(0)
+        variance = float(squared.median()) / median_of_unit_variance
+        width = KERNEL_WIDTH**2 * max(variance, smallest)
         part = (1 / (1 + squared / width)).repeat(components)
-    squared = (y - basis @ fit).reshape(components, -1).square().sum(0)
+    squared = (y - basis @ fit.float()).reshape(components, -1).square().sum(0)
     return (1 / (1 + squared / width)).repeat(components)
 
 
-def orthonormal(
-    columns: Float64[Tensor, 'n m'], relative_to: Float64[Tensor, 'n m']
-) -> Float64[Tensor, 'n k']:
-    """Return an orthonormal basis of the columns, without those that add nothing.
+def orthonormal_under(
+    products: Float64[Tensor, 'm m'], first: int
+) -> tuple[Float64[Tensor, 'm a'], Float64[Tensor, 'm b']]:
+    """Return what orthonormal bases N and E are made of, E orthogonal to N.
 
     Args:
-        columns: vectors.
-        relative_to: a column is nothing if it is short beside the one here.
+        products: of the columns that both are made of, under the weight that counts.
+        first: columns of which N is made; E is made of what the others add.
     """
-    length = columns.norm(dim=0)
-    useful = length > 1e-5 * relative_to.norm(dim=0)
-    columns = columns[:, useful] / length[useful]
-    if columns.shape[1] == 0:
-        return columns
-    # By the small Gram matrix: a hundred times faster than a singular value decomposition.
-    squares, axes = torch.linalg.eigh(columns.T @ columns)
-    kept = squares > 1e-9 * squares[-1]
-    return columns @ (axes[:, kept] / squares[kept].sqrt())
+    # By small matrices: a hundred times faster than a singular value decomposition.
+    G = products.numpy()
+    sizes = np.sqrt(np.maximum(G.diagonal(), 1e-300))[:, None]
+    G, whole = G / sizes / sizes.T, np.diag(np.sign(G.diagonal()))
+    N = whole[:, :first] @ _inverse_root(G[:first, :first])
+    rest = whole[:, first:] - N @ (N.T @ G[:, first:])
+    E = rest @ _inverse_root(rest.T @ G @ rest)
+    return torch.from_numpy(N / sizes), torch.from_numpy(E / sizes)
 
 
-def _weighted_fit(y: Tensor, basis: Tensor, weight: Tensor) -> Float64[Tensor, 'm']:
-    weighted = basis * weight[:, None]
-    scale = (weighted * basis).sum(0).clamp(min=1e-300).sqrt()
-    normal = (weighted.T @ basis) / torch.outer(scale, scale)
-    return (
-        torch.linalg.lstsq(normal, (weighted.T @ y / scale)[:, None], driver='gelsd').solution[:, 0]
-        / scale
-    )
+def _inverse_root(squares: Float64[np.ndarray, 'm m']) -> Float64[np.ndarray, 'm k']:
+    """Return R with R^T squares R = 1 for what is left of unit vectors, without what is nothing."""
+    left = squares.diagonal()
+    useful = left > 1e-10
+    lengths = np.sqrt(left[useful])[:, None]
+    values, axes = np.linalg.eigh(squares[useful][:, useful] / lengths / lengths.T)
+    kept = values > 1e-9 * values[-1:]
+    root = np.zeros((len(squares), kept.sum()))
+    root[useful] = axes[:, kept] / np.sqrt(values[kept]) / lengths
+    return root
+
+
+def _weighted_fit(products: Float64[Tensor, 'k k']) -> Float64[Tensor, 'm']:
+    """Return the coefficients of all columns but the last that fit the last, by their products."""
+    G = products.numpy()
+    scale = np.sqrt(np.maximum(G.diagonal()[:-1], 1e-300))
+    normal = G[:-1, :-1] / np.outer(scale, scale)
+    return torch.from_numpy(np.linalg.lstsq(normal, G[:-1, -1] / scale, rcond=None)[0] / scale)
