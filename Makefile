@@ -12,8 +12,8 @@ LOCAL := export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST
 export PYTHON
 PYTEST := .venv/bin/python -m pytest
 ifeq ($(strip $(TEST_ARGS)),)
-# Two processes beside each other; the promises about time and load are tested with nothing beside.
-TESTS = $(PYTEST) -n 2 --dist loadfile --ignore-glob='*/test_reliability_*' && \
+# Two processes beside each other, one thread of torch each; the promises about time and load are tested with nothing beside.
+TESTS = OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile --ignore-glob='*/test_reliability_*' && \
   $(PYTEST) test/ros/test_reliability_*.py
 else
 TESTS = $(PYTEST) $(TEST_ARGS)
