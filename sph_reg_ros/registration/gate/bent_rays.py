@@ -51,14 +51,16 @@ def by_imager(
         (-u * square, -v * square),
         (v * square, -u * square),
     )
-    x, y = torch.stack([torch.stack(change) for change in changes], 1)
-    # In a line scan, v moves the source and bends no ray.
-    bent = torch.stack([x * z, torch.zeros_like(y) if depth_mm else y * z, torch.zeros_like(x)], -1)
-    # Turning the rays one way is turning the anatomy the other way.
-    turn = -torch.linalg.cross(ray.expand_as(bent), bent)
     arm = centre.expand_as(ray).clone()
     arm[..., 1] -= source_y
-    shift = torch.linalg.cross(turn, arm.expand_as(turn))
-    shift[..., 1] -= depth_mm * y
-    motions = torch.cat([turn, shift / TWIST_LENGTH_MM], -1).to(jacobian)
-    return (jacobian * motions).sum(-1).movedim(0, -1)
+    slopes = jacobian.double()
+    by_turn, by_shift = slopes[..., :3], slopes[..., 3:] / TWIST_LENGTH_MM
+    # Bending a ray is turning it about its source, and turning the rays one way is turning the
+    # anatomy the other way.
+    by_bend = torch.linalg.cross(ray, by_turn + torch.linalg.cross(arm, by_shift)) * z[..., None]
+    by_u, by_v = by_bend[..., 0], by_bend[..., 1]
+    if depth_mm:
+        # In a line scan, v moves the source and bends no ray.
+        by_v = -depth_mm * by_shift[..., 1]
+    columns = [by_u * of_u + by_v * of_v for of_u, of_v in changes]
+    return torch.stack(columns, -1).to(jacobian)
