@@ -9,6 +9,7 @@ import argparse
 import json
 import math
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import torch
+from _targets import Target, print_targets
 
 from sph_reg_ros.evaluation.disturbances import Disturbances, draw_disturbances
 from sph_reg_ros.evaluation.exposure import take_xray
@@ -54,6 +56,7 @@ SDD_MM, SOD_MM, FIELD_MM, SIZE_PX = 1020.0, 700.0, 300.0, 256
 SOFT = 1.04
 """Water-equivalent of what a body leaves where it was, as in `load_bodies`."""
 BONE_HU = 250.0
+RIGHT_SHARE = 0.9
 
 
 @dataclass(frozen=True)
@@ -214,10 +217,10 @@ def cases_of(name: str, scene: Scene, number: int) -> Iterator[Case]:
             )
 
 
-def print_row(what: str, cases: Sequence[Case]) -> None:
-    """Print counts and medians of one kind of cases."""
+def targets_of(what: str, cases: Sequence[Case]) -> list[Target]:
+    """Print counts and medians of one kind of cases; return what they should be."""
     if not cases:
-        return
+        return []
     right = [case for case in cases if case.is_right]
     verified = [case for case in cases if case.verdict == Verdict.VERIFIED.name]
     bounded = [case for case in verified if case.mean_mm <= case.bound_mm]
@@ -233,12 +236,18 @@ def print_row(what: str, cases: Sequence[Case]) -> None:
         f'{median("seconds"):.1f} s',
         flush=True,
     )
+    met = len(right) >= RIGHT_SHARE * len(cases)
+    return [
+        Target(f'{what}: right', f'>= {RIGHT_SHARE:.0%}', f'{len(right)} of {len(cases)}', met),
+        Target(f'{what}: wrong and VERIFIED', '0', str(wrong), wrong == 0),
+    ]
 
 
 def main() -> None:
     """Print the tables."""
     arguments = _parser().parse_args()
     found: list[Case] = []
+    targets: list[Target] = []
     for name in arguments.scenes:
         paths = _paths(arguments.data)[name]
         if not all(path.is_file() for path in paths[:2]):
@@ -253,9 +262,13 @@ def main() -> None:
                 of_kind = [
                     c for c in found if (c.scene, c.views, c.disturbed) == (name, views, disturbed)
                 ]
-                print_row(what, of_kind)
+                targets += targets_of(what, of_kind)
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(case) for case in found], indent=1) + '\n')
+    print_targets(targets)
+    print(f'bodies: {sum(case.is_right for case in found)} of {len(found)} right')
+    if arguments.strict and not all(target.met for target in targets):
+        sys.exit(1)
 
 
 def _paths(data: Path) -> dict[str, tuple[Path, Path, dict[str, int]]]:
@@ -274,6 +287,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--cases', type=int, default=10, help='of each scene; odd ones disturbed')
     parser.add_argument('--quick', dest='cases', action='store_const', const=2, help='two cases')
     parser.add_argument('--json', type=Path, help='file for all figures')
+    parser.add_argument('--strict', action='store_true', help='exit 1 where a target is missed')
     return parser
 
 

@@ -8,6 +8,7 @@ import argparse
 import json
 import math
 import statistics
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from _targets import Target, print_targets
 
 from sph_reg_ros.geometry import Camera, se3, so3
 from sph_reg_ros.imaging.bodies.mesh import parse_mesh
@@ -226,8 +228,10 @@ def draw(
         cv2.imwrite(str(folder / name), picture[top:bottom, left:right])
 
 
-def print_row(what: str, cases: Sequence[Case], limits: Sequence[tuple[str, float]]) -> None:
-    """Print how many cases keep to limits, and medians."""
+def row_of(
+    what: str, cases: Sequence[Case], limits: Sequence[tuple[str, float]], share: float
+) -> Target:
+    """Print how many cases keep to limits, and medians; return what share of them should."""
     right = sum(all(abs(getattr(c.errors, n)) <= most for n, most in limits) for c in cases)
     same = sum(c.from_best.across_mm < 0.3 and c.from_best.degrees < 1.0 for c in cases)
     medians = {
@@ -242,6 +246,9 @@ def print_row(what: str, cases: Sequence[Case], limits: Sequence[tuple[str, floa
         f'{min(c.explained for c in cases):.2f}',
         flush=True,
     )
+    within = ', '.join(f'{name} {most:g}' for name, most in limits)
+    met = right >= share * len(cases)
+    return Target(f'{what}: {within}', f'>= {share:.0%}', f'{right} of {len(cases)}', met)
 
 
 def main() -> None:
@@ -251,7 +258,7 @@ def main() -> None:
     if not data.is_dir():
         print('skipped: the knee data is not there')
         return
-    knee, rows = Knee(data), {}
+    knee, rows, targets = Knee(data), {}, []
     frames = knee.frames('biplane')
     chosen = arguments.frames or (frames[::21] if arguments.quick else frames)
     starts = 3 if arguments.quick else arguments.starts
@@ -262,11 +269,11 @@ def main() -> None:
             for frame in chosen
             for case in from_starts(knee.two_views(frame), starts, arguments.output)
         ]
-        print_row('two views', rows['two'], two)
+        targets.append(row_of('two views', rows['two'], two, 0.95))
     if 'track' in arguments.parts:
         run = frames[: 12 if arguments.quick else CONSECUTIVE]
         rows['track'] = tracked(knee, run, arguments.output)
-        print_row('two views, tracked', rows['track'], two)
+        targets.append(row_of('two views, tracked', rows['track'], two, 1.0))
     if 'one' in arguments.parts:
         rows['one'] = [
             case
@@ -274,10 +281,15 @@ def main() -> None:
             for case in from_starts(knee.one_view(frame), starts, arguments.output)
         ]
         for body in ('fem', 'tib'):
-            print_row(f'one view, {body}', [c for c in rows['one'] if c.body == body], one)
+            cases = [case for case in rows['one'] if case.body == body]
+            targets.append(row_of(f'one view, {body}', cases, one, 0.9))
     if arguments.json:
         plain = {name: [asdict(case) for case in cases] for name, cases in rows.items()}
         arguments.json.write_text(json.dumps(plain, indent=1) + '\n')
+    print_targets(targets)
+    print('real: ' + '; '.join(f'{target.what} {target.found}' for target in targets))
+    if arguments.strict and not all(target.met for target in targets):
+        sys.exit(1)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -288,6 +300,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--starts', type=int, default=10, help='of every frame')
     parser.add_argument('--quick', action='store_true', help='few frames and starts')
     parser.add_argument('--output', type=Path, help='folder for pictures')
+    parser.add_argument('--strict', action='store_true', help='exit 1 where a target is missed')
     parser.add_argument('--json', type=Path, help='file for all figures')
     return parser
 
