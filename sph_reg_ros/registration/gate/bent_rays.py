@@ -33,7 +33,8 @@ def by_imager(
         distance where that is half the image's height; image intensifiers have both kinds.
     """
     depth_mm = camera.scan_depth_mm
-    ray, source_y = unit_rays(camera.K, camera.size, depth_mm)
+    rays = unit_rays(camera.K, camera.size, depth_mm)
+    ray, source_y = (part.to(jacobian.device) for part in rays)
     z = ray[..., 2]
     u = ray[..., 0] / z
     v = source_y / depth_mm if depth_mm else ray[..., 1] / z
@@ -51,7 +52,7 @@ def by_imager(
         (-u * square, -v * square),
         (v * square, -u * square),
     )
-    arm = centre.expand_as(ray).clone()
+    arm = centre.to(ray).expand_as(ray).clone()
     arm[..., 1] -= source_y
     slopes = jacobian.double()
     by_turn, by_shift = slopes[..., :3], slopes[..., 3:] / TWIST_LENGTH_MM
