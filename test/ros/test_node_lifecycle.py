@@ -13,6 +13,8 @@ import torch
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from localizer_files import SIDE, localizer_dataset, philips, write_study
 from reliability import RECORD, record, repetitions
 from ros.actions import OFFSET
@@ -95,14 +97,16 @@ def test_a_signal_ends_a_node_that_registers(tmp_path, ct_path, number):
 
 
 def test_services_answer_while_the_node_is_being_configured(tmp_path, ct_path):
-    with (
-        NodeProcess(tmp_path / 'log', ct__path=ct_path, autostart=True) as node,
-        Client() as client,
-    ):
-        node.wait_for_log(READY)
+    with NodeProcess(tmp_path / 'log', ct__path=ct_path) as node, Client() as client:
+        # Found by discovery before the seconds that count begin.
+        assert not client.change_state('activate')
+        assert client.get_state() == 'unconfigured'
+        request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE))
+        configured = client.clients['change_state'].call_async(request)
         assert client.spin_until(lambda: client.get_state() == 'configuring')
         assert not client.change_state('configure')
-        node.wait_for_log('configure: done', 90)
+        client.spin_until(configured.done, 90)
+        assert configured.result().success, node.log
 
 
 def test_a_failed_configure_says_why_and_can_be_repeated(tmp_path):
