@@ -240,7 +240,7 @@ def worker_pid(node: NodeProcess) -> int:
 class Client:
     """A ROS node of the test: publishes X-rays, collects what the node says, calls its services."""
 
-    TOPICS = {'result': (RegistrationResult, RELIABLE), 'status': (RegistrationStatus, EACH_STATUS)}
+    TOPICS = {'result': (RegistrationResult, RELIABLE), 'status': (RegistrationStatus, LATCHED)}
 
     def __init__(
         self, name: str = 'client', *, image_qos: QoSProfile = RELIABLE, namespace: str = ''

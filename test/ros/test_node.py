@@ -353,6 +353,7 @@ def test_a_ct_that_is_not_in_hounsfield_units_is_said_by_service_status_log_and_
     SimpleITK.WriteImage(SimpleITK.Clamp(image, lowerBound=-1024) + 1024, str(stored))
     response = load(client, stored)
     assert response.success and 'are these HU?' in response.message
+    client.spin_until(lambda: client.received['status'][-1].warnings)
     status = client.status(RegistrationStatus.READY)
     assert 'are these HU?' in status.warnings[0]
     node.wait_for_log('are these HU?')
@@ -360,7 +361,7 @@ def test_a_ct_that_is_not_in_hounsfield_units_is_said_by_service_status_log_and_
     array = client.spin_until(lambda: client.received['doubtful'])[-1]
     assert any('are these HU?' in part.message and part.level == b'\1' for part in array.status)
     assert load(client, ct_path).message == 'loaded'
-    assert not client.status(RegistrationStatus.READY).warnings
+    client.spin_until(lambda: not client.received['status'][-1].warnings)
 
 
 def test_another_ct_can_be_loaded_and_a_failure_leaves_the_one_before(
