@@ -31,7 +31,7 @@ from sph_reg_ros.registration.gate.verify import verify
 from sph_reg_ros.registration.pyramid import build_pyramid
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import Verdict
-from sph_reg_ros.registration.self_test.localizer_view import view_of
+from sph_reg_ros.registration.self_test.localizer_view import compared_part
 from sph_reg_ros.registration.self_test.self_test import (
     MAX_TRE_MM,
     SelfTest,
@@ -105,7 +105,7 @@ def forced_poses(
     volume: AttenuationVolume, localizer: Localizer, each: int
 ) -> Iterator[tuple[str, Verdict]]:
     """Yield verdicts on poses that are away from the scanner's, judged where they are."""
-    part = view_of(volume, localizer)
+    part = compared_part(volume, localizer)
     config = RegistrationConfig(method='image', max_tre_mm=MAX_TRE_MM)
     request = RegistrationRequest(volume, (part.view,), part.stated, config)
     levels = build_pyramid(request, resolve_backend('auto', volume), Course(None))

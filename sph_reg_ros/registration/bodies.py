@@ -37,7 +37,7 @@ from sph_reg_ros.registration.gate.patches import PatchAgreement
 from sph_reg_ros.registration.gate.verify import NOT_VERIFIED, verdict_of
 from sph_reg_ros.registration.outline_search import find_outlines
 from sph_reg_ros.registration.part_search import PartSearch, find_part, start_prior
-from sph_reg_ros.registration.prior import PosePrior
+from sph_reg_ros.registration.prior import PosePrior, search_deviations
 from sph_reg_ros.registration.pyramid import camera_from_first
 from sph_reg_ros.registration.region import around_projections
 from sph_reg_ros.registration.request import RegistrationRequest
@@ -257,12 +257,9 @@ def _widths(request: RegistrationRequest, bodies: Bodies, body: Body) -> Float64
 
     Standard deviations of rotation (rad) and shift (mm), camera axes.
     """
-    config = request.config
     if bodies.rest is None:
-        widths = [config.search_rotation_rad] * 3
-        widths += [config.search_in_plane_mm] * 2 + [config.search_depth_mm]
-    else:
-        widths = [body.prior.rotation_rad] * 3 + [body.prior.translation_mm] * 3
+        return search_deviations(request.config)
+    widths = [body.prior.rotation_rad] * 3 + [body.prior.translation_mm] * 3
     return torch.tensor(widths, dtype=torch.float64)
 
 

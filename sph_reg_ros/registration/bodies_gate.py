@@ -15,14 +15,18 @@ from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.registration.bodies_fit import BodiesProblem, Poses, run_solver
 from sph_reg_ros.registration.bodies_level import BodiesLevel
-from sph_reg_ros.registration.gate.evidence import FAR
 from sph_reg_ros.registration.gate.patches import (
-    MAX_SIGMA_PX,
     PatchAgreement,
+    agreement_of,
     check_displacement,
     check_share,
     displacements,
+    mm_per_pixel,
+    worst_of,
 )
+from sph_reg_ros.registration.gate.plausibility import check_distance
+from sph_reg_ros.registration.gate.reproducibility import Again, check_held_out, check_starts
+from sph_reg_ros.registration.gate.solver import check_deviations
 from sph_reg_ros.registration.gate.targets import expected_error_mm, target_points
 from sph_reg_ros.registration.gate.verify import verdict_of
 from sph_reg_ros.registration.gate_limits import (
@@ -30,11 +34,6 @@ from sph_reg_ros.registration.gate_limits import (
     ERROR_PER_DISTANCE,
     ERROR_PER_SIGMA,
     FLOOR_MM,
-    MAX_ACROSS_MM,
-    MAX_ALONG_MM,
-    MAX_HELD_OUT_MM,
-    MAX_RETURN_MM,
-    MAX_SQUARED_DISTANCE,
 )
 from sph_reg_ros.registration.level import COARSE_SIMILARITY
 from sph_reg_ros.registration.outline_search import OutlineFit
@@ -133,20 +132,16 @@ def patches_of(level: BodiesLevel, poses: Poses, number: int) -> PatchAgreement:
 
     In the view where they say the worst.
     """
-    medians, shares = [], []
+    agreements = []
     for index, view in enumerate(level.views):
         own = level.image_of(poses, index, number)
         shows = own > _SHOWN * own.max()
         mask = shows if view.mask is None else shows & view.mask
         xray, image = view.line_integrals, level.image(poses, index)
-        px, sigma = displacements(xray, image, mask)
-        centre = level.camera_from_first[index] @ poses[number]
-        depth_mm = float(se3.transform_points(centre, level.volumes[number].centre[None])[0, 2])
-        good = sigma < MAX_SIGMA_PX
-        sizes = px[good] * depth_mm / view.camera.focal_length
-        medians.append(float(sizes.median()) if len(sizes) else FAR)
-        shares.append(len(sizes) / max(len(px), 1))
-    return PatchAgreement(max(medians), min(shares))
+        there = level.camera_from_first[index] @ poses[number]
+        scale = mm_per_pixel(there, level.volumes[number].centre, view.camera)
+        agreements.append(agreement_of(*displacements(xray, image, mask), scale))
+    return worst_of(agreements)
 
 
 def judge_body(
@@ -178,14 +173,13 @@ def judge_body(
     )
     converged = termination != TerminationReason.FAILED
     doubt = Verdict.UNVERIFIED, ErrorCode.NOT_CONVERGED
-    held_out = (Verdict.REJECTED, ErrorCode.SIMILARITIES_DISAGREE)
-    starts = (Verdict.REJECTED, ErrorCode.STARTS_DISAGREE)
+    again = Again(again_mm[0], again_mm[1:])
     checks = [
         Check.at_least('convergence', float(converged), 1.0, doubt),
-        *_uncertainty(sigma),
+        *check_deviations(sigma),
         *_of_evidence(evidence),
-        Check.at_most('held_out_mm', again_mm[0], MAX_HELD_OUT_MM, held_out),
-        Check.at_most('other_starts_mm', again_mm[1], MAX_RETURN_MM, starts),
+        check_held_out(again),
+        check_starts(again),
         *_prior(prior_distance),
     ]
     return _verification(checks, error, max_tre_mm)
@@ -217,18 +211,10 @@ def judge_outline(
         Check.at_least('outline_explained', min(fit.evidence.explained), MIN_EXPLAINED, against),
         Check.at_least('outline_visible', min(fit.evidence.visible), MIN_VISIBLE, little),
         Check.at_least('outline_lead', lead, MIN_LEAD, rival),
-        *_uncertainty(sigma),
+        *check_deviations(sigma),
         *_prior(prior_distance),
     ]
     return _verification(checks, error, max_tre_mm)
-
-
-def _uncertainty(sigma: Float64[Tensor, '3']) -> list[Check]:
-    x, y, z = sigma.tolist()
-    return [
-        Check.at_most('sigma_across_beam_mm', math.hypot(x, y), MAX_ACROSS_MM, _UNCERTAIN),
-        Check.at_most('sigma_along_beam_mm', z, MAX_ALONG_MM, _UNCERTAIN),
-    ]
 
 
 def _of_evidence(evidence: PatchAgreement | PartEvidence) -> list[Check]:
@@ -243,10 +229,7 @@ def _of_evidence(evidence: PatchAgreement | PartEvidence) -> list[Check]:
 
 
 def _prior(distance: float | None) -> list[Check]:
-    if distance is None:
-        return []
-    against = (Verdict.REJECTED, ErrorCode.FAR_FROM_PRIOR)
-    return [Check.at_most('prior_distance', distance, MAX_SQUARED_DISTANCE, against)]
+    return [] if distance is None else [check_distance(distance)]
 
 
 def _verification(checks: Sequence[Check], error_mm: float, max_tre_mm: float) -> Verification:

@@ -19,7 +19,7 @@ from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.registration.attempt import attempt
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.course import Course
-from sph_reg_ros.registration.prior import PosePrior
+from sph_reg_ros.registration.prior import PosePrior, search_deviations
 from sph_reg_ros.registration.pyramid import build_level, camera_from_first
 from sph_reg_ros.registration.region import around_projection
 from sph_reg_ros.registration.request import RegistrationRequest
@@ -137,7 +137,7 @@ def _attempt(request: RegistrationRequest, course: Course) -> RegistrationResult
 
 def start_prior(request: RegistrationRequest) -> PosePrior:
     """Return how far the initial pose may be off, as a measurement."""
-    return PosePrior(request.start, _widths(request.config), PRIOR)
+    return PosePrior(request.start, search_deviations(request.config), PRIOR)
 
 
 def _cut(
@@ -162,7 +162,9 @@ def _sampled(request: RegistrationRequest, search: PartSearch, course: Course) -
     generator = torch.Generator().manual_seed(search.seed)
     unit = torch.randn(search.samples, 6, dtype=torch.float64, generator=generator)
     poses = se3.apply_twist(
-        unit * _widths(config), initial.expand(search.samples, 4, 4), request.volume.centre
+        unit * search_deviations(config),
+        initial.expand(search.samples, 4, 4),
+        request.volume.centre,
     )
     backend = resolve_backend(config.backend, request.volume)
     course.begin('search')
@@ -211,12 +213,3 @@ def _distance(request: RegistrationRequest, pose: Tensor, other: Tensor) -> floa
     assert request.prior is not None
     around = replace(request.prior, camera_from_ct=other)
     return around.squared_distance(pose, request.volume.centre)
-
-
-def _widths(config: RegistrationConfig) -> Float64[Tensor, '6']:
-    return torch.tensor(
-        [config.search_rotation_rad] * 3
-        + [config.search_in_plane_mm] * 2
-        + [config.search_depth_mm],
-        dtype=torch.float64,
-    ).clamp(min=1e-9)

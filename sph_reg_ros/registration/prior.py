@@ -8,7 +8,15 @@ from torch import Tensor
 
 from sph_reg_ros.geometry import se3, so3
 from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
+from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.similarity import NormalEquations, ResidualBlock, Robust, of_blocks
+
+
+def search_deviations(config: RegistrationConfig) -> Float64[Tensor, '6']:
+    """Return the standard deviations of an initial pose by search_*, as in PosePrior."""
+    deviations = [config.search_rotation_rad] * 3
+    deviations += [config.search_in_plane_mm] * 2 + [config.search_depth_mm]
+    return torch.tensor(deviations, dtype=torch.float64)
 
 
 @dataclass(frozen=True, eq=False)

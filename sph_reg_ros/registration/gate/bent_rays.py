@@ -4,14 +4,29 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from sph_reg_ros.geometry import Camera
+from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
+from sph_reg_ros.registration.level import Level
 from sph_reg_ros.rendering.sampling import unit_rays
 
 INTRINSICS = 3
 """The first columns: logarithm of the focal length, way of the principal point along x and y."""
 GRID = 4
 """The last ones: ratio of the focal lengths along x and y, skew, radial and spiral distortion."""
+
+
+def by_pose_and_imager(
+    level: Level, pose: Float64[Tensor, '4 4'], number: int
+) -> tuple[Float[Tensor, '1 H W'], Float[Tensor, '1 H W 13']]:
+    """Return the rendering of a view at a pose of the first camera, and its derivative.
+
+    The first six columns are by the pose, in the view's own axes; then those of `by_imager`.
+    """
+    images, jacobians = level.renderings(pose[None], seen=True).views[number]
+    there = level.camera_from_first[number] @ pose
+    centre = se3.transform_points(there, level.volume.centre[None])[0]
+    columns = by_imager(jacobians[0], level.views[number].camera, centre)
+    return images, torch.cat([jacobians, columns[None]], -1)
 
 
 def by_imager(

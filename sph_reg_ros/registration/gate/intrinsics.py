@@ -13,9 +13,8 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from sph_reg_ros.errors import ErrorCode
-from sph_reg_ros.geometry import se3
 from sph_reg_ros.registration.covariance import cluster_robust
-from sph_reg_ros.registration.gate.bent_rays import INTRINSICS, by_imager
+from sph_reg_ros.registration.gate.bent_rays import INTRINSICS, by_pose_and_imager
 from sph_reg_ros.registration.gate.evidence import Evidence, gauss_newton_step
 from sph_reg_ros.registration.gate_limits import (
     MAX_FOCAL_MISFIT,
@@ -46,7 +45,8 @@ def check_intrinsics(evidence: Evidence) -> tuple[Check, Check]:
     """
     focal, principal = [], []
     for number in range(len(evidence.finest.views)):
-        rendered = _with_intrinsics(evidence, number)
+        images, columns = by_pose_and_imager(evidence.finest, evidence.pose, number)
+        rendered = images, columns[..., : 6 + INTRINSICS]
         optimised = _wanted_change(evidence.finest, number, *rendered)
         other = _wanted_change(evidence.finest_held_out, number, *rendered)
         focal.append(optimised.along(_FOCAL_LENGTH, CERTAIN))
@@ -88,18 +88,6 @@ def _agreed_way(first: WantedChange, second: WantedChange) -> float:
     if float(direction @ first.step) < 0 or float(direction @ second.step) < 0:
         return 0.0
     return min(one.along(direction, PROBABLE) for one in (first, second))
-
-
-def _with_intrinsics(
-    evidence: Evidence, number: int
-) -> tuple[Float[Tensor, '1 H W'], Float[Tensor, '1 H W 9']]:
-    """Return the rendering of a view, and its derivative by the pose and by the intrinsics."""
-    level = evidence.finest
-    images, jacobians = level.renderings(evidence.pose[None], seen=True).views[number]
-    pose = level.camera_from_first[number] @ evidence.pose
-    centre = se3.transform_points(pose, level.volume.centre[None])[0]
-    columns = by_imager(jacobians[0], level.views[number].camera, centre)[..., :INTRINSICS]
-    return images, torch.cat([jacobians, columns[None]], -1)
 
 
 def _wanted_change(

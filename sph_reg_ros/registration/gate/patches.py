@@ -1,5 +1,6 @@
 """Does the X-ray agree with the rendering everywhere, or only on the whole?"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -7,7 +8,7 @@ from jaxtyping import Bool, Float32, Float64
 from torch import Tensor
 
 from sph_reg_ros.errors import ErrorCode
-from sph_reg_ros.geometry import se3
+from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.registration.gate.evidence import Evidence
 from sph_reg_ros.registration.gate_limits import (
     MAX_DISPLACEMENT_MM,
@@ -51,20 +52,40 @@ def patch_agreement(level: Level, pose: Float64[Tensor, '4 4']) -> PatchAgreemen
 
     Views are not pooled: good ones must not outvote one that lies off.
     """
-    medians, shares = [], []
+    agreements = []
     renderings = level.renderings(pose[None], seen=True)
     for number, (images, _) in enumerate(renderings.views):
-        px, sigma = displacements(
+        found = displacements(
             level.views[number].line_integrals.to(images), images[0], _mask(level, number)
         )
-        centre = level.camera_from_first[number] @ pose
-        depth_mm = float(se3.transform_points(centre, level.volume.centre[None])[0, 2])
-        mm_per_px = depth_mm / level.views[number].camera.focal_length
-        good = sigma < MAX_SIGMA_PX
-        sizes = px[good] * mm_per_px
-        medians.append(float(sizes.median()) if len(sizes) else _NOWHERE_MM)
-        shares.append(len(sizes) / max(len(px), 1))
-    return PatchAgreement(max(medians), min(shares))
+        there = level.camera_from_first[number] @ pose
+        scale = mm_per_pixel(there, level.volume.centre, level.views[number].camera)
+        agreements.append(agreement_of(*found, scale))
+    return worst_of(agreements)
+
+
+def mm_per_pixel(
+    camera_from_ct: Float64[Tensor, '4 4'], centre_mm: Float64[Tensor, '3'], camera: Camera
+) -> float:
+    """Return what a pixel measures at the depth of a point of the CT."""
+    depth_mm = float(se3.transform_points(camera_from_ct, centre_mm[None])[0, 2])
+    return depth_mm / camera.focal_length
+
+
+def agreement_of(
+    px: Float64[Tensor, 'n'], sigma: Float64[Tensor, 'n'], mm_per_px: float
+) -> PatchAgreement:
+    """Return what the displacements of one view's patches say (`displacements`)."""
+    sizes = px[sigma < MAX_SIGMA_PX] * mm_per_px
+    median = float(sizes.median()) if len(sizes) else _NOWHERE_MM
+    return PatchAgreement(median, len(sizes) / max(len(px), 1))
+
+
+def worst_of(views: Sequence[PatchAgreement]) -> PatchAgreement:
+    """Return the largest displacement and the smallest share of several views."""
+    return PatchAgreement(
+        max(view.displacement_mm for view in views), min(view.share for view in views)
+    )
 
 
 def check_displacement(agreement: PatchAgreement) -> Check:

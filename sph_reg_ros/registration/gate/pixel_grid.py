@@ -12,10 +12,9 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from sph_reg_ros.errors import ErrorCode
-from sph_reg_ros.geometry import se3
 from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.registration.covariance import cluster_robust
-from sph_reg_ros.registration.gate.bent_rays import GRID, INTRINSICS, by_imager
+from sph_reg_ros.registration.gate.bent_rays import GRID, INTRINSICS, by_pose_and_imager
 from sph_reg_ros.registration.gate.evidence import Evidence, least_squares_step
 from sph_reg_ros.registration.gate_limits import MAX_ASPECT_MISFIT, MAX_DISTORTION_MISFIT
 from sph_reg_ros.registration.result import Check, Verdict
@@ -127,15 +126,10 @@ def _wanted_changes(view: NormalEquations) -> tuple[_WantedChange, _WantedChange
 def _equations(evidence: Evidence, number: int) -> NormalEquations:
     """Return a view's equations; pose (axes of the first camera), intrinsics and grid unknown."""
     level = evidence.middle_optimised
-    images, jacobians = level.renderings(evidence.pose[None], seen=True).views[number]
-    other_from_first = level.camera_from_first[number]
-    pose = other_from_first @ evidence.pose
-    centre = se3.transform_points(pose, level.volume.centre[None])[0]
-    columns = by_imager(jacobians[0], level.views[number].camera, centre)
+    images, jacobians = by_pose_and_imager(level, evidence.pose, number)
     level.on_work(level)
-    all_columns = torch.cat([jacobians, columns[None]], -1)
-    view = level.equations(number, images, all_columns, patches=True)
-    R = other_from_first[:3, :3]
+    view = level.equations(number, images, jacobians, patches=True)
+    R = level.camera_from_first[number][:3, :3]
     return view.of_unknowns(torch.block_diag(R, R, torch.eye(INTRINSICS + GRID).to(R)))
 
 

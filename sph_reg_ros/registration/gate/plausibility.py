@@ -1,7 +1,5 @@
 """Does the pose fit what else is known: the initial pose, the field of view, C-arms?"""
 
-import torch
-
 from sph_reg_ros.errors import ErrorCode
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.plausible import FIELD_DEG, MAX_ASPECT, SOURCE_PATIENT_MM, camera_figures
@@ -11,7 +9,7 @@ from sph_reg_ros.registration.gate_limits import (
     MAX_SQUARED_DISTANCE,
     MIN_OVERLAP,
 )
-from sph_reg_ros.registration.prior import PosePrior
+from sph_reg_ros.registration.prior import PosePrior, search_deviations
 from sph_reg_ros.registration.result import Check, Verdict
 from sph_reg_ros.registration.visibility import rays_through
 
@@ -26,12 +24,13 @@ def check_prior(evidence: Evidence) -> Check | None:
     """
     if evidence.initial is None:
         return None
-    config = evidence.config
-    widths = [config.search_rotation_rad] * 3
-    widths += [config.search_in_plane_mm] * 2 + [config.search_depth_mm]
-    deviations = torch.tensor(widths, dtype=torch.float64).clamp(min=1e-9)
-    prior = PosePrior(evidence.initial, deviations, weight=1.0)
-    distance = prior.squared_distance(evidence.pose, evidence.finest.volume.centre)
+    prior = PosePrior(evidence.initial, search_deviations(evidence.config), weight=1.0)
+    centre = evidence.finest.volume.centre
+    return check_distance(prior.squared_distance(evidence.pose, centre))
+
+
+def check_distance(distance: float) -> Check:
+    """Reject a pose at a squared Mahalanobis distance that an expected one's error excludes."""
     against = (Verdict.REJECTED, ErrorCode.FAR_FROM_PRIOR)
     return Check.at_most('prior_distance', distance, MAX_SQUARED_DISTANCE, against)
 

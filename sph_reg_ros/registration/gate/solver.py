@@ -1,6 +1,8 @@
 """What the solver's own end says."""
 
 import torch
+from jaxtyping import Float64
+from torch import Tensor
 
 from sph_reg_ros.errors import ErrorCode
 from sph_reg_ros.registration.gate.evidence import Evidence
@@ -43,16 +45,16 @@ def check_covariance(evidence: Evidence) -> Check:
 
 def check_uncertainty(evidence: Evidence) -> tuple[Check, Check]:
     """Doubt a pose whose standard deviations, across the beam and along it, are too large."""
-    x, y, z = _standard_error_mm(evidence)
+    covariance, pose = evidence.covariance, evidence.pose
+    centre = evidence.finest.volume.centre
+    return check_deviations(expected_error_mm(covariance, pose, centre, evidence.targets))
+
+
+def check_deviations(sigma_mm: Float64[Tensor, '3']) -> tuple[Check, Check]:
+    """Doubt standard deviations along the camera's axes, the last one the beam's."""
+    x, y, z = sigma_mm.tolist()
     across = (x**2 + y**2) ** 0.5
     return (
         Check.at_most('sigma_across_beam_mm', across, MAX_ACROSS_MM, _UNCERTAIN),
         Check.at_most('sigma_along_beam_mm', z, MAX_ALONG_MM, _UNCERTAIN),
     )
-
-
-def _standard_error_mm(evidence: Evidence) -> tuple[float, float, float]:
-    centre = evidence.finest.volume.centre
-    covariance, pose = evidence.covariance, evidence.pose
-    x, y, z = expected_error_mm(covariance, pose, centre, evidence.targets).tolist()
-    return x, y, z

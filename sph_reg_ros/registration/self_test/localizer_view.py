@@ -50,7 +50,7 @@ class LocalizerView:
         return LocalizerView(view, self.stated, _with_rows_apart(self.whole_camera, factor))
 
 
-def view_of(volume: AttenuationVolume, localizer: Localizer) -> LocalizerView:
+def compared_part(volume: AttenuationVolume, localizer: Localizer) -> LocalizerView:
     """Return the part of a localizer that the CT covers.
 
     The camera's origin slides along its y axis, which a line scan does not notice, to the middle of

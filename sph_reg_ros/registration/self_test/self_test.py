@@ -20,7 +20,7 @@ from sph_reg_ros.registration.course import Observer
 from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import RegistrationResult, Verdict
-from sph_reg_ros.registration.self_test.localizer_view import LocalizerView, view_of
+from sph_reg_ros.registration.self_test.localizer_view import LocalizerView, compared_part
 from sph_reg_ros.registration.self_test.scanner_error import ScannerError
 
 MIRRORED = (
@@ -191,7 +191,7 @@ class _Scene:
     rows_apart: float = field(init=False)
 
     def __post_init__(self) -> None:
-        nominal = view_of(self.volume, self.localizer)
+        nominal = compared_part(self.volume, self.localizer)
         config = replace(self.config, levels=(ROWS_LEVEL_PX,), starts=0)
         scores = []
         for factor in (1 - MOST_ROWS_APART, 1.0, 1 + MOST_ROWS_APART):

@@ -8,7 +8,7 @@ from localizer_files import ISOCENTRE, SIDE, body, described_localizer
 from sph_reg_ros.errors import ErrorCode, SolverError
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
-from sph_reg_ros.registration.self_test.localizer_view import as_sharp_as, view_of
+from sph_reg_ros.registration.self_test.localizer_view import as_sharp_as, compared_part
 from sph_reg_ros.registration.self_test.scanner_error import ScannerError
 
 VOLUME = attenuation_of(body())
@@ -16,7 +16,7 @@ VOLUME = attenuation_of(body())
 
 def test_rows_near_the_ends_of_the_ct_are_not_compared():
     localizer = described_localizer(SIDE)
-    part = view_of(VOLUME, localizer)
+    part = compared_part(VOLUME, localizer)
     # 62 slices of 3.2 mm less 20 mm at either end, in rows of 2 mm.
     assert part.view.camera.height == pytest.approx((62 * 3.2 - 40) / 2, abs=1.1)
     assert part.view.mask.any() and not part.view.mask.all()
@@ -24,7 +24,7 @@ def test_rows_near_the_ends_of_the_ct_are_not_compared():
 
 def test_the_cut_camera_sees_every_point_where_the_whole_one_does():
     localizer = described_localizer(SIDE)
-    part = view_of(VOLUME, localizer)
+    part = compared_part(VOLUME, localizer)
     points = torch.from_numpy(ISOCENTRE) + torch.randn(5, 3).double() * 40
     before = localizer.camera.project(se3.transform_points(localizer.camera_from_ct, points))
     after = part.whole_camera.project(se3.transform_points(part.stated, points))
@@ -37,7 +37,7 @@ def test_a_ct_beside_the_localizer_is_refused():
     affine[2, 3] += 150
     away = AttenuationVolume(VOLUME.mu, affine)
     with pytest.raises(SolverError, match='in common') as error:
-        view_of(away, described_localizer(SIDE))
+        compared_part(away, described_localizer(SIDE))
     assert error.value.code == ErrorCode.NO_OVERLAP
 
 
