@@ -22,8 +22,6 @@ from sph_reg_ros.registration.gate_limits import (
 )
 from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.result import Check, Verdict
-from sph_reg_ros.similarity.normal_equations import of_residuals
-from sph_reg_ros.similarity.patches import PATCHES
 
 CERTAIN = 2.0
 """Standard deviations of a change of the focal length below which it is taken for chance."""
@@ -46,7 +44,7 @@ def check_intrinsics(evidence: Evidence) -> tuple[Check, Check]:
     focal, principal = [], []
     for number in range(len(evidence.finest.views)):
         images, columns = by_pose_and_imager(evidence.finest, evidence.pose, number)
-        rendered = images, columns[..., : 6 + INTRINSICS]
+        rendered = images, _beyond_poses(columns[..., : 6 + INTRINSICS])
         optimised = _wanted_change(evidence.finest, number, *rendered)
         other = _wanted_change(evidence.finest_held_out, number, *rendered)
         focal.append(optimised.along(_FOCAL_LENGTH, CERTAIN))
@@ -93,15 +91,26 @@ def _agreed_way(first: WantedChange, second: WantedChange) -> float:
 def _wanted_change(
     level: Level, number: int, images: Float[Tensor, '1 H W'], jacobians: Float[Tensor, '1 H W 9']
 ) -> WantedChange:
-    """Return what a view wants by the similarity of a level, pose and intrinsics free.
-
-    Focal length and depth do nearly the same to an image: the rounding of Gram sums, which a pose
-    alone bears, would be taken for a change of both. So residuals are summed.
-    """
+    """Return what a view wants by the similarity of a level, pose and intrinsics free."""
     level.on_work(level)
-    residuals = level.similarities[number].residuals
-    view = of_residuals(residuals, images.cpu(), jacobians.cpu(), patches=PATCHES**2)
+    view = level.equations(number, images, jacobians, patches=True)
     return WantedChange(gauss_newton_step(view)[-3:], cluster_robust([view])[-3:, -3:])
+
+
+def _beyond_poses(jacobians: Float[Tensor, '1 H W 9']) -> Float[Tensor, '1 H W 9']:
+    """Return the derivative with what a pose can do taken off the columns of the intrinsics.
+
+    Focal length and depth do nearly the same to an image. The difference has to be taken pixel by
+    pixel: it is smaller than the rounding of sums of products. The step of the intrinsics stays the
+    same, that of the pose does not.
+    """
+    planes = jacobians[0].movedim(-1, 0).double()
+    lines = planes.flatten(1)
+    products = lines[:6] @ lines.T
+    by_pose = torch.linalg.lstsq(products[:, :6], products[:, 6:], driver='gelsd').solution
+    beyond = lines[6:] - by_pose.T @ lines[:6]
+    rest = beyond.unflatten(1, planes.shape[1:]).movedim(0, -1)
+    return torch.cat([jacobians[..., :6], rest[None].to(jacobians)], -1)
 
 
 def _largest(misfits: list[float]) -> float:
