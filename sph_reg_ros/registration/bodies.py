@@ -38,10 +38,10 @@ from sph_reg_ros.registration.gate.verify import NOT_VERIFIED, verdict_of
 from sph_reg_ros.registration.outline_search import find_outlines
 from sph_reg_ros.registration.part_search import PartSearch, find_part, start_prior
 from sph_reg_ros.registration.prior import PosePrior, search_deviations
-from sph_reg_ros.registration.pyramid import camera_from_first
 from sph_reg_ros.registration.region import around_projections
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import BodyResult, RegistrationResult, Verification
+from sph_reg_ros.registration.view import cameras_from_first, in_each_camera
 from sph_reg_ros.rendering.outline import Edges
 from sph_reg_ros.rendering.render import resolve_backend
 from sph_reg_ros.solvers import TerminationReason
@@ -195,6 +195,7 @@ def _searched(
         how much each is more similar than at the second best pose.
     """
     poses, links, leads = list(starts), [], []
+    margin_mm = search.close_margin_mm
     for place, n in enumerate(numbers):
         body = bodies.bodies[n]
         alone = replace(request, volume=body.volume, initial_camera_from_ct=starts[n], bodies=None)
@@ -205,14 +206,10 @@ def _searched(
         found = find_part(alone, search, course)
         poses[n], rival = found.camera_from_ct[0], found.runner_up
         leads.append(1.0 if rival is None else rival.best_similarity - rival.similarity)
+    volumes = [bodies.bodies[n].volume for n in numbers]
     views = tuple(
-        around_projections(
-            view,
-            [bodies.bodies[n].volume for n in numbers],
-            [camera_from_first(view, request.views[0]) @ poses[n] for n in numbers],
-            search.close_margin_mm,
-        )
-        for view in request.views
+        around_projections(view, volumes, [other @ poses[n] for n in numbers], margin_mm)
+        for view, other in zip(request.views, cameras_from_first(request.views), strict=True)
     )
     config = replace(request.config, levels=request.config.levels[-2:])
     return replace(request, views=views, config=config), poses, tuple(links), leads
@@ -277,8 +274,8 @@ def _prior_distance(
 
 
 def _require_in_view(request: RegistrationRequest, body: Body, start: Tensor) -> None:
-    for number, view in enumerate(request.views, 1):
-        pose = camera_from_first(view, request.views[0]) @ start
+    placed = zip(request.views, in_each_camera(start, request.views), strict=True)
+    for number, (view, pose) in enumerate(placed, 1):
         corners = se3.transform_points(pose, body.volume.corners)
         size = torch.tensor([view.camera.width, view.camera.height])
         pixels = view.camera.project(corners)
@@ -306,9 +303,7 @@ def _result(
     return BodyResult(
         name=body.name,
         frame=body.frame,
-        camera_from_body=tuple(
-            camera_from_first(view, request.views[0]) @ found.pose for view in request.views
-        ),
+        camera_from_body=in_each_camera(found.pose, request.views),
         moved_from_rest=moved,
         covariance=found.covariance,
         centre_mm=found.centre_mm,
@@ -372,9 +367,7 @@ def with_bodies(
         return result
     return replace(
         result,
-        camera_from_ct=tuple(
-            camera_from_first(view, request.views[0]) @ rest.pose for view in request.views
-        ),
+        camera_from_ct=in_each_camera(rest.pose, request.views),
         covariance=rest.covariance,
         centre_lps_mm=rest.centre_mm,
         verification=_both(whole.verification, rest.verification) if verified else NOT_VERIFIED,

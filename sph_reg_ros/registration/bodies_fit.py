@@ -19,8 +19,7 @@ from sph_reg_ros.imaging.bodies.body import Body
 from sph_reg_ros.registration.bodies_level import BodiesLevel, Link
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.covariance import cluster_robust, views_alike
-from sph_reg_ros.registration.pyramid import camera_from_first
-from sph_reg_ros.registration.view import View, shrink
+from sph_reg_ros.registration.view import View, cameras_from_first, shrink
 from sph_reg_ros.similarity import NormalEquations, prepare_similarity
 from sph_reg_ros.solvers import LMConfig, LMResult, levenberg_marquardt
 
@@ -73,7 +72,7 @@ class BodiesProblem:
             tuple(volumes),
             views,
             tuple(prepare_similarity(name, view.line_integrals, view.mask) for view in views),
-            tuple(camera_from_first(view, self.views[0]) for view in self.views),
+            cameras_from_first(views),
             self.links,
             self.backend,
             partial(self.on_work, height),

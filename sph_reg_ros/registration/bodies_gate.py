@@ -37,9 +37,9 @@ from sph_reg_ros.registration.gate_limits import (
 )
 from sph_reg_ros.registration.level import COARSE_SIMILARITY
 from sph_reg_ros.registration.outline_search import OutlineFit
-from sph_reg_ros.registration.pyramid import camera_from_first
 from sph_reg_ros.registration.region import around_projection
 from sph_reg_ros.registration.result import Check, Verdict, Verification
+from sph_reg_ros.registration.view import in_each_camera
 from sph_reg_ros.solvers import TerminationReason
 
 MIDDLE_PX = 128
@@ -79,10 +79,8 @@ class PartEvidence:
 def part_similarity(problem: BodiesProblem, poses: Poses, number: int, margin_mm: float) -> float:
     """Return the similarity of gradients close around one body, in the view where it is least."""
     volume, pose = problem.volumes[number], poses[number]
-    views = tuple(
-        around_projection(view, volume, camera_from_first(view, problem.views[0]) @ pose, margin_mm)
-        for view in problem.views
-    )
+    placed = zip(problem.views, in_each_camera(pose, problem.views), strict=True)
+    views = tuple(around_projection(view, volume, T, margin_mm) for view, T in placed)
     alone = replace(problem, volumes=(volume,), views=views, links=())
     return min(alone.level(problem.heights()[-1], PART_SIMILARITY).scores(pose[None]))
 

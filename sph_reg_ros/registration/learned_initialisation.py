@@ -12,10 +12,10 @@ from torch import Tensor
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.networks import Networks
-from sph_reg_ros.registration.pyramid import camera_from_first, coarsened
+from sph_reg_ros.registration.pyramid import coarsened
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.solve import ROUGH_REDUCTION, Report, Solver
-from sph_reg_ros.registration.view import seen_by
+from sph_reg_ros.registration.view import cameras_from_first, seen_by
 from sph_reg_ros.similarity.spherical import SphericalSimilarity
 
 MAX_ITERATIONS = 12
@@ -24,13 +24,8 @@ MAX_ITERATIONS = 12
 
 def regressed(request: RegistrationRequest, networks: Networks) -> Float64[Tensor, 'n 4 4']:
     """Return what each view by itself says of the first camera's pose, without initial guess."""
-    first = request.views[0]
-    return torch.stack(
-        [
-            se3.inverse(camera_from_first(view, first)) @ networks.regress(view)
-            for view in request.views
-        ]
-    )
+    others = zip(request.views, cameras_from_first(request.views), strict=True)
+    return torch.stack([se3.inverse(other) @ networks.regress(view) for view, other in others])
 
 
 def spherical_level(
@@ -48,7 +43,7 @@ def spherical_level(
         )
         for view in views
     )
-    poses = tuple(camera_from_first(view, request.views[0]) for view in request.views)
+    poses = cameras_from_first(request.views)
     volume = coarsened(request, camera)
     return Level(volume, views, similarities, poses, backend, request.prior, on_work)
 

@@ -21,8 +21,7 @@ from sph_reg_ros.registration.outline_fit import (
     fit_outlines,
     shares_explained,
 )
-from sph_reg_ros.registration.pyramid import camera_from_first
-from sph_reg_ros.registration.view import View
+from sph_reg_ros.registration.view import View, cameras_from_first
 from sph_reg_ros.rendering.outline import Edges
 
 COARSE_MM, MIDDLE_MM, FINE_MM = 1.2, 0.6, 0.3
@@ -129,7 +128,7 @@ def outline_level(
     views: Sequence[View], bodies: Sequence[Edges], poses: Poses, pixel_mm: float
 ) -> OutlineLevel:
     """Return the X-rays with pixels of about a size (mm) at the bodies."""
-    others = [camera_from_first(view, views[0]) for view in views]
+    others = cameras_from_first(views)
     depths = []
     for view, other in zip(views, others, strict=True):
         centres = torch.stack(

@@ -20,10 +20,11 @@ from sph_reg_ros.registration.attempt import attempt
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.course import Course
 from sph_reg_ros.registration.prior import PosePrior, search_deviations
-from sph_reg_ros.registration.pyramid import build_level, camera_from_first
+from sph_reg_ros.registration.pyramid import build_level
 from sph_reg_ros.registration.region import around_projection
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import RegistrationResult, RunnerUp
+from sph_reg_ros.registration.view import in_each_camera
 from sph_reg_ros.rendering.render import resolve_backend
 
 WIDE_RAD = 0.15
@@ -144,15 +145,8 @@ def _cut(
     request: RegistrationRequest, camera_from_ct: Float64[Tensor, '4 4'], margin_mm: float
 ) -> RegistrationRequest:
     """Return the request with all views cut to the part at a pose in the first camera."""
-    views = tuple(
-        around_projection(
-            view,
-            request.volume,
-            camera_from_first(view, request.views[0]) @ camera_from_ct,
-            margin_mm,
-        )
-        for view in request.views
-    )
+    placed = zip(request.views, in_each_camera(camera_from_ct, request.views), strict=True)
+    views = tuple(around_projection(view, request.volume, T, margin_mm) for view, T in placed)
     return replace(request, views=views)
 
 

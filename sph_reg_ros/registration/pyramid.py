@@ -3,16 +3,12 @@
 from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
-import torch
-from jaxtyping import Float64
-from torch import Tensor
-
-from sph_reg_ros.geometry import Camera, se3
+from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.registration.course import Course
 from sph_reg_ros.registration.level import Level
 from sph_reg_ros.registration.request import RegistrationRequest
-from sph_reg_ros.registration.view import View, shrink
+from sph_reg_ros.registration.view import cameras_from_first, shrink
 from sph_reg_ros.similarity import prepare_similarity
 
 _SMALLER: WeakKeyDictionary[AttenuationVolume, dict[tuple[int, int, int], AttenuationVolume]] = (
@@ -45,19 +41,12 @@ def build_level(
         backend: renderer.
         on_work: see Level.
     """
-    poses = tuple(camera_from_first(view, request.views[0]) for view in request.views)
+    poses = cameras_from_first(request.views)
     views = tuple(shrink(view, min(height, view.camera.height)) for view in request.views)
     name = request.config.similarity
     similarities = tuple(prepare_similarity(name, view.line_integrals, view.mask) for view in views)
     volume = coarsened(request, max((view.camera for view in views), key=_focal_length))
     return Level(volume, views, similarities, poses, backend, request.prior, on_work)
-
-
-def camera_from_first(view: View, first: View) -> Float64[Tensor, '4 4']:
-    """Return the pose of the first view's camera in another's (mm)."""
-    if view.fixed_from_camera is None or first.fixed_from_camera is None or view is first:
-        return torch.eye(4, dtype=torch.float64)
-    return se3.inverse(view.fixed_from_camera.double()) @ first.fixed_from_camera.double()
 
 
 def coarsened(request: RegistrationRequest, camera: Camera) -> AttenuationVolume:

@@ -7,9 +7,9 @@ from sph_reg_ros.registration.bodies import with_bodies, without_rest
 from sph_reg_ros.registration.course import Course, Observer
 from sph_reg_ros.registration.negatives import after_doubt, after_failure
 from sph_reg_ros.registration.networks_first import by_networks_or_search
-from sph_reg_ros.registration.pyramid import camera_from_first
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import RegistrationResult, Verdict
+from sph_reg_ros.registration.view import in_each_camera
 from sph_reg_ros.registration.visibility import require_source_outside
 from sph_reg_ros.rendering.cpu.threads import one_torch_thread
 
@@ -69,6 +69,5 @@ def register(
 def _require_source_outside_ct(request: RegistrationRequest) -> None:
     if request.initial_camera_from_ct is None:
         return
-    for number, view in enumerate(request.views, 1):
-        pose = camera_from_first(view, request.views[0]) @ request.start
+    for number, pose in enumerate(in_each_camera(request.start, request.views), 1):
         require_source_outside(request.volume, pose, f'X-ray {number}')

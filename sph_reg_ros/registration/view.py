@@ -1,6 +1,6 @@
 """One X-ray, ready to be compared with a rendering, and as a coarser or another camera sees it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -54,6 +54,26 @@ class View:
         if self.fixed_from_camera is not None:
             se3.require_rigid(self.fixed_from_camera, 'fixed_from_camera')
             _require_no_metres(self.fixed_from_camera)
+
+
+def cameras_from_first(views: Sequence[View]) -> tuple[Float64[Tensor, '4 4'], ...]:
+    """Return the pose of the first view's camera in each view's (mm)."""
+    first = views[0].fixed_from_camera
+    here = torch.eye(4, dtype=torch.float64)
+    others = (
+        here
+        if first is None or view.fixed_from_camera is None
+        else se3.inverse(view.fixed_from_camera.double()) @ first.double()
+        for view in views[1:]
+    )
+    return here, *others
+
+
+def in_each_camera(
+    pose: Float64[Tensor, '4 4'], views: Sequence[View]
+) -> tuple[Float64[Tensor, '4 4'], ...]:
+    """Return a pose of the first view's camera as each view's has it."""
+    return tuple(other @ pose for other in cameras_from_first(views))
 
 
 def shrink(view: View, height: int) -> View:
