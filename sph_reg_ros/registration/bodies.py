@@ -35,6 +35,7 @@ from sph_reg_ros.registration.bodies_level import Link
 from sph_reg_ros.registration.course import Course
 from sph_reg_ros.registration.gate.patches import PatchAgreement
 from sph_reg_ros.registration.gate.verify import NOT_VERIFIED, verdict_of
+from sph_reg_ros.registration.outline_fit import beside
 from sph_reg_ros.registration.outline_search import find_outlines
 from sph_reg_ros.registration.part_search import PartSearch, find_part, start_prior
 from sph_reg_ros.registration.prior import PosePrior, search_deviations
@@ -46,6 +47,8 @@ from sph_reg_ros.rendering.outline import Edges
 from sph_reg_ros.rendering.render import resolve_backend
 from sph_reg_ros.solvers import TerminationReason
 
+METAL_MARGIN_PX = 2
+"""Around what metal hides, as far as its blur reaches."""
 REST = -1
 """Number of what is left of the CT, beside those of the bodies."""
 
@@ -81,6 +84,8 @@ def _bodies_around(
         verified: whether to run the checks.
         search: for parts of no CT.
 
+    Metal comes first: in what it hides, no other body is looked for.
+
     Raises:
         BodyError: BODY_OUT_OF_VIEW.
         SolverError: the problem is degenerate.
@@ -92,13 +97,14 @@ def _bodies_around(
     parts = [n for n, body in enumerate(bodies.bodies) if body.mesh is None or not body.is_metal]
     opaque = [n for n in range(len(bodies)) if n not in parts]
     found: dict[int, _Found] = {}
+    if opaque:
+        found |= _opaque(request, bodies, opaque, starts, camera_from_ct, course, verified)
+        request = _beside(request, bodies, {n: found[n].pose for n in opaque})
     if parts:
         parts_search = search or PartSearch.of(request.config)
         found |= _parts(
             request, bodies, parts, starts, camera_from_ct, course, verified, parts_search
         )
-    if opaque:
-        found |= _opaque(request, bodies, opaque, starts, camera_from_ct, course, verified)
     if REST in found:
         camera_from_ct = found[REST].pose
     results = (_result(request, body, found[n], camera_from_ct) for n, body in enumerate(bodies))
@@ -226,10 +232,7 @@ def _opaque(
 ) -> dict[int, _Found]:
     """Return those that are found by their outlines."""
     chosen = [bodies.bodies[n] for n in numbers]
-    edges = []
-    for body in chosen:
-        assert body.mesh is not None
-        edges.append(Edges.of_mesh(body.mesh.vertices, body.mesh.faces))
+    edges = [_outline_of(body) for body in chosen]
     course.begin('search')
     widths = [_widths(request, bodies, body) for body in chosen]
     fits = find_outlines(request.views, edges, [starts[n] for n in numbers], widths, course.report)
@@ -247,6 +250,21 @@ def _opaque(
         )
     course.lap('outlines')
     return found
+
+
+def _beside(
+    request: RegistrationRequest, bodies: Bodies, opaque: dict[int, Tensor]
+) -> RegistrationRequest:
+    """Return the request with X-rays that leave out what metal hides: no bone shows there."""
+    outlines = [_outline_of(bodies.bodies[n]) for n in opaque]
+    return replace(
+        request, views=beside(request.views, outlines, list(opaque.values()), METAL_MARGIN_PX)
+    )
+
+
+def _outline_of(body: Body) -> Edges:
+    assert body.mesh is not None
+    return Edges.of_mesh(body.mesh.vertices, body.mesh.faces)
 
 
 def _widths(request: RegistrationRequest, bodies: Bodies, body: Body) -> Float64[Tensor, '6']:

@@ -1,8 +1,9 @@
 """Poses of opaque bodies by their outlines: points of each outline against edges of the X-rays."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Float64
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sph_reg_ros.geometry import Camera, se3
-from sph_reg_ros.registration.view import View
+from sph_reg_ros.registration.view import View, cameras_from_first
 from sph_reg_ros.rendering.outline import Edges, Outline, draw_silhouette, outline, project
 from sph_reg_ros.similarity.outline_edges import EdgeImage, EdgesFound, find_edges
 
@@ -114,6 +115,20 @@ def shares_explained(
         [one.found.share_explained(one.outline.lengths, tolerance_px) for one in seen]
         for seen in _sightings(level, bodies, poses, reach_px)
     ]
+
+
+def beside(
+    views: Sequence[View], bodies: Sequence[Edges], poses: Poses, margin_px: int
+) -> tuple[View, ...]:
+    """Return views without what opaque bodies hide, and a margin around it."""
+    nearby = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin_px + 1,) * 2)
+    found = []
+    for view, other_from_first in zip(views, cameras_from_first(views), strict=True):
+        there = [(other_from_first @ pose).numpy() for pose in poses]
+        hidden = np.maximum.reduce(_silhouettes(view.camera, bodies, there))
+        mask = torch.from_numpy(cv2.dilate(hidden, nearby) == 0)
+        found.append(replace(view, mask=mask if view.mask is None else mask & view.mask.cpu()))
+    return tuple(found)
 
 
 @dataclass(frozen=True, eq=False)

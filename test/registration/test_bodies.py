@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from body_files import front_pose
@@ -10,6 +11,8 @@ from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.imaging.bodies.body import Bodies, Body, MotionPrior
+from sph_reg_ros.imaging.bodies.materials import Material
+from sph_reg_ros.imaging.bodies.mesh import TriangleMesh
 from sph_reg_ros.registration.bodies_fit import BodiesProblem, links_of
 from sph_reg_ros.registration.bodies_level import BodiesLevel
 from sph_reg_ros.registration.config import RegistrationConfig
@@ -18,6 +21,7 @@ from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import Verdict
 from sph_reg_ros.registration.view import View
+from sph_reg_ros.rendering.outline import Edges, draw_silhouette, project
 from sph_reg_ros.rendering.render import render
 
 CAMERA = Camera.from_geometry(1000.0, (1.5, 1.5), (96, 96))
@@ -130,6 +134,44 @@ def test_bodies_without_checks_start_where_they_are_expected(scene):
     for body, pose, end in zip(request.bodies, expected, found, strict=True):
         points = target_points(body.volume)
         assert float(mean_distance_mm(end.camera_from_body[0], pose, points)) < 0.6
+
+
+def plate() -> Body:
+    """A slanted plate of metal in front of the second bone; no two sides are alike."""
+    outline = [(-22.0, 6.0), (8.0, 2.0), (12.0, 22.0), (-6.0, 34.0)]
+    low = [(x, -34.0, z) for x, z in outline]
+    high = [(x, -26.0 + 0.1 * x, z) for x, z in outline]
+    faces = [[0, 1, 2], [0, 2, 3], [6, 5, 4], [7, 6, 4]]
+    for a in range(4):
+        b = (a + 1) % 4
+        faces += [[b, a, 4 + a], [b, 4 + a, 4 + b]]
+    mesh = TriangleMesh(np.array(low + high), np.array(faces))
+    affine = torch.diag(torch.tensor([4.0, 4.0, 4.0, 1.0], dtype=torch.float64))
+    affine[:3, 3] = torch.tensor([-22.0, -34.0, 2.0])
+    volume = AttenuationVolume(torch.ones(9, 3, 9), affine)
+    return Body('plate', volume, mesh=mesh, material=Material('steel', 1.0, True))
+
+
+def test_bones_are_not_looked_for_in_what_metal_hides(scene):
+    request, motions = scene
+    metal = plate()
+    edges = Edges.of_mesh(metal.mesh.vertices, metal.mesh.faces)
+    views = []
+    for view in request.views:
+        there = (se3.inverse(view.fixed_from_camera) @ request.start).numpy()
+        mask = np.zeros(CAMERA.size, np.uint8)
+        draw_silhouette(mask, edges, project(edges, there, CAMERA.K.numpy())[1], (0, 0))
+        hidden = torch.from_numpy(mask) > 0
+        assert 100 < int(hidden.sum()) < 1500
+        views.append(replace(view, line_integrals=view.line_integrals.masked_fill(hidden, 5.0)))
+    bodies = replace(request.bodies, bodies=(*request.bodies.bodies, metal))
+    config = replace(CONFIG, levels=(48, 96))
+    asked = replace(request, views=tuple(views), bodies=bodies, config=config)
+    found = register(asked, verified=False).bodies
+    for body, motion, one in zip(request.bodies, motions, found[:2], strict=True):
+        points = target_points(body.volume)
+        there = request.start @ motion
+        assert float(mean_distance_mm(one.camera_from_body[0], there, points)) < 0.6
 
 
 def test_a_body_out_of_view_is_named(scene):
