@@ -27,6 +27,9 @@ CERTAIN = 2.0
 """Standard deviations of a change of the focal length below which it is taken for chance."""
 PROBABLE = 1.0
 """The same of a way of the principal point, which two similarities have to want."""
+_PLAUSIBLE = torch.diag(torch.tensor([0.05, 0.02, 0.02], dtype=torch.float64).square())
+"""Variance of what a camera that somebody has measured may be wrong by; what an image can tell no
+better than that would be taken for a change as often as not."""
 _FOCAL_LENGTH = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
 _PRINCIPAL_POINT = 1.0 - _FOCAL_LENGTH
 _AGAINST = (Verdict.REJECTED, ErrorCode.CAMERA_INCONSISTENT)
@@ -94,7 +97,9 @@ def _wanted_change(
     """Return what a view wants by the similarity of a level, pose and intrinsics free."""
     level.on_work(level)
     view = level.equations(number, images, jacobians, patches=True)
-    return WantedChange(gauss_newton_step(view)[-3:], cluster_robust([view])[-3:, -3:])
+    step, covariance = gauss_newton_step(view)[-3:], cluster_robust([view])[-3:, -3:]
+    known = _PLAUSIBLE @ torch.linalg.pinv(_PLAUSIBLE + covariance, hermitian=True)
+    return WantedChange(known @ step, known @ covariance)
 
 
 def _beyond_poses(jacobians: Float[Tensor, '1 H W 9']) -> Float[Tensor, '1 H W 9']:
