@@ -158,7 +158,7 @@ def judged(pose: Tensor, forced: Forced) -> Verification:
     try:
         return verify(Evidence.of_pose(scene.levels, pose, initial, config))
     except RegistrationError:
-        return Verification(Verdict.REJECTED, (), float('nan'), float('nan'))
+        return Verification(Verdict.REJECTED, ())
 
 
 def _trial(

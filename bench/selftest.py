@@ -33,7 +33,6 @@ from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import Verdict
 from sph_reg_ros.registration.self_test.localizer_view import compared_part
 from sph_reg_ros.registration.self_test.self_test import (
-    MAX_TRE_MM,
     SelfTest,
     SelfTestSettings,
     self_test,
@@ -68,7 +67,8 @@ def right_cases(
                 'agrees': run.error.agrees,
                 'verdict': run.verdict.name,
                 'similarity': run.result.similarity_after,
-                'tre_p95_mm': run.result.verification.tre_p95_mm,
+                'tre_p95_across_mm': run.result.verification.bound.across_mm,
+                'tre_p95_along_mm': run.result.verification.bound.along_mm,
             }
         )
         print(f'start {number}: {run.error}  {run.verdict.name}', flush=True)
@@ -106,7 +106,7 @@ def forced_poses(
 ) -> Iterator[tuple[str, Verdict]]:
     """Yield verdicts on poses that are away from the scanner's, judged where they are."""
     part = compared_part(volume, localizer)
-    config = RegistrationConfig(method='image', max_tre_mm=MAX_TRE_MM)
+    config = RegistrationConfig(method='image', max_tre_across_mm=RegistrationConfig().max_tre_mm)
     request = RegistrationRequest(volume, (part.view,), part.stated, config)
     levels = build_pyramid(request, resolve_backend('auto', volume), Course(None))
     for degrees, millimetres in FORCED:

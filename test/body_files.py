@@ -15,6 +15,7 @@ from sph_reg_ros.geometry.carm import camera_from_ct_for_angles
 from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
 from sph_reg_ros.imaging.bodies.body import Bodies
 from sph_reg_ros.imaging.ct.volume import CT
+from sph_reg_ros.registration.error_parts import ErrorParts
 from sph_reg_ros.registration.result import (
     BodyResult,
     Check,
@@ -172,7 +173,7 @@ def verification(verdict: Verdict) -> Verification:
     otherwise = (verdict, ErrorCode.POSE_UNCERTAIN)
     value = 1.0 if verdict == Verdict.VERIFIED else 3.0
     check = Check.at_most('tre_p95_mm', value, 2.0, otherwise)
-    return Verification(verdict, (check,), 0.5, value)
+    return Verification(verdict, (check,), ErrorParts.all_of(0.5), ErrorParts.all_of(value))
 
 
 def front_pose(volume: AttenuationVolume) -> torch.Tensor:

@@ -27,7 +27,9 @@ def test_error_codes_are_the_same_in_python_and_in_the_message():
 
 
 def test_verdicts_and_termination_reasons_are_the_same_in_python_and_in_the_message():
-    assert written_constants('RegistrationResult') == members(Verdict, TerminationReason)
+    assert written_constants('RegistrationResult') == members(
+        Verdict, TerminationReason, VerdictFor
+    )
 
 
 @pytest.mark.ros

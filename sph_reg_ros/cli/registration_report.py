@@ -42,6 +42,8 @@ CONVENTIONS = {
     'bodies': 'camera_from_body maps body coordinates (those of the CT, or of the mesh), '
     'moved_from_rest where a point of the body lay in the CT to where it is now, CT coordinates; '
     'covariance as above, about centre_mm in body coordinates',
+    'along': 'direction that the bound is split by, a unit vector in the axes of the first camera: '
+    'the beam through the targets, with several views the direction known worst',
     'similarity': 'before and after: mean over the views, 1 is perfect',
     'initial_camera_from_ct': 'of the first view; null: networks or a search found the start',
 }
@@ -256,6 +258,11 @@ def _verification_content(verification: Verification, finding: Finding | None) -
         **_finding_content(finding),
         'tre_rms_mm': verification.tre_rms_mm,
         'tre_p95_mm': verification.tre_p95_mm,
+        'tre_p95_across_mm': verification.bound.across_mm,
+        'tre_p95_along_mm': verification.bound.along_mm,
+        'along': list(verification.along),
+        'verdict_for': verification.verdict_for.name,
+        'reservation': verification.reservation or None,
     }
 
 

@@ -33,15 +33,15 @@ def selftest_command(
     config: Annotated[
         Path | None, option('FILE', 'YAML with settings, as of sph-reg register.', PANEL)
     ] = None,
-    max_tre_mm: Annotated[
-        float,
+    max_tre_across_mm: Annotated[
+        float | None,
         option(
             'MM',
-            'Bound on the error that can be borne. It takes in the distance along the beam, which '
-            'a line scan leaves open.',
+            'Error across the beam that can be borne; max_tre_mm if it is not given. A line scan '
+            'leaves the distance along the beam open.',
             PANEL,
         ),
-    ] = 10.0,
+    ] = None,
     backend: Annotated[str | None, setting('backend', 'NAME')] = None,
     device: Annotated[str | None, setting('device', 'NAME')] = None,
 ) -> None:
@@ -57,7 +57,7 @@ def selftest_command(
 
     with reported_errors(as_json), progress_bar() as report:
         settings = read_settings(
-            config, {'max_tre_mm': max_tre_mm, 'backend': backend, 'device': device}
+            config, {'max_tre_across_mm': max_tre_across_mm, 'backend': backend, 'device': device}
         )
         starts = SelfTestSettings(tries, rotation, shift, seed)
         job = SelfTestJob(ct, series, energy, starts, settings.config)

@@ -167,7 +167,11 @@ def _lines(test: SelfTest, starts: SelfTestSettings) -> Iterator[str]:
     mirrored = test.mirrored_gain
     versus = '' if mirrored is None else f', that of the mirrored CT is {mirrored:.3f} less'
     yield f'similarity   {best.result.similarity_after:.3f}{versus}'
-    yield f'bound        {best.result.verification.tre_p95_mm:.1f} mm in 95 % of cases'
+    bound = best.result.verification.bound
+    yield (
+        f'bound        {bound.across_mm:.1f} mm across the beam in 95 % of cases, '
+        f'{bound.along_mm:.1f} mm along it'
+    )
     more = 'more' if test.rows_apart > 1 else 'less'
     yield f'rows         {abs(test.rows_apart - 1):.1%} {more} apart than the header says'
     for note in test.localizer.notes:
@@ -196,6 +200,7 @@ def _run_content(run: SelfTestRun) -> dict[str, Any]:
         'verdict': run.verdict.name,
         'error': asdict(run.error),
         'similarity': result.similarity_after,
-        'tre_p95_mm': result.verification.tre_p95_mm,
+        'tre_p95_across_mm': result.verification.bound.across_mm,
+        'tre_p95_along_mm': result.verification.bound.along_mm,
         'failed_checks': [check.name for check in result.checks if not check.passed],
     }

@@ -9,7 +9,7 @@ from sph_reg_ros.cli.registration_report import RegistrationReport
 from sph_reg_ros.geometry.carm import angles_from_camera_from_ct, format_angles
 from sph_reg_ros.registration.landmarks import tolerance_px
 from sph_reg_ros.registration.reasons import failures
-from sph_reg_ros.registration.result import BodyResult, RegistrationResult
+from sph_reg_ros.registration.result import BodyResult, RegistrationResult, Verification
 
 
 def summary_lines(report: RegistrationReport, files: tuple[Path, ...]) -> list[str]:
@@ -28,6 +28,7 @@ def summary_lines(report: RegistrationReport, files: tuple[Path, ...]) -> list[s
         f'{result.verdict.name}  ({result.termination.name}, {result.iterations} iterations, '
         f'{sum(result.timings_s.values()):.1f} s, {result.backend} on {result.device})',
         *_why(result),
+        *(f'only         {text}' for text in result.reservations),
         *(f'warning      {text}' for text in doubts),
         f'method       {method}',
         f'start        {report.start.source or _found_by(report)}',
@@ -35,6 +36,7 @@ def summary_lines(report: RegistrationReport, files: tuple[Path, ...]) -> list[s
         f'similarity   {result.similarity_before:.3f} -> {result.similarity_after:.3f}',
         f'view         {angles} (beam relative to the patient)',
         f'sigma        {x_mm:.2f} {y_mm:.2f} mm across the beam, {z_mm:.2f} mm along it',
+        f'bound        {_bound_text(result.verification)}',
         *(
             f'check        {check.name}: {check.value:.4g}, limit {check.limit:.4g}, '
             f'{"passed" if check.passed else "FAILED"}'
@@ -47,6 +49,15 @@ def summary_lines(report: RegistrationReport, files: tuple[Path, ...]) -> list[s
     ]
 
 
+def _bound_text(verification: Verification) -> str:
+    """Return the bound on the error and its parts."""
+    bound = verification.bound
+    return (
+        f'{bound.total_mm:.1f} mm in 95 % of cases, {bound.across_mm:.1f} mm across the beam, '
+        f'{bound.along_mm:.1f} mm along it'
+    )
+
+
 def _found_by(report: RegistrationReport) -> str:
     return 'found by networks' if report.networks_name else 'found by a search of all directions'
 
@@ -56,7 +67,7 @@ def _body_lines(body: BodyResult, rest: str) -> list[str]:
     return [
         f'body         {body.name}: {body.verdict.name}, moved {body.translation_mm:.1f} mm and '
         f'{math.degrees(body.rotation_rad):.1f} deg against {rest}, within '
-        f'{body.verification.tre_p95_mm:.1f} mm in 95 % of cases',
+        f'{_bound_text(body.verification)}',
         *_why(body),
     ]
 

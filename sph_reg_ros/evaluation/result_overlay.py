@@ -15,10 +15,17 @@ from sph_reg_ros.evaluation.overlay import (
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.imaging.bodies.body import Bodies
+from sph_reg_ros.registration.error_parts import VerdictFor
 from sph_reg_ros.registration.result import RegistrationResult, Verdict
 from sph_reg_ros.registration.view import View
 from sph_reg_ros.rendering.render import render
 
+_DOUBT = {
+    VerdictFor.POSE: '',
+    VerdictFor.ACROSS_BEAM: ' across only',
+    VerdictFor.ALONG_BEAM: ' along only',
+}
+"""What follows a VERIFIED body's name."""
 _FAINT = 0.02
 """Share of a body's darkest pixel below which a pixel is not its own."""
 
@@ -32,7 +39,8 @@ def result_overlay(
 ) -> UInt8[np.ndarray, 'H W 3']:
     """Return the X-ray with the edges of what was registered at the poses that were found.
 
-    Each body has a colour of its own, and its name; one with a question mark is not VERIFIED.
+    Each body has a colour of its own, and its name; one with a question mark is not VERIFIED,
+    and one that is for a part of the pose only says so.
 
     Args:
         view: the X-ray.
@@ -50,7 +58,7 @@ def result_overlay(
     picture = overlay(xray, drr, EDGE_COLOUR)
     for n, (body, found) in enumerate(zip(bodies or (), result.bodies, strict=True)):
         drr = _rendered(body.volume, found.camera_from_body[number], camera)
-        doubt = '' if found.verdict == Verdict.VERIFIED else '?'
+        doubt = _DOUBT[found.verification.verdict_for] if found.verdict == Verdict.VERIFIED else '?'
         draw_body(picture, drr, f'{body.name}{doubt}', BODY_COLOURS[n % len(BODY_COLOURS)])
     return picture
 

@@ -33,7 +33,13 @@ from sph_reg_ros.registration.bodies_gate import (
 )
 from sph_reg_ros.registration.bodies_level import Link
 from sph_reg_ros.registration.course import Course
+from sph_reg_ros.registration.error_parts import ErrorParts
+from sph_reg_ros.registration.gate.bound import imager_error
+from sph_reg_ros.registration.gate.each_view import largest
 from sph_reg_ros.registration.gate.patches import PatchAgreement
+from sph_reg_ros.registration.gate.reproducibility import Again
+from sph_reg_ros.registration.gate.target_errors import TargetErrors
+from sph_reg_ros.registration.gate.targets import target_points
 from sph_reg_ros.registration.gate.verify import NOT_VERIFIED, verdict_of
 from sph_reg_ros.registration.outline_fit import beside
 from sph_reg_ros.registration.outline_search import find_outlines
@@ -167,15 +173,19 @@ def _parts(
     for place, n in enumerate([REST] * len(rest) + list(numbers)):
         pose, verification = poses[place], NOT_VERIFIED
         if again is not None:
+            volume = volumes[place]
+            errors = TargetErrors.seen_by(
+                request.views, pose, spreads[place], volume.centre, target_points(volume)
+            )
             verification = judge_body(
-                volumes[place],
-                pose,
+                errors,
                 spreads[place],
                 end.terminations[0],
-                (again.from_here_mm[place], again.from_away_mm[place]),
+                Again(errors.to(again.from_here[place]), (errors.to(again.from_away[place]),)),
                 evidence(place),
                 _prior_distance(request, bodies, *expected[n], pose) if n in expected else None,
-                request.config.max_tre_mm,
+                imager_error(request.views, errors, request.config.imager_trust),
+                request.config,
             )
         centre = volumes[place].centre
         found[n] = _Found(
@@ -241,9 +251,15 @@ def _opaque(
         centre, verification = torch.from_numpy(outline.centre), NOT_VERIFIED
         if verified:
             distance = _prior_distance(request, bodies, body, starts[n], fit.pose)
-            verification = judge_outline(
-                fit, body.volume, centre, distance, request.config.max_tre_mm
+            errors = TargetErrors.seen_by(
+                request.views,
+                fit.pose,
+                fit.evidence.covariance,
+                centre,
+                target_points(body.volume),
             )
+            imager = imager_error(request.views, errors, request.config.imager_trust)
+            verification = judge_outline(fit, errors, distance, imager, request.config)
         settled = TerminationReason.CONVERGED
         found[n] = _Found(
             fit.pose, fit.evidence.covariance, centre, fit.explained, settled, verification
@@ -396,9 +412,10 @@ def _both(first: Verification, second: Verification) -> Verification:
     """Return the checks of both; those of the second have names of their own."""
     named = (replace(check, name=f'rest_{check.name}') for check in second.checks)
     checks = (*first.checks, *named)
-    return Verification(
-        verdict_of(checks),
-        checks,
-        max(first.tre_rms_mm, second.tre_rms_mm),
-        max(first.tre_p95_mm, second.tre_p95_mm),
+    estimate, bound = (
+        ErrorParts.combined(largest, parts)
+        for parts in ((first.estimate, second.estimate), (first.bound, second.bound))
+    )
+    return replace(
+        second, verdict=verdict_of(checks), checks=checks, estimate=estimate, bound=bound
     )

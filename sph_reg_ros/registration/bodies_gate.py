@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import median
 
 import torch
 from jaxtyping import Float64
@@ -11,10 +10,11 @@ from torch import Tensor
 
 from sph_reg_ros.errors import ErrorCode
 from sph_reg_ros.geometry import se3
-from sph_reg_ros.geometry.box import mean_distance_mm
-from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.registration.bodies_fit import BodiesProblem, Poses, run_solver
 from sph_reg_ros.registration.bodies_level import BodiesLevel
+from sph_reg_ros.registration.config import RegistrationConfig
+from sph_reg_ros.registration.error_parts import ErrorParts
+from sph_reg_ros.registration.gate.bound import bound_of, check_bound, error_from
 from sph_reg_ros.registration.gate.patches import (
     PatchAgreement,
     agreement_of,
@@ -27,14 +27,9 @@ from sph_reg_ros.registration.gate.patches import (
 from sph_reg_ros.registration.gate.plausibility import check_distance
 from sph_reg_ros.registration.gate.reproducibility import Again, check_held_out, check_starts
 from sph_reg_ros.registration.gate.solver import check_deviations
-from sph_reg_ros.registration.gate.targets import expected_error_mm, target_points
+from sph_reg_ros.registration.gate.target_errors import TargetErrors
 from sph_reg_ros.registration.gate.verify import verdict_of
-from sph_reg_ros.registration.gate_limits import (
-    BOUND_SCALE,
-    ERROR_PER_DISTANCE,
-    ERROR_PER_SIGMA,
-    FLOOR_MM,
-)
+from sph_reg_ros.registration.gate_limits import FLOOR_MM
 from sph_reg_ros.registration.level import COARSE_SIMILARITY
 from sph_reg_ros.registration.outline_search import OutlineFit
 from sph_reg_ros.registration.region import around_projection
@@ -60,7 +55,6 @@ MIN_PART_LEAD = 0.02
 """By how much more similar a part of no CT has to be than at the second best pose."""
 _SHOWN = 0.1
 """Share of a body's darkest line integral that shows it."""
-_UNCERTAIN = (Verdict.UNVERIFIED, ErrorCode.POSE_UNCERTAIN)
 
 
 @dataclass(frozen=True)
@@ -90,12 +84,12 @@ class SoughtAgain:
     """Where a similarity that was not optimised leads each body.
 
     Attributes:
-        from_here_mm: mean distance of each body's targets from its pose, started there.
-        from_away_mm: the same from a displaced start.
+        from_here: pose of each body, started where it was found.
+        from_away: the same from a displaced start.
     """
 
-    from_here_mm: tuple[float, ...]
-    from_away_mm: tuple[float, ...]
+    from_here: Poses
+    from_away: Poses
 
 
 def seek_bodies_again(problem: BodiesProblem, poses: Poses) -> SoughtAgain:
@@ -115,13 +109,8 @@ def seek_bodies_again(problem: BodiesProblem, poses: Poses) -> SoughtAgain:
     for start in (poses, away):
         end = run_solver(
             problem, level, start, range(len(poses)), max_iterations=12, min_reduction=1e-5
-        ).poses[0]
-        found.append(
-            tuple(
-                float(mean_distance_mm(end[n], poses[n], target_points(problem.volumes[n])))
-                for n in range(len(poses))
-            )
         )
+        found.append(end.poses[0])
     return SoughtAgain(*found)
 
 
@@ -143,64 +132,62 @@ def patches_of(level: BodiesLevel, poses: Poses, number: int) -> PatchAgreement:
 
 
 def judge_body(
-    volume: AttenuationVolume,
-    pose: Float64[Tensor, '4 4'],
+    errors: TargetErrors,
     covariance: Float64[Tensor, '6 6'],
     termination: TerminationReason,
-    again_mm: tuple[float, float],
+    again: Again,
     evidence: PatchAgreement | PartEvidence,
     prior_distance: float | None,
-    max_tre_mm: float,
+    imager: ErrorParts,
+    config: RegistrationConfig,
 ) -> Verification:
     """Judge the pose of a body that was found by its line integrals.
 
     Args:
-        volume: of the body.
-        pose: in the first camera.
+        errors: at the body's targets.
         covariance: of the pose.
         termination: why the solver stopped.
-        again_mm: from here and from away, of this body in SoughtAgain.
+        again: how far a similarity that was not optimised leads away.
         evidence: agreement of the patches that show it; or that of a part of no CT, beside which
             X-rays show what nothing explains.
         prior_distance: squared Mahalanobis distance of its motion; None if nothing is known of it.
-        max_tre_mm: largest error that can be borne.
+        imager: what the calibration of the imager leaves open.
+        config: what can be borne.
     """
-    sigma = expected_error_mm(covariance, pose, volume.centre, target_points(volume))
-    error = math.hypot(
-        ERROR_PER_SIGMA * float(sigma.norm()), ERROR_PER_DISTANCE * median(again_mm), FLOOR_MM
-    )
+    deviation, what = errors.by(covariance), config.verdict_for
+    estimate = error_from(deviation, (again.from_here, *again.from_away), imager)
     converged = termination != TerminationReason.FAILED
     doubt = Verdict.UNVERIFIED, ErrorCode.NOT_CONVERGED
-    again = Again(again_mm[0], again_mm[1:])
     checks = [
         Check.at_least('convergence', float(converged), 1.0, doubt),
-        *check_deviations(sigma),
+        *check_deviations(deviation, what),
         *_of_evidence(evidence),
-        check_held_out(again),
-        check_starts(again),
+        check_held_out(again, what),
+        check_starts(again, what),
         *_prior(prior_distance),
     ]
-    return _verification(checks, error, max_tre_mm)
+    return _verification(checks, estimate, errors, config)
 
 
 def judge_outline(
     fit: OutlineFit,
-    volume: AttenuationVolume,
-    centre: Float64[Tensor, '3'],
+    errors: TargetErrors,
     prior_distance: float | None,
-    max_tre_mm: float,
+    imager: ErrorParts,
+    config: RegistrationConfig,
 ) -> Verification:
     """Judge the pose of an opaque body that was found by its outline.
 
     Args:
         fit: where it was found.
-        volume: of the body.
-        centre: what twists turn about, body coordinates.
+        errors: at the body's targets.
         prior_distance: as in `judge_body`.
-        max_tre_mm: largest error that can be borne.
+        imager: what the calibration of the imager leaves open.
+        config: what can be borne.
     """
-    sigma = expected_error_mm(fit.evidence.covariance, fit.pose, centre, target_points(volume))
-    error = math.hypot(float(sigma.norm()), FLOOR_MM)
+    deviation = errors.by(fit.evidence.covariance)
+    floor = ErrorParts.all_of(FLOOR_MM)
+    estimate = ErrorParts.combined(lambda sizes: math.hypot(*sizes), (deviation, floor, imager))
     against = (Verdict.REJECTED, ErrorCode.SIMILARITY_TOO_LOW)
     little = (Verdict.UNVERIFIED, ErrorCode.LITTLE_OVERLAP)
     rival = (Verdict.UNVERIFIED, ErrorCode.RIVAL_POSE)
@@ -209,10 +196,10 @@ def judge_outline(
         Check.at_least('outline_explained', min(fit.evidence.explained), MIN_EXPLAINED, against),
         Check.at_least('outline_visible', min(fit.evidence.visible), MIN_VISIBLE, little),
         Check.at_least('outline_lead', lead, MIN_LEAD, rival),
-        *check_deviations(sigma),
+        *check_deviations(deviation, config.verdict_for),
         *_prior(prior_distance),
     ]
-    return _verification(checks, error, max_tre_mm)
+    return _verification(checks, estimate, errors, config)
 
 
 def _of_evidence(evidence: PatchAgreement | PartEvidence) -> list[Check]:
@@ -230,7 +217,10 @@ def _prior(distance: float | None) -> list[Check]:
     return [] if distance is None else [check_distance(distance)]
 
 
-def _verification(checks: Sequence[Check], error_mm: float, max_tre_mm: float) -> Verification:
-    bound = BOUND_SCALE * error_mm
-    checks = (*checks, Check.at_most('tre_p95_mm', bound, max_tre_mm, _UNCERTAIN))
-    return Verification(verdict_of(checks), checks, error_mm, bound)
+def _verification(
+    checks: Sequence[Check], estimate: ErrorParts, errors: TargetErrors, config: RegistrationConfig
+) -> Verification:
+    bound = bound_of(estimate)
+    checks = (*checks, *check_bound(bound, config))
+    along = tuple(errors.along.tolist())
+    return Verification(verdict_of(checks), checks, estimate, bound, along, config.verdict_for)

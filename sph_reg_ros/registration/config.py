@@ -2,7 +2,9 @@
 
 from sph_reg_ros.errors import require_setting
 from sph_reg_ros.plausible import SOURCE_PATIENT_MM
+from sph_reg_ros.registration.calibration import AS_CALIBRATION, CALIBRATIONS, ImagerTrust
 from sph_reg_ros.registration.choices import METHODS, ROBUST_KERNELS, SIMILARITIES
+from sph_reg_ros.registration.error_parts import VerdictFor
 from sph_reg_ros.registration.gate_limits import BOUND_SCALE, FLOOR_MM
 from sph_reg_ros.rendering.backends import BACKENDS, DEVICES
 from sph_reg_ros.settings import parameter, settings
@@ -41,9 +43,20 @@ class RegistrationConfig:
         max_iterations: solver steps a level.
         max_tre_mm: largest error that can be borne; a pose whose 95 % bound exceeds it is not
             verified, and no bound is below 0.2.
-        focal_length_sd: standard deviation of the camera's focal length, as a share of it; it
-            widens the bound on the error (0.005: 3.5 mm of depth at 700 mm); 0: exact.
-        principal_point_sd: that of its principal point, as a share of the image's height.
+        max_tre_across_mm: the same of the error across the beam; if above 0, VERIFIED is for that
+            only, however uncertain the depth, unless max_tre_along_mm is above 0, too.
+        max_tre_along_mm: the same along the beam. These two take the place of max_tre_mm.
+        calibration: how far the camera can be trusted; it widens the bound on the error. Standard
+            deviations of focal length, principal point, aspect, skew and distortion: exact 0;
+            calibrated 0.001, 0.001, 0.0005, 0.0005, 0.0005; nominal 0.01, 0.015, 0.002, 0.002,
+            0.005; unknown 0.05, 0.05, 0.02, 0.02, 0.05.
+        focal_length_sd: standard deviation of the focal length, as a share of it (0.005: 3.5 mm of
+            depth at 700 mm); 0: exact; -1: as calibration, here and below.
+        principal_point_sd: that of the principal point, as a share of the image's height.
+        aspect_sd: that of the ratio of a pixel's width and height.
+        skew_sd: that of the tangent by which pixels are oblique.
+        distortion_sd: that of the share of its distance from the centre by which a pixel half an
+            image's height away from it is displaced, radially or around the centre.
         max_rotation_step_rad: cap of a step's rotation.
         max_translation_step_mm: cap of a step's translation.
     """
@@ -63,8 +76,14 @@ class RegistrationConfig:
     levels: tuple[int, ...] = (32, 64, 128, 256)
     max_iterations: int = parameter(30, low=1, high=1000)
     max_tre_mm: float = parameter(3.0, low=BOUND_SCALE * FLOOR_MM, high=1000.0)
-    focal_length_sd: float = parameter(0.0, low=0.0, high=0.1)
-    principal_point_sd: float = parameter(0.0, low=0.0, high=0.1)
+    max_tre_across_mm: float = parameter(0.0, low=0.0, high=1000.0)
+    max_tre_along_mm: float = parameter(0.0, low=0.0, high=1000.0)
+    calibration: str = parameter('calibrated', choices=tuple(CALIBRATIONS))
+    focal_length_sd: float = parameter(AS_CALIBRATION, low=AS_CALIBRATION, high=0.1)
+    principal_point_sd: float = parameter(AS_CALIBRATION, low=AS_CALIBRATION, high=0.1)
+    aspect_sd: float = parameter(AS_CALIBRATION, low=AS_CALIBRATION, high=0.1)
+    skew_sd: float = parameter(AS_CALIBRATION, low=AS_CALIBRATION, high=0.1)
+    distortion_sd: float = parameter(AS_CALIBRATION, low=AS_CALIBRATION, high=0.2)
     max_rotation_step_rad: float = parameter(0.175, low=0.001, high=3.2)
     max_translation_step_mm: float = parameter(30.0, low=0.1, high=1000.0)
 
@@ -74,7 +93,33 @@ class RegistrationConfig:
             len(self.levels) > 0 and min(self.levels) >= LEAST_LEVEL_PX,
             f'levels must be {LEAST_LEVEL_PX} px or more',
         )
+        for name in ('max_tre_across_mm', 'max_tre_along_mm'):
+            limit_mm = getattr(self, name)
+            require_setting(
+                limit_mm == 0 or limit_mm >= BOUND_SCALE * FLOOR_MM,
+                f'{name} must be 0 (not asked for) or {BOUND_SCALE * FLOOR_MM:g} or more: no bound '
+                'is smaller',
+            )
         require_setting(list(self.levels) == sorted(self.levels), 'levels must go coarse to fine')
+
+    @property
+    def imager_trust(self) -> ImagerTrust:
+        """Return the standard deviations of what cameras say of their imagers."""
+        return CALIBRATIONS[self.calibration].but(
+            self.focal_length_sd,
+            self.principal_point_sd,
+            self.aspect_sd,
+            self.skew_sd,
+            self.distortion_sd,
+        )
+
+    @property
+    def verdict_for(self) -> VerdictFor:
+        """Return what a verdict is asked for: all of the pose unless one part is limited alone."""
+        across, along = self.max_tre_across_mm > 0, self.max_tre_along_mm > 0
+        if across == along:
+            return VerdictFor.POSE
+        return VerdictFor.ACROSS_BEAM if across else VerdictFor.ALONG_BEAM
 
     def require_checkable(self) -> None:
         """Raise ConfigError if the checks would refuse every pose."""

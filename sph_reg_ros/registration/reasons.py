@@ -4,7 +4,7 @@ The same text goes into the messages, the command line, registration.json and th
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Protocol, TypeVar
 
@@ -53,6 +53,10 @@ class JudgedCheck(Protocol):
     @property
     def reason(self) -> int:
         """Return the ErrorCode of its failure."""
+
+    @property
+    def found(self) -> str:
+        """Return what was found, in words; '' where the figure says it."""
 
 
 C = TypeVar('C', bound=JudgedCheck)
@@ -175,7 +179,8 @@ OF_CHECKS: dict[str | ErrorCode, Explanation] = {
     ),
     'sigma_along_beam_mm': Explanation(
         'The depth along the beam is too uncertain.',
-        'Give a second view from another direction.',
+        'Give a second view from another direction, or set max_tre_across_mm if the depth does not '
+        'matter.',
     ),
     'sigma_across_beam_mm': Explanation(
         'The position across the beam is too uncertain: the X-ray shows too little of the bone.',
@@ -186,10 +191,21 @@ OF_CHECKS: dict[str | ErrorCode, Explanation] = {
         'checks yet, or none since a pause or a doubt.',
         'Wait for the checks of one of the next X-rays; give a better initial pose if none passes.',
     ),
+    'tre_p95_across_mm': Explanation(
+        'The pose may be wrong across the beam by more than max_tre_across_mm allows.',
+        'Take a view that shows more bone, or raise max_tre_across_mm if a larger error can be '
+        'borne; calibrate the imager if its principal point is the reason (calibration).',
+    ),
+    'tre_p95_along_mm': Explanation(
+        'The pose may be wrong along the beam by more than max_tre_along_mm allows.',
+        'Give a second view, or raise max_tre_along_mm if a larger error can be borne; calibrate '
+        'the imager if its focal length is the reason (calibration).',
+    ),
     ErrorCode.POSE_UNCERTAIN: Explanation(
         'The pose may be wrong by more than max_tre_mm allows.',
-        'Give a second view, or raise max_tre_mm if a larger error can be borne; calibrate the '
-        'imager if focal_length_sd or principal_point_sd are the reason.',
+        'Give a second view; set max_tre_across_mm if the depth along the beam does not matter, or '
+        'raise max_tre_mm if a larger error can be borne; calibrate the imager, and say by '
+        'calibration how well (exact, calibrated, nominal, unknown).',
     ),
 }
 """By the name of a check, or by the code of those that are not listed by name. The most fundamental
@@ -218,7 +234,10 @@ def finding_of(checks: Iterable[JudgedCheck], doubts: Iterable[InputDoubt] = ())
     for doubt, (code, explanation) in OF_DOUBTS.items():
         if doubt in present:
             return Finding(code, explanation)
-    return Finding(ErrorCode(failed[0].reason), OF_CHECKS[_key(failed[0])])
+    explanation = OF_CHECKS[_key(failed[0])]
+    if failed[0].found:
+        explanation = replace(explanation, reason=f'{explanation.reason} {failed[0].found}.')
+    return Finding(ErrorCode(failed[0].reason), explanation)
 
 
 def failures(checks: Iterable[C]) -> list[C]:

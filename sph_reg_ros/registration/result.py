@@ -1,12 +1,14 @@
 """What a registration answers."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from jaxtyping import Float64
 from torch import Tensor
 
 from sph_reg_ros.errors import ErrorCode
+from sph_reg_ros.registration.error_parts import UNKNOWN_ERROR, ErrorParts, VerdictFor
 from sph_reg_ros.registration.reasons import Finding, InputDoubt, failures, finding_of
 from sph_reg_ros.solvers import TerminationReason
 
@@ -34,6 +36,7 @@ class Check:
         verdict: VERIFIED if it passed, UNVERIFIED if it leaves doubt, REJECTED if it speaks against
             the pose.
         reason: what it means that it did not pass; NONE if it did.
+        found: what was found, in words, where the figure says it less well; else ''.
     """
 
     name: str
@@ -41,13 +44,19 @@ class Check:
     limit: float
     verdict: Verdict
     reason: ErrorCode
+    found: str = ''
 
     @classmethod
     def at_most(
-        cls, name: str, value: float, limit: float, otherwise: tuple[Verdict, ErrorCode]
+        cls,
+        name: str,
+        value: float,
+        limit: float,
+        otherwise: tuple[Verdict, ErrorCode],
+        found: str = '',
     ) -> 'Check':
         """Compare with an upper limit; NaN does not pass."""
-        return cls._decided(name, value, limit, value <= limit, otherwise)
+        return replace(cls._decided(name, value, limit, value <= limit, otherwise), found=found)
 
     @classmethod
     def at_least(
@@ -76,14 +85,43 @@ class Verification:
     Attributes:
         verdict: REJECTED if a check rejects, else UNVERIFIED if one leaves doubt, else VERIFIED.
         checks: all of them, whatever came of each.
-        tre_rms_mm: estimated target registration error over the region of interest.
-        tre_p95_mm: bound that the true one keeps to in 95 % of all cases.
+        estimate: estimated target registration error over the region of interest, rms.
+        bound: that the true one keeps to in 95 % of all cases, each part by itself.
+        along: the direction that both are split by, a unit vector in the first camera's axes: the
+            beam through the middle of the region; with several views, the direction in which the
+            pose is known worst. NaN if nothing is known.
+        verdict_for: what the verdict is for; what else there is may be wrong by its bound.
     """
 
     verdict: Verdict
     checks: tuple[Check, ...]
-    tre_rms_mm: float
-    tre_p95_mm: float
+    estimate: ErrorParts = UNKNOWN_ERROR
+    bound: ErrorParts = UNKNOWN_ERROR
+    along: tuple[float, ...] = (math.nan, math.nan, math.nan)
+    verdict_for: VerdictFor = VerdictFor.POSE
+
+    @property
+    def tre_rms_mm(self) -> float:
+        """Return all of the estimated error."""
+        return self.estimate.total_mm
+
+    @property
+    def tre_p95_mm(self) -> float:
+        """Return the bound on all of the error."""
+        return self.bound.total_mm
+
+    @property
+    def reservation(self) -> str:
+        """Return what a VERIFIED pose is not verified for, a sentence; '' if it is for all."""
+        if self.verdict != Verdict.VERIFIED or self.verdict_for == VerdictFor.POSE:
+            return ''
+        known, unknown, size_mm = 'across', 'along', self.bound.along_mm
+        if self.verdict_for == VerdictFor.ALONG_BEAM:
+            known, unknown, size_mm = 'along', 'across', self.bound.across_mm
+        return (
+            f'VERIFIED for the position {known} the beam only: {unknown} it, the pose may be wrong '
+            f'by {size_mm:.1f} mm (bound in 95 % of cases)'
+        )
 
     @property
     def reasons(self) -> tuple[ErrorCode, ...]:
@@ -214,6 +252,13 @@ class RegistrationResult:
     frames_since_full_checks: int | None = 0
     device: str = 'cpu'
     bodies: tuple[BodyResult, ...] = ()
+
+    @property
+    def reservations(self) -> tuple[str, ...]:
+        """Return what VERIFIED poses are not verified for, a sentence for the CT and each body."""
+        bodies = ((f'body {body.name}: ', body.verification) for body in self.bodies)
+        all_of = (('', self.verification), *bodies)
+        return tuple(name + one.reservation for name, one in all_of if one.reservation)
 
     @property
     def verdict(self) -> Verdict:

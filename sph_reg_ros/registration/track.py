@@ -20,11 +20,12 @@ from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.registration.attempt import DEPTH_WARNING
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.course import Observer
+from sph_reg_ros.registration.error_parts import ErrorParts
 from sph_reg_ros.registration.frame_views import Frame, FrameViews
+from sph_reg_ros.registration.gate.bound import bound_of, check_bound
 from sph_reg_ros.registration.gate.targets import target_points
 from sph_reg_ros.registration.gate.verify import verdict_of
 from sph_reg_ros.registration.gate_limits import (
-    BOUND_SCALE,
     FLOOR_MM,
     MAX_DISPLACEMENT_MM,
     MAX_REMAINING_MM,
@@ -78,12 +79,12 @@ class _Anchor:
         fit: of it at the coarse level.
         correction: twist from there to the pose that passed all checks, camera axes: what the
             coarse level gets wrong hardly changes from frame to frame.
-        tre_rms_mm: estimated error of that pose.
+        estimate: estimated error of that pose.
     """
 
     fit: Fit
     correction: Float64[Tensor, '6']
-    tre_rms_mm: float
+    estimate: ErrorParts
 
 
 @dataclass(frozen=True)
@@ -278,7 +279,7 @@ class Tracker:
 
     def _anchored(self, found: Fit, result: RegistrationResult) -> _Anchor:
         twist = self._twist(found.pose, result.camera_from_ct[0])
-        return _Anchor(found, twist, result.verification.tre_rms_mm)
+        return _Anchor(found, twist, result.verification.estimate)
 
     def _light_checks(self, followed: _Followed) -> tuple[Check, ...]:
         found, limits = followed.fit, self._limits
@@ -291,7 +292,7 @@ class Tracker:
         checks = [
             Check.at_most(
                 'remaining_step_mm',
-                found.remaining_mm,
+                found.remaining.asked(self.config.verdict_for),
                 MAX_REMAINING_MM,
                 (Verdict.REJECTED, ErrorCode.NOT_CONVERGED),
             ),
@@ -304,16 +305,17 @@ class Tracker:
         if self._anchor is not None:
             misfit = found.misfit / max(self._anchor.fit.misfit, 1e-6)
             checks.append(Check.at_most('misfit', misfit, limits.max_misfit, _AGAINST))
-        bound_mm = BOUND_SCALE * self._estimated_error_mm(found)
-        checks.append(Check.at_most('tre_p95_mm', bound_mm, self.config.max_tre_mm, _DOUBT))
+        checks += check_bound(bound_of(self._estimated_error(found)), self.config)
         return tuple(checks)
 
-    def _estimated_error_mm(self, found: Fit) -> float:
+    def _estimated_error(self, found: Fit) -> ErrorParts:
         """Return the estimated rms error over the region of interest; see bench/track.py."""
         if self._anchor is None:
-            return math.inf
-        own = ERROR_PER_SIGMA * found.sigma_mm
-        return math.hypot(own, found.remaining_mm, self._anchor.tre_rms_mm, FLOOR_MM)
+            return ErrorParts.all_of(math.inf)
+        parts = found.sigma, found.remaining, self._anchor.estimate
+        return ErrorParts.combined(
+            lambda sizes: math.hypot(ERROR_PER_SIGMA * sizes[0], *sizes[1:], FLOOR_MM), parts
+        )
 
     def _chain_check(self) -> Check:
         since = self._chain.since_passed
@@ -373,7 +375,7 @@ class Tracker:
         self, followed: _Followed, checks: tuple[Check, ...], seconds: float
     ) -> RegistrationResult:
         found = followed.fit
-        error_mm = self._estimated_error_mm(found)
+        estimate = self._estimated_error(found)
         return RegistrationResult(
             camera_from_ct=(followed.pose,),
             covariance=found.covariance,
@@ -383,7 +385,14 @@ class Tracker:
             similarity_after=found.similarity,
             iterations=found.iterations,
             timings_s={METHOD: seconds},
-            verification=Verification(verdict_of(checks), checks, error_mm, BOUND_SCALE * error_mm),
+            verification=Verification(
+                verdict_of(checks),
+                checks,
+                estimate,
+                bound_of(estimate),
+                tuple(found.errors.along.tolist()),
+                self.config.verdict_for,
+            ),
             warnings=(*self._volume.doubts, DEPTH_WARNING),
             backend=found.backend,
             method=METHOD,

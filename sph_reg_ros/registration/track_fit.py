@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from jaxtyping import Float64
 from torch import Tensor
 
-from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.registration.covariance import pose_covariance
+from sph_reg_ros.registration.error_parts import ErrorParts
 from sph_reg_ros.registration.gate.evidence import gauss_newton_step
 from sph_reg_ros.registration.gate.patches import PatchAgreement, patch_agreement
-from sph_reg_ros.registration.gate.targets import expected_error_mm, target_points
+from sph_reg_ros.registration.gate.target_errors import TargetErrors
+from sph_reg_ros.registration.gate.targets import target_points
 from sph_reg_ros.registration.pyramid import build_level
 from sph_reg_ros.registration.refine import COARSE_REDUCTION
 from sph_reg_ros.registration.request import RegistrationRequest
@@ -31,8 +32,9 @@ class Fit:
         iterations: its steps.
         similarity_before: at the start.
         similarity: at the pose.
-        sigma_mm: standard deviation of the pose, rms over the targets, all axes together.
-        remaining_mm: by how much one more Gauss-Newton step would move the targets.
+        errors: what errors of the pose mean at the targets.
+        sigma: standard deviation of the pose, rms over the targets.
+        remaining: by how much one more Gauss-Newton step would move the targets.
         patches: how the image's parts agree.
         backend: the renderer.
     """
@@ -43,8 +45,9 @@ class Fit:
     iterations: int
     similarity_before: float
     similarity: float
-    sigma_mm: float
-    remaining_mm: float
+    errors: TargetErrors
+    sigma: ErrorParts
+    remaining: ErrorParts
     patches: PatchAgreement
     backend: str
 
@@ -81,7 +84,7 @@ def fit(
     (pose,), targets, centre = poses, target_points(level.volume), level.volume.centre
     views = weighted.of_views(poses, robust_of(request.config), patches=True, seen=True)
     covariance = pose_covariance(views)
-    sigma = expected_error_mm(covariance, pose, centre, targets)
+    errors = TargetErrors.seen_by(level.views, pose, covariance, centre, targets)
     further = level.move(poses, gauss_newton_step(sum_of(views))[None])
     return Fit(
         pose=pose,
@@ -90,8 +93,9 @@ def fit(
         iterations=solve.steps,
         similarity_before=before,
         similarity=level.score(pose),
-        sigma_mm=float(sigma.norm()),
-        remaining_mm=float(mean_distance_mm(further[0], pose, targets)),
+        errors=errors,
+        sigma=errors.by(covariance),
+        remaining=errors.to(further[0]),
         patches=patch_agreement(level, pose),
         backend=backend,
     )

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.messages.conversions import MM_PER_M, NANOSECONDS, matrix_from_pose, nanoseconds
 from sph_reg_ros.messages.message_types import Message
 from sph_reg_ros.messages.xray_view import XRayView
+from sph_reg_ros.registration.error_parts import VerdictFor
 from sph_reg_ros.registration.result import Verdict
 from sph_reg_ros.replay.bag_reader import BagInputs
 from sph_reg_ros.replay.pose_files import StampedPoses, read_tum
@@ -173,7 +175,7 @@ def image_row(
         fixed_from_camera=imager.matrix.tolist() if imager else None,
         similarity_before=result.similarity_before,
         similarity_after=result.similarity_after,
-        bound_mm=result.tre_p95 * MM_PER_M,
+        **_bounds(result),
         runner_up_mm=result.runner_up_distance * MM_PER_M,
         iterations=result.iterations,
         method=result.method,
@@ -197,9 +199,19 @@ def _body_row(body: Message, view: XRayView | None, judge: Judge | None) -> Body
         camera_from_body=pose.tolist(),
         translation_mm=body.translation * MM_PER_M,
         rotation_deg=math.degrees(body.rotation),
-        bound_mm=body.tre_p95 * MM_PER_M,
+        **_bounds(body),
         error=None if judge is None else judge.error(pose, view),
     )
+
+
+def _bounds(result: Message) -> dict[str, Any]:
+    """Return bounds and what the verdict is for, by the names of the row's fields."""
+    return {
+        'bound_mm': result.tre_p95 * MM_PER_M,
+        'bound_across_mm': result.tre_p95_across * MM_PER_M,
+        'bound_along_mm': result.tre_p95_along * MM_PER_M,
+        'verdict_for': VerdictFor(result.verdict_for).name,
+    }
 
 
 def numbered(rows: Iterable[ImageRow]) -> tuple[ImageRow, ...]:

@@ -20,16 +20,17 @@ from sph_reg_ros.replay.record import ImageRow
 Matrix = Float64[np.ndarray, '4 4']
 _POSE = ('x_m', 'y_m', 'z_m', 'qx', 'qy', 'qz', 'qw')
 _ERRORS = ('mtre_mm', 'in_plane_mm', 'depth_mm', 'rotation_deg', 'mpd_mm')
+_BOUNDS = ('bound_mm', 'bound_across_mm', 'bound_along_mm')
 COLUMNS = (
-    *('number', 'stamp_ns', 'frame_id', 'verdict', 'reason', *_POSE),
-    *('similarity_before', 'similarity_after', 'bound_mm', 'runner_up_mm', 'iterations', 'method'),
+    *('number', 'stamp_ns', 'frame_id', 'verdict', 'verdict_for', 'reason', *_POSE),
+    *('similarity_before', 'similarity_after', *_BOUNDS, 'runner_up_mm', 'iterations', 'method'),
     *('start_mtre_mm', *_ERRORS),
 )
 
 
 BODY_COLUMNS = (
-    *('number', 'stamp_ns', 'frame_id', 'body', 'verdict', 'reason', *_POSE),
-    *('moved_mm', 'moved_deg', 'bound_mm', *_ERRORS),
+    *('number', 'stamp_ns', 'frame_id', 'body', 'verdict', 'verdict_for', 'reason', *_POSE),
+    *('moved_mm', 'moved_deg', *_BOUNDS, *_ERRORS),
 )
 
 
@@ -58,8 +59,13 @@ def bodies_csv_text(rows: Iterable[ImageRow]) -> str:
             writer.writerow(
                 [
                     *(row.number, row.stamp_ns, row.frame_id, body.name),
-                    *(body.verdict, body.reason, *(matrix[:3, 3] / MM_PER_M), x, y, z, w),
-                    *(body.translation_mm, body.rotation_deg, body.bound_mm),
+                    *(body.verdict, body.verdict_for, body.reason),
+                    *(*(matrix[:3, 3] / MM_PER_M), x, y, z, w),
+                    *(
+                        body.translation_mm,
+                        body.rotation_deg,
+                        *(getattr(body, name) for name in _BOUNDS),
+                    ),
                     *(getattr(body.error, name, '') for name in _ERRORS),
                 ]
             )
@@ -135,9 +141,10 @@ def _tum_entry(line: str) -> tuple[int, Matrix]:
 def _csv_row(row: ImageRow) -> list[object]:
     errors = [getattr(row.error, name) if row.error else math.nan for name in _ERRORS]
     start = row.start_error.mtre_mm if row.start_error else math.nan
-    figures = (row.similarity_before, row.similarity_after, row.bound_mm, row.runner_up_mm)
+    bounds = (getattr(row, name) for name in _BOUNDS)
+    figures = (row.similarity_before, row.similarity_after, *bounds, row.runner_up_mm)
     return [
-        *(row.number, row.stamp_ns, row.frame_id, row.verdict, row.reason),
+        *(row.number, row.stamp_ns, row.frame_id, row.verdict, row.verdict_for, row.reason),
         *map(_text, _pose(row)),
         *map(_text, figures),
         *(row.iterations, row.method),

@@ -7,8 +7,10 @@ from typing import Any
 
 from sph_reg_ros.evaluation.metrics import PoseError
 from sph_reg_ros.files import without_nan
+from sph_reg_ros.registration.error_parts import VerdictFor
 
 VERIFIED = 'VERIFIED'
+_BOUNDS = ('bound_mm', 'bound_across_mm', 'bound_along_mm')
 DROPPED = 'DROPPED'
 """Verdict on an image that gave way to newer ones before its companions were there."""
 
@@ -34,7 +36,10 @@ class BodyRow:
         camera_from_body: found pose, nested lists (mm).
         translation_mm: how far its middle has moved since the CT.
         rotation_deg: how far it has turned.
-        bound_mm: estimated bound of its target registration error.
+        bound_mm: 95 % bound of its target registration error.
+        bound_across_mm: its part across the beam.
+        bound_along_mm: that along it.
+        verdict_for: what the verdict is for, a name of VerdictFor.
         error: of the found pose against the truth; None if that is not known.
     """
 
@@ -45,6 +50,9 @@ class BodyRow:
     translation_mm: float
     rotation_deg: float
     bound_mm: float
+    bound_across_mm: float
+    bound_along_mm: float
+    verdict_for: str
     error: PoseError | None = None
 
     @property
@@ -69,7 +77,10 @@ class ImageRow:
         fixed_from_camera: imager pose.
         similarity_before: at the start; NaN if nothing was registered, as the next ones.
         similarity_after: at the pose.
-        bound_mm: estimated bound of the target registration error; NaN if there is none.
+        bound_mm: 95 % bound of the target registration error; NaN if there is none.
+        bound_across_mm: its part across the beam.
+        bound_along_mm: that along it.
+        verdict_for: what the verdict is for, a name of VerdictFor.
         runner_up_mm: distance of the next best pose.
         iterations: of the solver.
         method: as in RegistrationConfig.
@@ -97,6 +108,9 @@ class ImageRow:
     similarity_before: float = math.nan
     similarity_after: float = math.nan
     bound_mm: float = math.nan
+    bound_across_mm: float = math.nan
+    bound_along_mm: float = math.nan
+    verdict_for: str = VerdictFor.POSE.name
     runner_up_mm: float = math.nan
     iterations: int = 0
     method: str = ''
@@ -156,7 +170,8 @@ def record_from_json(text: str) -> BagRecord:
 
 
 def _row(content: dict[str, Any]) -> ImageRow:
-    for name in ('similarity_before', 'similarity_after', 'bound_mm', 'runner_up_mm', 'seconds'):
+    names = ('similarity_before', 'similarity_after', *_BOUNDS, 'runner_up_mm', 'seconds')
+    for name in names:
         content[name] = _number(content[name])
     for name in ('start_error', 'error'):
         if content[name] is not None:
@@ -172,7 +187,8 @@ def _row(content: dict[str, Any]) -> ImageRow:
 
 def _body(content: dict[str, Any]) -> BodyRow:
     error = None if content['error'] is None else PoseError(**content['error'])
-    return BodyRow(**content | {'error': error, 'bound_mm': _number(content['bound_mm'])})
+    bounds = {name: _number(content[name]) for name in _BOUNDS}
+    return BodyRow(**content | {'error': error} | bounds)
 
 
 def _number(value: float | None) -> float:

@@ -1,6 +1,5 @@
 """The self-test when a CT is loaded: one registration of each of its own localizers."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from sph_reg_ros.errors import RegistrationError
@@ -9,7 +8,7 @@ from sph_reg_ros.imaging.load import load_localizers
 from sph_reg_ros.imaging.localizer import Localizer
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.result import Verdict
-from sph_reg_ros.registration.self_test.self_test import MAX_TRE_MM, SelfTestSettings, self_test
+from sph_reg_ros.registration.self_test.self_test import SelfTestSettings, self_test
 
 IMPOSSIBLE = 'self-test not possible: {}'
 
@@ -39,8 +38,7 @@ def _line_and_doubt(
     volume: AttenuationVolume, localizer: Localizer, config: RegistrationConfig
 ) -> tuple[str, list[str]]:
     try:
-        asked = replace(config, max_tre_mm=MAX_TRE_MM)
-        found = self_test(volume, localizer, SelfTestSettings(starts=1), asked)
+        found = self_test(volume, localizer, SelfTestSettings(starts=1), config)
     except RegistrationError as error:
         return IMPOSSIBLE.format(error), []
     line = (

@@ -178,6 +178,7 @@ class CheckReport:
     passed: bool
     verdict: int
     reason: int
+    found: str = ''
 
 
 @dataclass(frozen=True)
@@ -196,6 +197,10 @@ class BodyReport:
     checks: tuple[CheckReport, ...]
     tre_rms_mm: float
     tre_p95_mm: float
+    tre_p95_across_mm: float
+    tre_p95_along_mm: float
+    along: tuple[float, ...]
+    verdict_for: int
 
 
 @dataclass(frozen=True)
@@ -219,6 +224,10 @@ class Registered:
     runner_up_mm: float = math.nan
     tre_rms_mm: float = math.nan
     tre_p95_mm: float = math.nan
+    tre_p95_across_mm: float = math.nan
+    tre_p95_along_mm: float = math.nan
+    along: tuple[float, ...] = (math.nan, math.nan, math.nan)
+    verdict_for: int = 0
     doubts: tuple[InputDoubt, ...] = ()
     frames_since_full_checks: int | None = 0
     device: str = ''

@@ -3,6 +3,8 @@
 `new` makes the messages: the installed ROS unless another is given.
 """
 
+from typing import Any
+
 import numpy as np
 
 from sph_reg_ros import __version__
@@ -53,8 +55,8 @@ def result_message(
     message.method = registered.method
     message.backend = registered.backend
     message.device = registered.device
-    message.tre_rms = registered.tre_rms_mm / MM_PER_M
-    message.tre_p95 = registered.tre_p95_mm / MM_PER_M
+    for name, value in _error_fields(registered, new).items():
+        setattr(message, name, value)
     message.runner_up_distance = registered.runner_up_mm / MM_PER_M
     message.warnings = [*views[0].warnings, *registered.warnings]
     return message
@@ -81,9 +83,20 @@ def _body_message(body: BodyReport, patient_frame: str, new: NewMessage) -> Mess
         moved_from_rest=transform_from_matrix(body.moved_from_rest, new),
         translation=body.translation_mm / MM_PER_M,
         rotation=body.rotation_rad,
-        tre_rms=body.tre_rms_mm / MM_PER_M,
-        tre_p95=body.tre_p95_mm / MM_PER_M,
+        **_error_fields(body, new),
     )
+
+
+def _error_fields(report: Registered | BodyReport, new: NewMessage) -> dict[str, Any]:
+    """Return what a message says of the error, by the names of its fields."""
+    return {
+        'tre_rms': report.tre_rms_mm / MM_PER_M,
+        'tre_p95': report.tre_p95_mm / MM_PER_M,
+        'tre_p95_across': report.tre_p95_across_mm / MM_PER_M,
+        'tre_p95_along': report.tre_p95_along_mm / MM_PER_M,
+        'along': new('geometry_msgs/Vector3', **dict(zip('xyz', report.along, strict=True))),
+        'verdict_for': report.verdict_for,
+    }
 
 
 def body_frame(body: BodyReport, patient_frame: str) -> str:
@@ -193,6 +206,9 @@ def _new_result(header: Message, patient_frame: str, ct_hash: str, new: NewMessa
         child_frame_id=patient_frame,
         tre_rms=nan,
         tre_p95=nan,
+        tre_p95_across=nan,
+        tre_p95_along=nan,
+        along=new('geometry_msgs/Vector3', x=nan, y=nan, z=nan),
         runner_up_distance=nan,
         ct_series_uid_hash=ct_hash,
         software_version=__version__,

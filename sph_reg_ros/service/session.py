@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,13 @@ from sph_reg_ros.registration.networks import Networks, find_networks
 from sph_reg_ros.registration.prepared_view import ViewMaker
 from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest
-from sph_reg_ros.registration.result import BodyResult, Check, Progress, RegistrationResult
+from sph_reg_ros.registration.result import (
+    BodyResult,
+    Check,
+    Progress,
+    RegistrationResult,
+    Verification,
+)
 from sph_reg_ros.registration.search_widths import with_widths_of
 from sph_reg_ros.registration.track import Tracker
 from sph_reg_ros.registration.view import View
@@ -154,13 +161,12 @@ class RegistrationSession:
             iterations=result.iterations,
             compute_s=compute_s,
             checks=tuple(map(_reported, result.checks)),
-            warnings=(*result.warnings, *clipped, *self._warnings(request)),
+            warnings=(*result.reservations, *result.warnings, *clipped, *self._warnings(request)),
             method=result.method,
             backend=result.backend,
             device=result.device,
             runner_up_mm=result.runner_up.distance_mm if result.runner_up else math.nan,
-            tre_rms_mm=result.verification.tre_rms_mm,
-            tre_p95_mm=result.verification.tre_p95_mm,
+            **_error_fields(result.verification),
             doubts=result.doubts,
             frames_since_full_checks=result.frames_since_full_checks,
             drr=drr.float().numpy() if drr is not None and request.drr else None,
@@ -347,11 +353,22 @@ def _body_report(body: BodyResult) -> protocol.BodyReport:
         translation_mm=body.translation_mm,
         verdict=int(body.verdict),
         checks=tuple(map(_reported, body.verification.checks)),
-        tre_rms_mm=body.verification.tre_rms_mm,
-        tre_p95_mm=body.verification.tre_p95_mm,
+        **_error_fields(body.verification),
     )
+
+
+def _error_fields(verification: Verification) -> dict[str, Any]:
+    """Return what a report says of the error, by the names of its fields."""
+    return {
+        'tre_rms_mm': verification.tre_rms_mm,
+        'tre_p95_mm': verification.tre_p95_mm,
+        'tre_p95_across_mm': verification.bound.across_mm,
+        'tre_p95_along_mm': verification.bound.along_mm,
+        'along': verification.along,
+        'verdict_for': int(verification.verdict_for),
+    }
 
 
 def _reported(check: Check) -> protocol.CheckReport:
     figures = (check.name, check.value, check.limit, check.passed)
-    return protocol.CheckReport(*figures, int(check.verdict), int(check.reason))
+    return protocol.CheckReport(*figures, int(check.verdict), int(check.reason), check.found)

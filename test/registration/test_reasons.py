@@ -51,7 +51,8 @@ def test_every_check_of_a_real_registration_is_explained_if_it_fails():
     views = (View(xray(volume, pose), CAMERA, None, place),) * 2
     request = RegistrationRequest(volume, views, moved(volume, pose, seed=1), CONFIG)
     checks = register(request).checks
-    names = {check.name for check in checks}
+    split = replace(CONFIG, max_tre_across_mm=1.0, max_tre_along_mm=2.0, starts=0)
+    names = {check.name for check in (*checks, *register(replace(request, config=split)).checks)}
     # The one check of tracking alone (test_track).
     assert {key for key in OF_CHECKS if type(key) is str} - {'frames_since_full_checks'} <= names
     for check in checks:

@@ -212,6 +212,8 @@ def test_registering_twice_gives_the_same_numbers():
         {'max_iterations': 0},
         {'max_tre_mm': 0.0},
         {'max_tre_mm': 0.19},
+        {'max_tre_across_mm': 0.1},
+        {'max_tre_along_mm': -1.0},
         {'search_rotation_rad': 0.0},
         {'search_in_plane_mm': 0.0},
         {'search_depth_mm': 0.0},

@@ -32,7 +32,7 @@ def test_csv_has_a_line_an_image_and_empty_fields_for_what_is_not_known():
     lines = csv_text([row(), row('REJECTED', None)]).splitlines()
     assert lines[0].split(',') == list(COLUMNS) and len(lines) == 3
     assert '0.01,-0.02,0.7' in lines[1]
-    assert lines[2].startswith(f'1,{STAMP_NS},imager,REJECTED,,,,,')
+    assert lines[2].startswith(f'1,{STAMP_NS},imager,REJECTED,POSE,,,,,')
     assert 'nan' not in lines[2]
 
 

@@ -9,13 +9,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
 from sph_reg_ros.errors import ErrorCode
-from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.registration.covariance import pose_covariance
+from sph_reg_ros.registration.error_parts import ErrorParts, VerdictFor
 from sph_reg_ros.registration.gate.evidence import Evidence
-from sph_reg_ros.registration.gate.targets import expected_error_mm
 from sph_reg_ros.registration.gate_limits import MAX_VIEW_MM
 from sph_reg_ros.registration.result import Check, Verdict
 from sph_reg_ros.similarity import NormalEquations
@@ -26,22 +23,21 @@ class OwnStep:
     """Where one view by itself leads to from the shared pose.
 
     Attributes:
-        size_mm: mean distance of the targets from the pose after one Gauss-Newton step.
-        sigma_mm: standard deviation of the pose by this view, rms over the targets.
+        size: mean distance of the targets from the pose after one Gauss-Newton step.
+        sigma: standard deviation of the pose by this view, rms over the targets.
     """
 
-    size_mm: float
-    sigma_mm: float
+    size: ErrorParts
+    sigma: ErrorParts
 
-    @property
-    def certain_mm(self) -> float:
+    def certain_mm(self, what: VerdictFor) -> float:
         """Return the size less one standard deviation, which may be chance."""
-        return self.size_mm - self.sigma_mm
+        return self.size.asked(what) - self.sigma.asked(what)
 
     @property
-    def error_mm(self) -> float:
+    def error(self) -> ErrorParts:
         """Return by how much the shared pose may be wrong as far as this view can tell."""
-        return math.hypot(self.size_mm, self.sigma_mm)
+        return ErrorParts.combined(lambda sizes: math.hypot(*sizes), (self.size, self.sigma))
 
 
 def own_steps(evidence: Evidence) -> tuple[OwnStep, ...]:
@@ -51,28 +47,25 @@ def own_steps(evidence: Evidence) -> tuple[OwnStep, ...]:
     return tuple(_own_step(evidence, view) for view in evidence.views)
 
 
-def check_views(steps: Sequence[OwnStep]) -> Check | None:
+def check_views(steps: Sequence[OwnStep], what: VerdictFor) -> Check | None:
     """Reject if a view certainly wants another pose than the others; None for one view."""
     if not steps:
         return None
     against = (Verdict.REJECTED, ErrorCode.NOT_CONVERGED)
-    worst_mm = largest([0.0, *(step.certain_mm for step in steps)])
+    worst_mm = largest([0.0, *(step.certain_mm(what) for step in steps)])
     return Check.at_most('views_disagree_mm', worst_mm, MAX_VIEW_MM, against)
 
 
-def unknown_to_views_mm(steps: Sequence[OwnStep]) -> float:
-    """Return the error that the view that tells least of it may hide; 0 for one view."""
-    return largest([step.error_mm for step in steps]) if steps else 0.0
+def unknown_to_views(steps: Sequence[OwnStep]) -> ErrorParts:
+    """Return the error that the view that tells least of it may hide."""
+    return ErrorParts.combined(largest, [step.error for step in steps])
 
 
 def largest(figures: Sequence[float]) -> float:
     """Return the largest figure, NaN if there is one."""
-    return float(torch.tensor(figures, dtype=torch.float64).max())
+    return math.nan if any(map(math.isnan, figures)) else max(figures)
 
 
 def _own_step(evidence: Evidence, view: NormalEquations) -> OwnStep:
-    pose, targets = evidence.pose, evidence.targets
-    centre = evidence.finest.volume.centre
-    size = mean_distance_mm(evidence.step_by([view]), pose, targets)
-    sigma = expected_error_mm(pose_covariance([view]), pose, centre, targets).norm()
-    return OwnStep(float(size), float(sigma))
+    errors = evidence.errors
+    return OwnStep(errors.to(evidence.step_by([view])), errors.by(pose_covariance([view])))

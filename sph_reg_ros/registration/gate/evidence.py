@@ -13,6 +13,7 @@ from sph_reg_ros.errors import SolverError
 from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.covariance import pose_covariance, views_alike
+from sph_reg_ros.registration.gate.target_errors import TargetErrors
 from sph_reg_ros.registration.gate.targets import target_points
 from sph_reg_ros.registration.level import COARSE_SIMILARITY, Level
 from sph_reg_ros.registration.refine import Refined
@@ -148,6 +149,14 @@ class Evidence:
     def covariance(self) -> Float64[Tensor, '6 6']:
         """Return that of the pose (`covariance.pose_covariance`)."""
         return pose_covariance(self.views, views_alike(self.finest.camera_from_first))
+
+    @cached_property
+    def errors(self) -> TargetErrors:
+        """Return what errors of the pose mean at the targets."""
+        level = self.finest
+        return TargetErrors.seen_by(
+            level.views, self.pose, self.covariance, level.volume.centre, self.targets
+        )
 
     def sought(
         self, level: Level, starts: Float64[Tensor, 'B 4 4'], min_reduction: float, steps: int

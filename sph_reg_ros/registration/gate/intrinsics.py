@@ -13,9 +13,11 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from sph_reg_ros.errors import ErrorCode
+from sph_reg_ros.geometry import Camera
 from sph_reg_ros.registration.covariance import cluster_robust
 from sph_reg_ros.registration.gate.bent_rays import INTRINSICS, by_pose_and_imager
 from sph_reg_ros.registration.gate.evidence import Evidence, gauss_newton_step
+from sph_reg_ros.registration.gate.pixel_grid import EXPECTED, Misfit, largest_misfit, percent
 from sph_reg_ros.registration.gate_limits import (
     MAX_FOCAL_MISFIT,
     MAX_PRINCIPAL_POINT_MISFIT,
@@ -50,13 +52,38 @@ def check_intrinsics(evidence: Evidence) -> tuple[Check, Check]:
         rendered = images, _beyond_poses(columns[..., : 6 + INTRINSICS])
         optimised = _wanted_change(evidence.finest, number, *rendered)
         other = _wanted_change(evidence.finest_held_out, number, *rendered)
-        focal.append(optimised.along(_FOCAL_LENGTH, CERTAIN))
-        principal.append(_agreed_way(optimised, other))
+        focal.append(Misfit(optimised.along(_FOCAL_LENGTH, CERTAIN), _focal_text(optimised)))
+        camera = evidence.finest.views[number].camera
+        text = _principal_point_text(optimised, other, camera)
+        principal.append(Misfit(_agreed_way(optimised, other), text))
+    trust, height = evidence.config.imager_trust, camera.height / camera.focal_length
+    focal_limit = max(MAX_FOCAL_MISFIT, EXPECTED * trust.focal_length)
+    point_limit = max(MAX_PRINCIPAL_POINT_MISFIT, EXPECTED * trust.principal_point * height)
     return (
-        Check.at_most('focal_misfit', _largest(focal), MAX_FOCAL_MISFIT, _AGAINST),
-        Check.at_most(
-            'principal_point_misfit', _largest(principal), MAX_PRINCIPAL_POINT_MISFIT, _AGAINST
-        ),
+        _check('focal_misfit', focal, focal_limit),
+        _check('principal_point_misfit', principal, point_limit),
+    )
+
+
+def _check(name: str, misfits: list[Misfit], limit: float) -> Check:
+    worst = largest_misfit(misfits)
+    size = 0.0 if worst.size < 0 else worst.size
+    return Check.at_most(name, size, limit, _AGAINST, worst.found)
+
+
+def _focal_text(change: 'WantedChange') -> str:
+    way = 'longer' if change.step[0] > 0 else 'shorter'
+    deviation = math.sqrt(max(0.0, float(change.covariance[0, 0])))
+    size = percent(float(change.step[0]), deviation)
+    return f'The focal length is {size} {way} than the camera says'
+
+
+def _principal_point_text(first: 'WantedChange', second: 'WantedChange', camera: Camera) -> str:
+    x, y = ((first.step + second.step)[1:] / 2 * camera.focal_length).tolist()
+    return (
+        f'The central ray meets the image {abs(x):.0f} pixels further to the '
+        f'{"right" if x > 0 else "left"} and {abs(y):.0f} further {"down" if y > 0 else "up"} than '
+        'the camera says, or the image is turned or shifted as if it did'
     )
 
 
@@ -116,8 +143,3 @@ def _beyond_poses(jacobians: Float[Tensor, '1 H W 9']) -> Float[Tensor, '1 H W 9
     beyond = lines[6:] - by_pose.T @ lines[:6]
     rest = beyond.unflatten(1, planes.shape[1:]).movedim(0, -1)
     return torch.cat([jacobians[..., :6], rest[None].to(jacobians)], -1)
-
-
-def _largest(misfits: list[float]) -> float:
-    # NaN must not hide behind the first view's figure.
-    return max(0.0, *misfits) if all(map(math.isfinite, misfits)) else math.nan

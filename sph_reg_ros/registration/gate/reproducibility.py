@@ -7,8 +7,8 @@ import torch
 
 from sph_reg_ros.errors import ErrorCode
 from sph_reg_ros.geometry import se3
-from sph_reg_ros.geometry.box import mean_distance_mm
-from sph_reg_ros.registration.gate.evidence import FAR, Evidence
+from sph_reg_ros.registration.error_parts import ErrorParts, VerdictFor
+from sph_reg_ros.registration.gate.evidence import FAR, Evidence, Sought
 from sph_reg_ros.registration.gate_limits import (
     MAX_HELD_OUT_MM,
     MAX_REMAINING_MM,
@@ -27,12 +27,12 @@ class Again:
     """Where the similarity that was not optimised leads to.
 
     Attributes:
-        from_here_mm: mean distance of the targets from the pose, started at it.
-        from_away_mm: the same for each other start; the nearest end is exact, others are coarse.
+        from_here: mean distance of the targets from the pose, started at it.
+        from_away: the same for each other start; the nearest end is exact, others are coarse.
     """
 
-    from_here_mm: float
-    from_away_mm: tuple[float, ...]
+    from_here: ErrorParts
+    from_away: tuple[ErrorParts, ...]
 
 
 def seek_again(evidence: Evidence) -> Again:
@@ -41,15 +41,24 @@ def seek_again(evidence: Evidence) -> Again:
     starts = se3.apply_twist(torch.stack([AWAY, -AWAY]), evidence.pose, centre)
     away = evidence.sought(evidence.coarse, starts, _REDUCTION, _STEPS)
     nearest = min(range(len(starts)), key=away.distances_mm.__getitem__)
-    others = [mm for row, mm in enumerate(away.distances_mm) if row != nearest]
+    ends = _distances(evidence, away)
+    others = [end for row, end in enumerate(ends) if row != nearest]
     starts = torch.stack([evidence.pose, away.poses[nearest]])
-    here, back = evidence.sought(evidence.middle, starts, _REDUCTION, _STEPS).distances_mm
-    return Again(here, (back if away.costs[nearest] < math.inf else FAR, *others))
+    middle = evidence.sought(evidence.middle, starts, _REDUCTION, _STEPS)
+    here, back = _distances(evidence, middle)
+    return Again(here, (back if away.costs[nearest] < math.inf else ends[nearest], *others))
+
+
+def _distances(evidence: Evidence, sought: Sought) -> list[ErrorParts]:
+    return [
+        evidence.errors.to(pose) if cost < math.inf else ErrorParts.all_of(FAR)
+        for pose, cost in zip(sought.poses, sought.costs, strict=True)
+    ]
 
 
 def check_remaining_step(evidence: Evidence) -> Check:
     """Reject if the optimised similarity itself still wants to move."""
-    step_mm = float(mean_distance_mm(evidence.remaining_step, evidence.pose, evidence.targets))
+    step_mm = evidence.errors.to(evidence.remaining_step).asked(evidence.config.verdict_for)
     return Check.at_most(
         'remaining_step_mm',
         step_mm,
@@ -58,16 +67,17 @@ def check_remaining_step(evidence: Evidence) -> Check:
     )
 
 
-def check_held_out(again: Again) -> Check:
+def check_held_out(again: Again, what: VerdictFor) -> Check:
     """Reject if another similarity leads away from the pose."""
     against = (Verdict.REJECTED, ErrorCode.SIMILARITIES_DISAGREE)
-    return Check.at_most('held_out_mm', again.from_here_mm, MAX_HELD_OUT_MM, against)
+    return Check.at_most('held_out_mm', again.from_here.asked(what), MAX_HELD_OUT_MM, against)
 
 
-def check_starts(again: Again) -> Check:
+def check_starts(again: Again, what: VerdictFor) -> Check:
     """Reject if no other start leads back to the pose.
 
     One that is caught on its way by an instrument is no evidence; wrong poses lose all.
     """
     against = (Verdict.REJECTED, ErrorCode.STARTS_DISAGREE)
-    return Check.at_most('other_starts_mm', min(again.from_away_mm), MAX_RETURN_MM, against)
+    nearest_mm = min(end.asked(what) for end in again.from_away)
+    return Check.at_most('other_starts_mm', nearest_mm, MAX_RETURN_MM, against)

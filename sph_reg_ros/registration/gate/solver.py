@@ -1,12 +1,10 @@
 """What the solver's own end says."""
 
 import torch
-from jaxtyping import Float64
-from torch import Tensor
 
 from sph_reg_ros.errors import ErrorCode
+from sph_reg_ros.registration.error_parts import ErrorParts, VerdictFor
 from sph_reg_ros.registration.gate.evidence import Evidence
-from sph_reg_ros.registration.gate.targets import expected_error_mm
 from sph_reg_ros.registration.gate_limits import (
     MAX_ACROSS_MM,
     MAX_ALONG_MM,
@@ -43,18 +41,14 @@ def check_covariance(evidence: Evidence) -> Check:
     return Check.at_most('covariance_condition', condition, MAX_CONDITION, _UNSOUND)
 
 
-def check_uncertainty(evidence: Evidence) -> tuple[Check, Check]:
-    """Doubt a pose whose standard deviations, across the beam and along it, are too large."""
-    covariance, pose = evidence.covariance, evidence.pose
-    centre = evidence.finest.volume.centre
-    return check_deviations(expected_error_mm(covariance, pose, centre, evidence.targets))
+def check_deviations(deviation: ErrorParts, what: VerdictFor) -> list[Check]:
+    """Doubt a pose whose standard deviations, across the beam and along it, are too large.
 
-
-def check_deviations(sigma_mm: Float64[Tensor, '3']) -> tuple[Check, Check]:
-    """Doubt standard deviations along the camera's axes, the last one the beam's."""
-    x, y, z = sigma_mm.tolist()
-    across = (x**2 + y**2) ** 0.5
-    return (
-        Check.at_most('sigma_across_beam_mm', across, MAX_ACROSS_MM, _UNCERTAIN),
-        Check.at_most('sigma_along_beam_mm', z, MAX_ALONG_MM, _UNCERTAIN),
-    )
+    The one that the verdict is not for is left out.
+    """
+    across = Check.at_most('sigma_across_beam_mm', deviation.across_mm, MAX_ACROSS_MM, _UNCERTAIN)
+    along = Check.at_most('sigma_along_beam_mm', deviation.along_mm, MAX_ALONG_MM, _UNCERTAIN)
+    return [
+        *([] if what == VerdictFor.ALONG_BEAM else [across]),
+        *([] if what == VerdictFor.ACROSS_BEAM else [along]),
+    ]

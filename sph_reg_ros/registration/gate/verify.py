@@ -3,10 +3,9 @@
 The checks look at different things, so that a wrong pose has to deceive all of them to pass.
 """
 
-import math
 from collections.abc import Sequence
 
-from sph_reg_ros.registration.gate.bound import bound_mm, check_bound, estimated_error_mm
+from sph_reg_ros.registration.gate.bound import bound_of, check_bound, estimated_error
 from sph_reg_ros.registration.gate.each_view import check_views, own_steps
 from sph_reg_ros.registration.gate.evidence import Evidence
 from sph_reg_ros.registration.gate.intrinsics import check_intrinsics
@@ -32,11 +31,11 @@ from sph_reg_ros.registration.gate.rival_poses import best_rival, check_rival
 from sph_reg_ros.registration.gate.solver import (
     check_convergence,
     check_covariance,
-    check_uncertainty,
+    check_deviations,
 )
 from sph_reg_ros.registration.result import Check, Verdict, Verification
 
-NOT_VERIFIED = Verification(Verdict.UNVERIFIED, (), math.nan, math.nan)
+NOT_VERIFIED = Verification(Verdict.UNVERIFIED, ())
 """Of a pose that nobody has looked at yet."""
 
 
@@ -44,12 +43,12 @@ def verify(evidence: Evidence) -> Verification:
     """Judge a pose by every check."""
     agreement, again = compare_patches(evidence), seek_again(evidence)
     steps, grid = own_steps(evidence), fit_pixel_grid(evidence)
-    error = estimated_error_mm(evidence, again, steps, grid)
-    prior, views = check_prior(evidence), check_views(steps)
+    error, what = estimated_error(evidence, again, steps, grid), evidence.config.verdict_for
+    prior, views, bound = check_prior(evidence), check_views(steps, what), bound_of(error)
     checks = [
         check_convergence(evidence),
         check_covariance(evidence),
-        *check_uncertainty(evidence),
+        *check_deviations(evidence.errors.by(evidence.covariance), what),
         check_remaining_step(evidence),
         *([] if views is None else [views]),
         *([] if prior is None else [prior]),
@@ -58,14 +57,15 @@ def verify(evidence: Evidence) -> Verification:
         check_displacement(agreement),
         check_share(agreement),
         *check_intrinsics(evidence),
-        *check_pixel_grid(grid),
-        check_held_out(again),
-        check_starts(again),
+        *check_pixel_grid(grid, evidence.config.imager_trust),
+        check_held_out(again, what),
+        check_starts(again, what),
         check_rival(best_rival(evidence)),
         check_mirror(evidence),
-        check_bound(evidence, bound_mm(error)),
+        *check_bound(bound, evidence.config),
     ]
-    return Verification(verdict_of(checks), tuple(checks), error, bound_mm(error))
+    along = tuple(evidence.errors.along.tolist())
+    return Verification(verdict_of(checks), tuple(checks), error, bound, along, what)
 
 
 def verdict_of(checks: Sequence[Check]) -> Verdict:

@@ -30,9 +30,6 @@ MIRRORED = (
 ELSEWHERE = 'the pose passed its checks, but is not the one that the scanner states: {}'
 
 
-MAX_TRE_MM = 10.0
-"""Bound on the error that the self-test bears. It takes in the distance along the beam, which one
-line scan leaves open by millimetres; across the beam the error is not bounded but measured."""
 MOST_ROWS_APART = 0.015
 """How far the distance of a localizer's rows may be from the header's, as a share of it. It follows
 from the speed of the table and is as nominal as the distance along the beam, which alone makes good
@@ -146,6 +143,8 @@ def self_test(
         localizer: of the same study.
         settings: starts.
         config: of the registration; networks are not used, since none are trained on line scans.
+            Unless it limits the error across the beam, max_tre_mm is that limit: one line scan
+            leaves the distance along the beam open by millimetres.
         observer: as of `register`.
 
     Raises:
@@ -154,7 +153,7 @@ def self_test(
     """
     began = time.monotonic()
     settings = settings or SelfTestSettings()
-    config = replace(config or RegistrationConfig(max_tre_mm=MAX_TRE_MM), method='image')
+    config = _across_the_beam(config or RegistrationConfig())
     scene = _Scene(volume, localizer, config, observer)
     gain = None
     if localizer.other_side is not None:
@@ -165,6 +164,11 @@ def self_test(
     runs = tuple(map(scene.run, starts_around(scene.part.stated, volume.centre.cpu(), settings)))
     seconds = time.monotonic() - began
     return SelfTest(scene.localizer, scene.part, scene.rows_apart, runs, gain, seconds)
+
+
+def _across_the_beam(config: RegistrationConfig) -> RegistrationConfig:
+    limit_mm = config.max_tre_across_mm or config.max_tre_mm
+    return replace(config, method='image', max_tre_across_mm=limit_mm, max_tre_along_mm=0.0)
 
 
 def starts_around(

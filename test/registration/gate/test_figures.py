@@ -13,14 +13,14 @@ from sph_reg_ros.geometry import se3
 from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.registration.gate.bent_rays import by_imager
 from sph_reg_ros.registration.gate.patches import displacements
-from sph_reg_ros.registration.gate.targets import (
-    expected_error_mm,
-    target_points,
-)
+from sph_reg_ros.registration.gate.target_errors import TargetErrors
+from sph_reg_ros.registration.gate.targets import target_points
 from sph_reg_ros.registration.gate.verify import verdict_of
 from sph_reg_ros.registration.result import Check, Verdict, Verification
+from sph_reg_ros.registration.view import View
 from sph_reg_ros.rendering.render import render, render_with_jacobian
 
+IMAGE = torch.eye(*CAMERA.size)
 DOUBT = (Verdict.UNVERIFIED, ErrorCode.POSE_UNCERTAIN)
 AGAINST = (Verdict.REJECTED, ErrorCode.RIVAL_POSE)
 
@@ -61,8 +61,46 @@ def test_the_expected_error_is_that_of_random_poses_of_this_covariance():
     draws = torch.randn(4000, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     moved = se3.apply_twist(draws @ root.T, pose.expand(4000, 4, 4), volume.centre)
     error = se3.transform_points(moved, points) - se3.transform_points(pose, points)
-    expected = expected_error_mm(root @ root.T, pose, volume.centre, points)
-    assert torch.allclose(error.square().mean((0, 1)).sqrt(), expected, rtol=0.05)
+    covariance = root @ root.T
+    errors = TargetErrors.seen_by([View(IMAGE, CAMERA)], pose, covariance, volume.centre, points)
+    expected = errors.by(covariance)
+    along = error @ errors.along
+    assert expected.along_mm == pytest.approx(float(along.square().mean().sqrt()), rel=0.05)
+    total = float(error.square().sum(-1).mean().sqrt())
+    assert expected.total_mm == pytest.approx(total, rel=0.05)
+    assert math.hypot(expected.across_mm, expected.along_mm) == pytest.approx(expected.total_mm)
+
+
+def test_of_one_view_a_shift_along_the_ray_through_the_ct_is_along_and_all_else_across():
+    volume = smooth_phantom()
+    pose = pose_in_front(volume)
+    pose[0, 3] += 80.0
+    points = target_points(volume)
+    unknown = torch.eye(6, dtype=torch.float64)
+    errors = TargetErrors.seen_by([View(IMAGE, CAMERA)], pose, unknown, volume.centre, points)
+    for shift, across, along in (
+        (3.0 * errors.along, 0.0, 3.0),
+        (torch.tensor([0.0, 2.0, 0.0]).double(), 2.0, 0.0),
+    ):
+        moved = pose.clone()
+        moved[:3, 3] += shift
+        found = errors.to(moved)
+        assert found.across_mm == pytest.approx(across, abs=0.05)
+        assert found.along_mm == pytest.approx(along, abs=0.05)
+        assert found.total_mm == pytest.approx(float(shift.norm()))
+    assert float(errors.along[0]) > 0.1, 'the beam goes through the CT, which lies off its middle'
+
+
+def test_of_several_views_along_is_the_direction_that_is_known_worst():
+    volume = smooth_phantom()
+    pose, points = pose_in_front(volume), target_points(volume)
+    worst = torch.tensor([0.6, 0.8, 0.0], dtype=torch.float64)
+    covariance = torch.zeros(6, 6, dtype=torch.float64)
+    covariance[3:, 3:] = 0.01 * torch.eye(3) + 4.0 * torch.outer(worst, worst)
+    views = [View(IMAGE, CAMERA)] * 2
+    errors = TargetErrors.seen_by(views, pose, covariance, volume.centre, points)
+    assert abs(float(errors.along @ worst)) == pytest.approx(1.0)
+    assert errors.by(covariance).along_mm == pytest.approx(2.0, rel=0.01)
 
 
 @pytest.mark.parametrize('pixels', [0.0, 0.2, -0.6])
@@ -162,5 +200,5 @@ def test_evidence_against_a_pose_outweighs_doubt_and_doubt_outweighs_the_rest():
 
 def test_reasons_name_the_evidence_against_a_pose_first_and_each_once():
     checks = tuple(Check.at_most('x', 2.0, 1.0, kind) for kind in (DOUBT, AGAINST, DOUBT))
-    reasons = Verification(Verdict.REJECTED, checks, 1.0, 2.0).reasons
+    reasons = Verification(Verdict.REJECTED, checks).reasons
     assert reasons == (ErrorCode.RIVAL_POSE, ErrorCode.POSE_UNCERTAIN)

@@ -1,6 +1,7 @@
 """The gate on a phantom: right poses pass, wrong ones do not, each for the reason that it has."""
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -11,11 +12,13 @@ from registration_scenes import CAMERA, CONFIG, xray
 from sph_reg_ros.errors import ErrorCode
 from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
+from sph_reg_ros.registration.error_parts import VerdictFor
 from sph_reg_ros.registration.gate.evidence import Evidence
 from sph_reg_ros.registration.gate.mirror import mirrored_volume
 from sph_reg_ros.registration.gate.rival_poses import best_rival, check_rival
 from sph_reg_ros.registration.gate.verify import verify
 from sph_reg_ros.registration.pyramid import build_level
+from sph_reg_ros.registration.reasons import finding_of
 from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import Verdict, Verification
@@ -249,6 +252,33 @@ def test_the_bound_is_compared_with_what_the_caller_can_bear():
     assert failed(strict) == {'tre_p95_mm': ErrorCode.POSE_UNCERTAIN}
 
 
+def test_a_limit_across_the_beam_alone_verifies_for_that_alone_and_says_how_uncertain_depth_is():
+    whole = judged(config=replace(FINE, max_tre_mm=1.0))
+    assert failed(whole) == {'tre_p95_mm': ErrorCode.POSE_UNCERTAIN}
+    across = judged(config=replace(FINE, max_tre_across_mm=1.0))
+    assert across.verdict == Verdict.VERIFIED
+    assert across.verdict_for == VerdictFor.ACROSS_BEAM
+    assert f'by {across.bound.along_mm:.1f} mm' in across.reservation
+    assert across.bound.across_mm < 1.0 < across.bound.along_mm
+    names = {check.name for check in across.checks}
+    assert 'tre_p95_across_mm' in names and not {'tre_p95_mm', 'sigma_along_beam_mm'} & names
+    assert judged().reservation == '' and judged().verdict_for == VerdictFor.POSE
+
+
+def test_a_limit_along_the_beam_alone_and_limits_for_both_are_each_compared():
+    along = judged(config=replace(FINE, max_tre_along_mm=0.5))
+    assert failed(along) == {'tre_p95_along_mm': ErrorCode.POSE_UNCERTAIN}
+    both = judged(config=replace(FINE, max_tre_across_mm=1.0, max_tre_along_mm=6.0))
+    assert both.verdict == Verdict.VERIFIED and both.verdict_for == VerdictFor.POSE
+    assert {'tre_p95_across_mm', 'tre_p95_along_mm'} <= {check.name for check in both.checks}
+    assert both.reservation == ''
+
+
+def test_a_pose_that_is_wrong_across_the_beam_is_not_verified_for_across():
+    wrong = judged((0.0, 0.0, 0.0, 4.0, 0.0, 0.0), config=replace(FINE, max_tre_across_mm=2.0))
+    assert wrong.verdict == Verdict.REJECTED and wrong.reservation == ''
+
+
 @pytest.mark.parametrize('setting', ['focal_length_sd', 'principal_point_sd'])
 def test_the_bound_knows_how_far_the_camera_can_be_trusted(setting):
     # 1 % of 700 mm in depth, 1 % of the image's 144 mm at the detector: twice that at 95 %.
@@ -259,6 +289,54 @@ def test_the_bound_knows_how_far_the_camera_can_be_trusted(setting):
     other = 'principal_point_sd' if setting == 'focal_length_sd' else 'focal_length_sd'
     both = judged(config=replace(FINE, **{setting: 0.01, other: 0.01}))
     assert wide.tre_p95_mm < both.tre_p95_mm
+
+
+def test_the_bound_widens_from_an_exact_imager_to_an_unknown_one_above_all_along_the_beam():
+    bounds = [
+        judged(config=replace(FINE, calibration=name)).bound
+        for name in ('exact', 'calibrated', 'nominal', 'unknown')
+    ]
+    assert bounds == sorted(bounds, key=lambda bound: bound.total_mm)
+    exact, calibrated, nominal, unknown = bounds
+    # 0.1, 1 and 5 % of 700 mm, twice.
+    for bound, expected in ((calibrated, 1.4), (nominal, 14.0), (unknown, 70.0)):
+        added = math.sqrt(bound.along_mm**2 - exact.along_mm**2)
+        assert added == pytest.approx(expected, rel=0.2)
+    assert nominal.across_mm < nominal.along_mm / 2
+
+
+@pytest.mark.parametrize(
+    ('setting', 'across_mm'), [('aspect_sd', 0.1), ('skew_sd', 0.1), ('distortion_sd', 0.1)]
+)
+def test_what_else_may_be_wrong_with_the_imager_widens_the_bound_as_far_as_the_xray_is_silent(
+    setting, across_mm
+):
+    exact = judged(config=replace(FINE, calibration='exact')).bound
+    wide = judged(config=replace(FINE, calibration='exact', **{setting: 0.01})).bound
+    wider = judged(config=replace(FINE, calibration='exact', **{setting: 0.1})).bound
+    assert math.sqrt(wide.total_mm**2 - exact.total_mm**2) > across_mm
+    # The X-ray itself tells pixels of 10 % from those of 1 %.
+    assert wider.total_mm < 1.5 * wide.total_mm
+
+
+def test_pixels_that_leave_their_prior_are_named_with_their_size_and_those_that_do_not_widen():
+    phantom = smooth_phantom()
+    truth = pose_in_front(phantom)
+    K = CAMERA.K.clone()
+    K[0, 0] /= 1.03
+    view = View(xray(phantom, truth), Camera(K, *CAMERA.size))
+    config = replace(FINE, starts=0, max_tre_mm=30.0)
+    request = RegistrationRequest(phantom, (view,), truth, config)
+    refused = register(request)
+    check = next(check for check in refused.checks if check.name == 'aspect_misfit')
+    assert not check.passed and refused.verdict == Verdict.REJECTED
+    found = re.fullmatch(r'Pixels are (.+) ± (.+) % narrower than the camera says', check.found)
+    assert found and abs(float(found[1]) - 3.0) < 1.5
+    assert check.found in finding_of([check]).explanation.reason
+    expected = register(replace(request, config=replace(config, aspect_sd=0.02)))
+    check = next(check for check in expected.checks if check.name == 'aspect_misfit')
+    assert check.passed and check.limit == 0.04
+    assert expected.verification.bound.total_mm > refused.verification.estimate.total_mm
 
 
 def test_a_solver_that_was_cut_short_leaves_doubt():

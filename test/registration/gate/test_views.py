@@ -11,10 +11,11 @@ from registration_scenes import CAMERA, CONFIG, xray
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.registration.covariance import views_alike
+from sph_reg_ros.registration.error_parts import ErrorParts, VerdictFor
 from sph_reg_ros.registration.gate.each_view import (
     OwnStep,
     check_views,
-    unknown_to_views_mm,
+    unknown_to_views,
 )
 from sph_reg_ros.registration.gate.evidence import Evidence
 from sph_reg_ros.registration.gate.patches import compare_patches
@@ -90,21 +91,32 @@ def test_a_wrong_imager_pose_of_one_view_is_rejected_and_the_bound_covers_its_er
 def test_one_view_is_not_compared_with_itself():
     request = RegistrationRequest(VOLUME, (seen(TRUTH, 0),), TRUTH, CONFIG_HERE)
     assert 'views_disagree_mm' not in figures(register(request))
-    assert check_views(()) is None and unknown_to_views_mm(()) == 0.0
+    assert check_views((), VerdictFor.POSE) is None
 
 
 def test_a_step_that_is_no_number_does_not_hide_behind_another_view():
-    steps = OwnStep(0.0, 0.1), OwnStep(math.nan, 0.1)
-    check = check_views(steps)
+    steps = own_step(0.0, 0.1), own_step(math.nan, 0.1)
+    check = check_views(steps, VerdictFor.POSE)
     assert check is not None and not check.passed
-    assert math.isnan(unknown_to_views_mm(steps))
+    assert math.isnan(unknown_to_views(steps).total_mm)
 
 
 def test_what_a_view_wants_within_its_own_uncertainty_is_doubt_and_not_disagreement():
-    steps = OwnStep(0.1, 0.1), OwnStep(3.0, 4.0)
-    check = check_views(steps)
+    steps = own_step(0.1, 0.1), own_step(3.0, 4.0)
+    check = check_views(steps, VerdictFor.POSE)
     assert check is not None and check.passed and check.value == 0.0
-    assert unknown_to_views_mm(steps) == pytest.approx(5.0)
+    assert unknown_to_views(steps).total_mm == pytest.approx(5.0)
+
+
+def test_a_view_that_disagrees_along_the_beam_only_does_not_matter_across():
+    steps = [OwnStep(ErrorParts(9.0, 0.2, 9.0), ErrorParts.all_of(0.1))]
+    along, across = check_views(steps, VerdictFor.POSE), check_views(steps, VerdictFor.ACROSS_BEAM)
+    assert along is not None and across is not None
+    assert not along.passed and across.passed
+
+
+def own_step(size_mm: float, sigma_mm: float) -> OwnStep:
+    return OwnStep(ErrorParts.all_of(size_mm), ErrorParts.all_of(sigma_mm))
 
 
 def test_patches_of_a_good_view_do_not_outvote_those_of_one_that_lies_off():
