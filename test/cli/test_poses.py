@@ -104,6 +104,20 @@ def test_a_result_that_may_be_used_needs_no_reason(files):
     assert 'reason ' not in done.output and 'advice ' not in done.output
 
 
+def test_a_limit_across_the_beam_alone_is_met_with_one_sentence_about_the_depth(files, tmp_path):
+    start = ['--initial', files / 'near.yaml', '--camera', files / 'alone.yaml']
+    asked = ['--max-tre-across-mm', 3.0, '--calibration', 'unknown', '--principal-point-sd', 0.0]
+    done = files.register(*start, *asked, '--output', tmp_path)
+    assert done.exit_code == 0, done.output
+    only = [line for line in done.output.splitlines() if line.startswith('only')]
+    found = json.loads((tmp_path / 'registration.json').read_text())
+    assert only == [f'only         {found["reservation"]}']
+    assert found['verdict_for'] == 'ACROSS_BEAM'
+    # 5 % of the focal length.
+    assert found['tre_p95_across_mm'] < 3.0 < 20.0 < found['tre_p95_along_mm']
+    assert f'{found["tre_p95_along_mm"]:.1f} mm' in found['reservation']
+
+
 def test_a_start_in_the_fixed_frame_is_not_taken_for_one_that_is_turned_over(files, tmp_path):
     place = torch.tensor(np.eye(4), dtype=torch.float64)
     place[:3, 3] = 5.0

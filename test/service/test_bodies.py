@@ -73,6 +73,11 @@ def test_a_result_says_of_each_body_where_it_is_how_far_it_moved_and_why_it_may_
     np.testing.assert_allclose(
         matrix_from_pose(first.pose.pose), found.bodies[0].camera_from_body[0], atol=1e-9
     )
+    assert first.verdict_for == message.POSE and first.tre_p95_along == 0.001
+    across = {'verdict_for': 1, 'tre_p95_along_mm': 8.0, 'along': (0.0, 0.6, 0.8)}
+    partly = result_message(replace(found, **across), (VIEW,), 'patient', bag_message)
+    assert partly.verdict_for == partly.ACROSS_BEAM and partly.tre_p95_along == 0.008
+    assert (partly.along.x, partly.along.y, partly.along.z) == (0.0, 0.6, 0.8)
     moved = matrix_from_transform(second.moved_from_rest)
     np.testing.assert_allclose(moved, found.bodies[1].moved_from_rest, atol=1e-9)
 
