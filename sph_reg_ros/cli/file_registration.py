@@ -124,10 +124,16 @@ def _without_ct(job: RegisterJob, report: Report) -> _Anatomy:
 
 
 def _assumed(job: RegisterJob) -> tuple[str, ...]:
-    """Return what is taken for granted of images that say nothing of themselves."""
-    if all(other_reader(path) is None for path in job.xray_paths):
-        return ()
+    """Return what is taken for granted of the camera, and of images that say nothing of it."""
     assumed = []
+    if not job.beam.camera_paths and job.settings.config.calibration == 'calibrated':
+        assumed.append(
+            'the camera is calibrated (focal length within 0.1 %), although its distances are '
+            'those of a file header or of --sdd; if nobody has measured them, give --calibration '
+            'nominal'
+        )
+    if all(other_reader(path) is None for path in job.xray_paths):
+        return tuple(assumed)
     if not job.beam.camera_paths and job.beam.principal_point is None:
         assumed.append(
             'the central ray meets the middle of the image; --principal-point says otherwise'

@@ -49,6 +49,7 @@ def test_a_png_is_registered_from_rough_angles_and_the_result_names_its_conventi
     assert 'assumed      the isocentre is the middle of the CT' in done.output
     assert 'assumed      the central ray meets the middle of the image' in done.output
     assert 'assumed      pixels are detector counts' in done.output
+    assert 'assumed      the camera is calibrated (focal length within 0.1 %)' in done.output
     assert '(--angles)' in done.output
 
 
