@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sph_reg_ros.errors import RegistrationError
 from sph_reg_ros.evaluation.cases import Case
+from sph_reg_ros.evaluation.viewpoints import FIELD_MM
 from sph_reg_ros.registration.gate.evidence import Evidence
 from sph_reg_ros.registration.gate.verify import verify
 from sph_reg_ros.registration.register import register
@@ -44,6 +45,7 @@ class GateTrial:
         bound_mm: its 95 % bound.
         seconds: that the gate took.
         registration_s: that the registration took, with the gate; NaN for forced poses.
+        field_mm: edge of the detector.
     """
 
     ct: str
@@ -60,6 +62,7 @@ class GateTrial:
     bound_mm: float
     seconds: float
     registration_s: float
+    field_mm: float = FIELD_MM
 
     @property
     def verified(self) -> bool:

@@ -18,6 +18,8 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -31,6 +33,7 @@ from register import CTS
 from sph_reg_ros.evaluation.cases import CONDITIONS, BenchCT, CaseMaker
 from sph_reg_ros.evaluation.path_cache import PathCache, default_cache_folder
 from sph_reg_ros.evaluation.protocols import NEAR
+from sph_reg_ros.evaluation.viewpoints import FIELD_MM
 from sph_reg_ros.files import write_together
 from sph_reg_ros.imaging.sample_ct import sample_ct_path
 from sph_reg_ros.networks.shipped import weights_folders
@@ -46,7 +49,7 @@ def main() -> None:
     arguments = _arguments()
     trials = _known(arguments.json)
     if not arguments.report:
-        done = {(t.ct, t.condition, t.case) for t in trials}
+        done = {(t.ct, t.field_mm, t.condition, t.case) for t in trials}
         for some in _measured(arguments, done, sum(t.wrong for t in trials)):
             trials += some
             _write(arguments.json, trials)
@@ -58,7 +61,7 @@ def main() -> None:
 
 
 def _measured(
-    arguments: argparse.Namespace, done: set[tuple[str, str, int]], wrong: int
+    arguments: argparse.Namespace, done: set[tuple[str, float, str, int]], wrong: int
 ) -> Iterator[list[GateTrial]]:
     """Yield the trials of one X-ray after the other until there are enough wrong poses."""
     present = [name for name in arguments.ct if (CTS[name] or sample_ct_path()).exists()]
@@ -66,14 +69,17 @@ def _measured(
     forgers = [_forger(name, loaded) for name in present]
     for number in range(arguments.first, arguments.last):
         condition = CONDITIONS[0] if number % CLEAN_EVERY == 0 else CONDITIONS[1]
-        for forger in forgers:
+        for forger, field_mm in product(forgers, arguments.field_mm):
             if wrong >= arguments.trials:
                 return
-            if (forger.bench_ct.name, condition, number) in done:
+            if (forger.bench_ct.name, field_mm, condition, number) in done:
                 continue
-            maker = CaseMaker(NEAR, condition, PathCache(arguments.cache))
+            maker = CaseMaker(NEAR, condition, PathCache(arguments.cache), field_mm=field_mm)
             case = maker.case(forger.bench_ct, number)
-            some = list(trials_of(forger, case, condition, set(arguments.kinds)))
+            some = [
+                replace(trial, field_mm=field_mm)
+                for trial in trials_of(forger, case, condition, set(arguments.kinds))
+            ]
             wrong += sum(trial.wrong for trial in some)
             print(f'\r{forger.bench_ct.name} {number}: {wrong} wrong poses', end='', flush=True)
             yield some
@@ -110,6 +116,7 @@ def _arguments() -> argparse.Namespace:
     add = parser.add_argument
     add('--trials', type=int, default=60, help='wrong poses, all CTs together')
     add('--ct', nargs='+', choices=CTS, default=list(CTS), help='which CTs')
+    add('--field-mm', nargs='+', type=float, default=[FIELD_MM], help='edges of the detector')
     add('--json', type=Path, help='file for all trials; one that exists is gone on with')
     add('--plot', type=Path, help='PNG of errors and bounds')
     add('--report', action='store_true', help='only print the tables of an existing file')

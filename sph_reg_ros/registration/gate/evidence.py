@@ -13,6 +13,7 @@ from sph_reg_ros.errors import SolverError
 from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.covariance import pose_covariance, views_alike
+from sph_reg_ros.registration.gate.seen import Seen, seen_of
 from sph_reg_ros.registration.gate.target_errors import TargetErrors
 from sph_reg_ros.registration.gate.targets import target_points
 from sph_reg_ros.registration.level import COARSE_SIMILARITY, Level
@@ -144,6 +145,11 @@ class Evidence:
     def targets(self) -> Float64[Tensor, '14 3']:
         """Return the points whose errors count, CT coordinates (mm)."""
         return target_points(self.finest.volume)
+
+    @cached_property
+    def seen(self) -> Seen:
+        """Return how much of the CT the X-rays show, and where."""
+        return seen_of(self.finest, self.pose)
 
     @cached_property
     def covariance(self) -> Float64[Tensor, '6 6']:

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float64
+from torch import Tensor
 
 from sph_reg_ros.errors import ErrorCode
 from sph_reg_ros.geometry import se3
@@ -17,8 +19,8 @@ from sph_reg_ros.registration.gate_limits import (
 from sph_reg_ros.registration.result import Check, Verdict
 
 AWAY = torch.tensor([0.05, -0.05, 0.05, 5.0, -5.0, 12.0], dtype=torch.float64)
-"""The first other start; the second one lies opposite. Rotation rad, shift mm: within the reach of
-the solver, far outside that of its errors."""
+"""The first other start where a full field is seen; the second one lies opposite. Rotation rad,
+shift mm: within the reach of the solver, far outside that of its errors."""
 _REDUCTION, _STEPS = 3e-4, 6
 
 
@@ -37,8 +39,7 @@ class Again:
 
 def seek_again(evidence: Evidence) -> Again:
     """Seek the pose with the similarity that was not optimised."""
-    centre = evidence.finest.volume.centre
-    starts = se3.apply_twist(torch.stack([AWAY, -AWAY]), evidence.pose, centre)
+    starts = other_starts(evidence)
     away = evidence.sought(evidence.coarse, starts, _REDUCTION, _STEPS)
     nearest = min(range(len(starts)), key=away.distances_mm.__getitem__)
     ends = _distances(evidence, away)
@@ -54,6 +55,14 @@ def _distances(evidence: Evidence, sought: Sought) -> list[ErrorParts]:
         evidence.errors.to(pose) if cost < math.inf else ErrorParts.all_of(FAR)
         for pose, cost in zip(sought.poses, sought.costs, strict=True)
     ]
+
+
+def other_starts(evidence: Evidence) -> Float64[Tensor, '2 4 4']:
+    """Return poses beside the pose that look as far from it whatever the size of what is seen."""
+    seen = evidence.seen
+    shares = [seen.turn_share] * 3 + [seen.share] * 2 + [seen.distance_share]
+    away = AWAY * torch.tensor(shares, dtype=torch.float64)
+    return se3.apply_twist(torch.stack([away, -away]), evidence.pose, seen.centre)
 
 
 def check_remaining_step(evidence: Evidence) -> Check:

@@ -13,8 +13,11 @@ from sph_reg_ros.registration.gate.evidence import Evidence
 from sph_reg_ros.registration.gate_limits import MAX_RIVAL_GAIN
 from sph_reg_ros.registration.result import Check, Verdict
 
-SHIFTS_MM = (-32.0, 32.0)
-"""Along the patient's axis; vertebrae lie 25 to 40 mm apart, the solver finds the rest."""
+SHIFTS_MM = (18.0, 44.0)
+"""Along the patient's axis, either way; vertebrae lie as far apart. The solver finds the rest from
+the most similar one."""
+SHIFT_PX = 2
+"""Distance of the shifts that are looked at."""
 STEPS, REDUCTION = 6, 1e-3
 DISTINCT_MM = 8.0
 """What ends nearer than this is the same pose."""
@@ -58,10 +61,21 @@ def _gain(evidence: Evidence, cost_there: float) -> float:
 
 def rival_starts(evidence: Evidence) -> Float64[Tensor, '5 4 4']:
     """Return the pose one vertebra up and down, and half a turn about each axis of the patient."""
-    axes = evidence.pose[:3, :3].T
-    shifts = torch.outer(torch.tensor(SHIFTS_MM, dtype=torch.float64), axes[2])
-    twists = torch.block_diag(math.pi * axes, shifts)
-    return se3.apply_twist(twists, evidence.pose, evidence.finest.volume.centre)
+    axes, centre = evidence.pose[:3, :3].T, evidence.seen.centre
+    nothing = torch.zeros(3, 3, dtype=torch.float64)
+    turned = se3.apply_twist(torch.cat([math.pi * axes, nothing], 1), evidence.pose, centre)
+    return torch.cat([*(_shifted(evidence, sign * axes[2]) for sign in (-1, 1)), turned])
+
+
+def _shifted(evidence: Evidence, axis: Float64[Tensor, '3']) -> Float64[Tensor, '1 4 4']:
+    """Return the pose shifted along an axis by the SHIFTS_MM that looks best."""
+    level, (nearest, farthest) = evidence.coarsest, SHIFTS_MM
+    step_mm = SHIFT_PX * evidence.seen.distance_mm / level.views[0].camera.focal_length
+    steps = 1 + math.ceil((farthest - nearest) / step_mm)
+    poses = evidence.pose.repeat(steps, 1, 1)
+    sizes = torch.linspace(nearest, farthest, steps, dtype=torch.float64)
+    poses[:, :3, 3] += torch.outer(sizes, axis)
+    return poses[level.scores(poses).argmax(), None]
 
 
 def check_rival(rival: Rival | None) -> Check:
