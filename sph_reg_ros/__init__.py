@@ -10,16 +10,26 @@ __path__ = extend_path(__path__, __name__)
 __version__ = '0.1.0'
 
 _PUBLIC = {
+    'CT': 'imaging.ct.volume',
     'Camera': 'geometry',
+    'Frame': 'registration.frame_views',
+    'IntensityModel': 'imaging.xray.intensity',
     'RegistrationConfig': 'registration.config',
     'RegistrationRequest': 'registration.request',
+    'RegistrationResult': 'registration.result',
+    'Tracker': 'registration.track',
+    'Verdict': 'registration.result',
     'View': 'registration.view',
+    'ViewMaker': 'registration.prepared_view',
+    'XRay': 'imaging.xray.xray_image',
     'attenuation_from_hounsfield': 'imaging.attenuation',
     'load_bodies': 'imaging.load_bodies',
     'load_ct': 'imaging.load',
     'load_xray': 'imaging.load',
     'register': 'registration.register',
     'render': 'rendering.render',
+    'render_with_jacobian': 'rendering.render',
+    'sample_ct_path': 'imaging.sample_ct',
     'view_of': 'registration.prepared_view',
 }
 """The library in short, by the modules of its parts; imported lazily, as torch takes seconds."""

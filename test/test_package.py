@@ -1,3 +1,4 @@
+import ast
 import re
 import runpy
 import subprocess
@@ -97,6 +98,9 @@ def test_pip_puts_the_networks_where_the_ros_build_puts_them(tmp_path, monkeypat
 def test_the_package_offers_the_library_in_short_and_imports_it_lazily():
     for name in sph_reg_ros.__all__:
         assert callable(getattr(sph_reg_ros, name)), name
+    stub = Path(sph_reg_ros.__file__).with_suffix('.pyi').read_text(encoding='utf-8')
+    typed = {alias.name for line in ast.parse(stub).body for alias in getattr(line, 'names', ())}
+    assert typed == set(sph_reg_ros.__all__)
     with pytest.raises(AttributeError, match='no_such'):
         _ = sph_reg_ros.no_such
     script = 'import sys, sph_reg_ros; sys.exit("torch" in sys.modules)'

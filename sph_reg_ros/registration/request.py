@@ -44,7 +44,7 @@ class RegistrationRequest:
 
     volume: AttenuationVolume
     views: tuple[View, ...]
-    initial_camera_from_ct: Float64[Tensor, '4 4'] | None
+    initial_camera_from_ct: Float64[Tensor, '4 4'] | None = None
     config: RegistrationConfig = field(default_factory=RegistrationConfig)
     prior: PosePrior | None = None
     networks: Networks | None = None
