@@ -4,9 +4,9 @@ X-rays are those of register.py, in several fields of view, one from the front o
 together; clean, disturbed, or disturbed and shown on a display: windowed by an S-curve, edges
 enhanced at two scales, 8 bits. The registration starts at the truth, so that the optimum is judged
 and not the search. Counted are poses that pass every check but the bound: of them the bound speaks.
-For each CT the scale of the bound is taken from the other CTs (the conformal quantile of the ratio of error and
-estimate: Vovk et al., Algorithmic Learning in a Random World, 2005) and tried on it, within strata
-of views, field and condition. The table also says what the scales of gate_limits.py would be.
+For each CT the scale of the bound is taken from the other CTs (the conformal quantile of the ratio
+of error and estimate: Vovk et al., Algorithmic Learning in a Random World, 2005) and tried on it,
+within strata of views, field and condition; "now" is the scale of gate_limits.py.
 
 A full run, minutes a CT: --ct chest pelvis lumbar trunk head --pairs 6 --json bound.json; then
 --load bound.json --strict. With --load, nothing is registered.
