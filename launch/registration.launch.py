@@ -45,6 +45,14 @@ ARGUMENTS = {
     'fixed_frame': ('', 'with tf: frame that the patient is published in' + AS_IN_FILE),
     'imager_frame': ('', "with tf: the imager's optical frame" + AS_IN_FILE),
     'bright_air': ('', 'auto, true or false: whether air is bright' + AS_IN_FILE),
+    'calibration': (
+        '',
+        'exact, calibrated, nominal or unknown: how far the camera can be trusted' + AS_IN_FILE,
+    ),
+    'max_tre_across_mm': (
+        '',
+        'largest error across the beam, mm: verify for that only, whatever the depth' + AS_IN_FILE,
+    ),
     'transport': ('', 'raw or compressed: how the X-rays are sent' + AS_IN_FILE),
     'rectified': ('', 'true: the image is rectified, P of camera_info holds' + AS_IN_FILE),
     'max_age': ('', 'seconds; older images are refused' + AS_IN_FILE),
@@ -72,6 +80,8 @@ OVERRIDES = {
     'fixed_frame': ('imager_pose.fixed_frame', str),
     'imager_frame': ('imager_pose.imager_frame', str),
     'bright_air': ('image.bright_air', str),
+    'calibration': ('registration.calibration', str),
+    'max_tre_across_mm': ('registration.max_tre_across_mm', float),
     'transport': ('image.transport', str),
     'rectified': ('image.rectified', bool),
     'max_age': ('image.max_age', float),

@@ -132,6 +132,8 @@ def test_the_arguments_become_parameters_of_their_type():
         patient_frame='12',
         imager_pose_source='tf',
         bright_air='true',
+        calibration='nominal',
+        max_tre_across_mm='2',
         device='cpu',
     )
     values = parameters(context, node)
@@ -144,6 +146,8 @@ def test_the_arguments_become_parameters_of_their_type():
         'frames.patient': "'12'",
         'imager_pose.source': "'tf'",
         'image.bright_air': "'true'",
+        'registration.calibration': "'nominal'",
+        'registration.max_tre_across_mm': '2.0',
         'registration.device': "'cpu'",
         'autostart': 'True',
     }
