@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: bench clean demo help lint reliability setup test
+.PHONY: bench clean demo docs help lint reliability setup test
 
 ENV := source .venv/ros_env.sh
 # Nothing that a test or the demo sends leaves this machine.
@@ -43,6 +43,10 @@ bench: setup  ## every program in bench/, or the one that BENCH names
 	  echo "bench: $$program"; .venv/bin/python "$$program" $(BENCH_ARGS); \
 	done
 
+docs: setup  ## the documentation as a site, in site/
+	@tools/setup_env.sh docs
+	@.venv/bin/mkdocs build
+
 clean:  ## remove .venv and everything that was generated
-	rm -rf .venv build install log demo dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv build install log demo dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

