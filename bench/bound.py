@@ -192,10 +192,12 @@ def _report(trials: list[BoundTrial]) -> list[Target]:
             ]
             errors, bounds = (sorted(f(t)[part] for t in some) for f in (_error, _bound))
             middle = len(some) // 2
+            one = len({trial.ct for trial in some}) == 1
+            left_out = 'no other CT' if one else f'CT left out {Share(sum(tried), len(tried))}'
             print(
-                f'  {title:10} now {Share(held, len(some))}; CT left out '
-                f'{Share(sum(tried), len(tried))}; scale {scale_of(some, part):.2f}; median error '
-                f'{errors[middle]:.2f}, bound {bounds[middle]:.2f}'
+                f'  {title:10} now {Share(held, len(some))}; {left_out}; scale '
+                f'{scale_of(some, part):.2f}; median error {errors[middle]:.2f}, bound '
+                f'{bounds[middle]:.2f}'
             )
             if len(some) >= MANY:
                 share = held / len(some)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sph_reg_ros.errors import ErrorCode
+from sph_reg_ros.registration.error_parts import VerdictFor
 from sph_reg_ros.registration.result import TerminationReason, Verdict
 
 REPOSITORY = Path(__file__).parents[1]

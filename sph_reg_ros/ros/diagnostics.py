@@ -5,6 +5,7 @@ from rclpy.node import Node
 
 from sph_reg_ros.errors import ErrorCode, RegistrationError
 from sph_reg_ros.msg import RegistrationStatus
+from sph_reg_ros.registration.error_parts import VerdictFor
 
 OK, WARN, ERROR, STALE = (
     DiagnosticStatus.OK,
@@ -22,6 +23,12 @@ STATES = {
     RegistrationStatus.STALE: ('stale', STALE),
     RegistrationStatus.INACTIVE: ('inactive', OK),
     RegistrationStatus.ERROR: ('error', ERROR),
+}
+
+PARTS = {
+    VerdictFor.POSE: '',
+    VerdictFor.ACROSS_BEAM: ' for the position across the beam only',
+    VerdictFor.ALONG_BEAM: ' for the position along the beam only',
 }
 
 
@@ -65,6 +72,8 @@ class Diagnostics:
 
     def _registration(self, status: RegistrationStatus, method: str) -> DiagnosticStatus:
         text, level = STATES[status.state]
+        if status.state == RegistrationStatus.VERIFIED:
+            text += PARTS[VerdictFor(status.verdict_for)]
         values = {'method': method}
         values |= {check.name: f'{check.value:.6g}' for check in status.checks}
         # Not the error's text: it may hold a path, and a path may hold a patient's name.

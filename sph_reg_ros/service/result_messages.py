@@ -152,6 +152,7 @@ def note_result(status: Message, result: Message) -> None:
         result.VERIFIED: status.VERIFIED,
         result.REJECTED: status.REJECTED,
     }[result.verdict]
+    status.verdict_for = result.verdict_for
     status.header.frame_id = result.header.frame_id
     status.result_stamp = result.header.stamp
     status.error, status.error_message = result.error, result.error_message
