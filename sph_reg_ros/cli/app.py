@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from sph_reg_ros import __version__
+from sph_reg_ros.cli.demo import demo_command
 from sph_reg_ros.cli.exits import EXIT_ERROR, EXIT_NOT_USABLE, reported_errors
 from sph_reg_ros.cli.options import CT_HELP, AssumeLps
 from sph_reg_ros.cli.register import register_command
@@ -92,6 +93,7 @@ def ct_info(
             typer.echo(line)
 
 
+app.command('demo')(demo_command)
 app.command('register')(register_command)
 app.command('render')(render_command)
 app.command('selftest')(selftest_command)

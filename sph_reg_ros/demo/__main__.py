@@ -17,9 +17,18 @@ import torch
 
 from sph_reg_ros.demo.bodies import NAMES, write_list
 from sph_reg_ros.demo.commands import commands, local_environment
-from sph_reg_ros.demo.contact_sheet import Tile, save_contact_sheet
+from sph_reg_ros.demo.contact_sheet import PICTURE_STEP_MM, Tile, save_contact_sheet
 from sph_reg_ros.demo.processes import Runner
-from sph_reg_ros.demo.table import BodyRow, Row, body_summary, header, passed, summary
+from sph_reg_ros.demo.table import (
+    LANDMARK_HALF_SIZE_MM,
+    BodyRow,
+    Row,
+    body_summary,
+    caption,
+    header,
+    passed,
+    summary,
+)
 from sph_reg_ros.evaluation.carm import CArmGeometry, isocentre_of
 from sph_reg_ros.evaluation.metrics import PoseError, pose_error
 from sph_reg_ros.geometry.box import landmark_grid
@@ -38,9 +47,6 @@ PAIRS = 3
 TIMEOUT_S = 300.0
 BODIES_TIMEOUT_S = 600.0
 BODY_HALF_SIZE_MM = (20.0, 15.0, 10.0)
-LANDMARK_HALF_SIZE_MM = (60.0, 60.0, 60.0)
-# Coarser than the registration's own: these renderings are only looked at.
-_PICTURE_STEP_MM = 2.0
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -179,7 +185,7 @@ def _tiles(
 
     def picture(pose: np.ndarray, volume: AttenuationVolume = rest) -> np.ndarray:
         matrix = torch.from_numpy(pose)
-        return render(volume, matrix, camera.K, camera.size, step_mm=_PICTURE_STEP_MM).numpy()
+        return render(volume, matrix, camera.K, camera.size, step_mm=PICTURE_STEP_MM).numpy()
 
     return [
         Tile(
@@ -187,8 +193,8 @@ def _tiles(
             counts=outcome.counts,
             before=picture(outcome.start),
             after=None if outcome.looked_up is None else picture(outcome.looked_up),
-            before_caption=_caption(row.start),
-            after_caption=row.verdict if row.final is None else _caption(row.final),
+            before_caption=caption(row.start),
+            after_caption=row.verdict if row.final is None else caption(row.final),
             bodies={
                 found.name if found.verified else f'{found.name}?': picture(
                     found.found, moving[found.name].volume
@@ -199,10 +205,6 @@ def _tiles(
         )
         for outcome, row in zip(outcomes, rows, strict=True)
     ]
-
-
-def _caption(error: PoseError) -> str:
-    return f'{error.in_plane_mm:.2f} mm in plane   {error.rotation_deg:.2f}°'
 
 
 if __name__ == '__main__':

@@ -16,6 +16,8 @@ BEFORE, AFTER = (255, 112, 67), EDGE_COLOUR
 COLUMNS, TILE, GAP, MARGIN = 5, 256, 10, 20
 TITLE_HEIGHT, LABEL_HEIGHT, CAPTION_HEIGHT = 66, 30, 24
 _COLOURS = 256
+PICTURE_STEP_MM = 2.0
+"""Step of the renderings: coarser than the registration's own, they are only looked at."""
 
 
 @dataclass(frozen=True)

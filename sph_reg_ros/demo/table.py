@@ -7,6 +7,8 @@ from sph_reg_ros.evaluation.metrics import PoseError
 
 MAX_MEDIAN_MM = 1.0
 MAX_MEDIAN_DEG = 0.5
+LANDMARK_HALF_SIZE_MM = (60.0, 60.0, 60.0)
+"""Of the box about the middle of the CT whose points' errors are shown."""
 _HEADER = (
     f'{"image":>5}  {"angle":19}  {"start mm":>8}  {"deg":>4}  {"in-plane mm":>11}  '
     f'{"depth mm":>8}  {"mTRE mm":>7}  {"rotation deg":>12}  {"similarity":>10}  '
@@ -103,6 +105,11 @@ def body_summary(rows: list[BodyRow]) -> str:
         f'bodies: {len(errors)} of {len(rows)} have a frame, median error {millimetres:.2f} mm, '
         f'{degrees:.2f} deg'
     )
+
+
+def caption(error: PoseError) -> str:
+    """Return what is written under a picture."""
+    return f'{error.in_plane_mm:.2f} mm in plane   {error.rotation_deg:.2f}°'
 
 
 def header() -> str:
