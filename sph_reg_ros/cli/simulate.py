@@ -23,6 +23,14 @@ def simulate_command(
     instrument: Annotated[
         bool, typer.Option(help='A needle in the beam in the second half of the run.')
     ] = True,
+    display: Annotated[
+        str,
+        option(
+            'NAME',
+            'What the images are: detector (counts), or 8 bit as a display shows them: export, '
+            'window, edges, round, inverted, workstation.',
+        ),
+    ] = 'detector',
     encoder_mm: Annotated[float, option('MM', 'Largest error of a reported position.')] = 10.0,
     encoder_deg: Annotated[float, option('DEG', 'Largest error of a reported orientation.')] = 5.0,
     storage: Annotated[str, option('NAME', 'mcap or sqlite3.')] = 'mcap',
@@ -49,10 +57,13 @@ def simulate_command(
     from sph_reg_ros.imaging.attenuation import attenuation_from_hounsfield
     from sph_reg_ros.imaging.load_bodies import load_bodies
     from sph_reg_ros.replay.bag_writer import STORAGES
-    from sph_reg_ros.replay.simulated_run import Rehearsal, Tour, simulate_bag
+    from sph_reg_ros.replay.simulated_run import IMAGE_KINDS, Rehearsal, Tour, simulate_bag
 
     with reported_errors():
         require_setting(storage in STORAGES, f'--storage must be one of {", ".join(STORAGES)}')
+        require_setting(
+            display in IMAGE_KINDS, f'--display must be one of {", ".join(IMAGE_KINDS)}'
+        )
         rehearsal = Rehearsal(
             tour=Tour(Orbit(steps=images), angled),
             geometry=CArmGeometry(height=size, width=size, pixel_pitch_mm=detector / size),
@@ -60,6 +71,7 @@ def simulate_command(
             rate_hz=rate,
             dropped_share=dropped,
             instrument=instrument,
+            display=display,
             seed=seed,
         )
         with counted_bar('images') as report:

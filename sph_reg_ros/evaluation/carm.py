@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float64, UInt16
+from jaxtyping import Float64, UInt8, UInt16
 from torch import Tensor
 
 from sph_reg_ros.errors import ConfigError, ErrorCode
@@ -122,14 +122,14 @@ class Exposure:
 
     Attributes:
         index: number of the image, from 0.
-        counts: detector counts [H, W], uint16.
+        counts: detector counts [H, W], uint16, or 8 bit of a display.
         camera_from_ct: true pose (mm).
         fixed_from_camera: pose of the camera as the encoders tell it, wrong on purpose (mm).
         camera_from_body: true poses of the bodies by name, if any move for themselves (mm).
     """
 
     index: int
-    counts: UInt16[np.ndarray, 'H W']
+    counts: UInt16[np.ndarray, 'H W'] | UInt8[np.ndarray, 'H W']
     camera_from_ct: Float64[Tensor, '4 4']
     fixed_from_camera: Float64[Tensor, '4 4']
     camera_from_body: dict[str, Float64[Tensor, '4 4']] = field(default_factory=dict)

@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from sph_reg_ros.evaluation.carm import CArm, CArmGeometry, EncoderError, Orbit
+from sph_reg_ros.evaluation.carm import CArm, CArmGeometry, EncoderError, Exposure, Orbit
+from sph_reg_ros.evaluation.clinical import DISPLAYS, displayed
 from sph_reg_ros.evaluation.simulation import XRaySimulation
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.imaging.bodies.body import Bodies
@@ -26,6 +27,9 @@ NANOSECONDS = 1_000_000_000
 FRAMES = ('carm_base', 'carm_optical')
 START_NS = 1_700_000_000 * NANOSECONDS
 """The same in every bag, so that the same settings give the same bag."""
+DETECTOR = 'detector'
+IMAGE_KINDS = (DETECTOR, *(name for name, kind in DISPLAYS.items() if not kind.turn_deg))
+"""Counts of the detector, or what a display makes of them; camera_info does not tell of turns."""
 ANGLED_DEG = ((-30.0, 20.0), (30.0, -20.0), (-15.0, -25.0), (15.0, 25.0), (0.0, 30.0), (0.0, -30.0))
 """Primary and secondary angles of the views that no orbit has."""
 
@@ -68,6 +72,7 @@ class Rehearsal:
         pose_rate_hz: reported poses per second, while the imager moves from view to view.
         dropped_share: of the images that do not arrive, by chance.
         instrument: False leaves it out.
+        display: what the images are: counts of the detector, or 8 bit of a display.
         seed: of all random numbers.
     """
 
@@ -79,6 +84,7 @@ class Rehearsal:
     pose_rate_hz: float = parameter(20.0, low=0.1, high=1000.0)
     dropped_share: float = parameter(0.1, low=0.0, high=0.9)
     instrument: bool = True
+    display: str = parameter(DETECTOR, choices=IMAGE_KINDS)
     seed: int = parameter(0, low=0, high=2**31 - 1)
 
     def dropped(self) -> frozenset[int]:
@@ -177,13 +183,20 @@ class _Run:
             return
         if rehearsal.instrument and index >= rehearsal.tour.images // 2:
             carm = replace(carm, simulation=replace(rehearsal.beam, instrument=True))
-        exposure = carm.expose(index)
+        exposure = _shown(carm.expose(index), rehearsal.display)
         m = exposure_messages(exposure, carm.geometry.camera, FRAMES, stamp_ns, bag_message)
         bag.write('/tf', bag_message('tf2_msgs/TFMessage', transforms=[m.transform]), stamp_ns)
         for topic in ('imager_pose', 'camera_info', 'ground_truth', 'image'):
             bag.write(f'/{topic}', getattr(m, topic), stamp_ns)
         for name, truth in m.body_truths.items():
             bag.write(f'/ground_truth/{name}', truth, stamp_ns)
+
+
+def _shown(exposure: Exposure, display: str) -> Exposure:
+    if display == DETECTOR:
+        return exposure
+    counts = np.maximum(exposure.counts.astype(np.float32), 0.5)
+    return replace(exposure, counts=displayed(counts, DISPLAYS[display]))
 
 
 def _between(

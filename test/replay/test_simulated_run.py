@@ -69,6 +69,20 @@ def test_an_instrument_lies_in_the_beam_in_the_second_half(ct, bag, tmp_path):
     assert differ == [False, True, True]
 
 
+def test_images_are_what_a_display_shows_if_asked_for(ct, bag, tmp_path):
+    shown = simulated(ct, tmp_path / 'shown', '--display', 'inverted')
+    pairs = zip(messages_of(shown, '/image'), messages_of(bag, '/image'), strict=True)
+    for display, detector in pairs:
+        assert (display.encoding, detector.encoding) == ('mono8', 'mono16')
+        images = [array_from_image(image).astype(float).ravel() for image in (display, detector)]
+        assert np.corrcoef(images[0], np.log1p(images[1]))[0, 1] < -0.8
+    truths = [
+        [matrix_from_pose(message.pose) for message in messages_of(path, '/ground_truth')]
+        for path in (shown, bag)
+    ]
+    assert np.array_equal(*truths)
+
+
 def test_dropped_images_leave_their_truth_and_the_first_one_never_drops():
     rehearsal = Rehearsal(tour=Tour(Orbit(steps=300), 0), dropped_share=0.3)
     assert 60 < len(rehearsal.dropped()) < 120
@@ -90,7 +104,14 @@ def test_angled_views_follow_the_orbit():
 
 
 @pytest.mark.parametrize(
-    'options', [('--storage', 'tape'), ('--dropped', '2'), ('--size', '1'), ('--rate', '0')]
+    'options',
+    [
+        ('--storage', 'tape'),
+        ('--dropped', '2'),
+        ('--size', '1'),
+        ('--rate', '0'),
+        ('--display', 'rotated'),
+    ],
 )
 def test_settings_out_of_range_are_refused(ct, tmp_path, options):
     done = run('simulate', '--ct', ct, '--output', tmp_path / 'bag', *options)

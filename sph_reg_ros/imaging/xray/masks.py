@@ -3,6 +3,7 @@
 import torch
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor
+from torch.nn import functional
 
 from sph_reg_ros.imaging.xray.collimator import collimator_mask
 from sph_reg_ros.imaging.xray.intensity import FULL_SCALES
@@ -13,10 +14,15 @@ __all__ = [
     'inside_polygon',
     'inside_rectangle',
     'saturation_mask',
+    'smooth_edges',
 ]
 
 # Share of the image at exactly its brightest or darkest value from which that value is a limit.
 _PLATEAU_SHARE = 0.005
+# Of the image's range: by so much letters and beads stand out, two pixels from where they end.
+_SHARP_STEP = 0.25
+# Clipped pixels of 3 x 3 about one of them, from which they are more than noise.
+_FEWEST_TOGETHER = 3
 
 
 def saturation_mask(
@@ -45,6 +51,33 @@ def saturation_mask(
         if is_limit or float(at_value.float().mean()) >= plateau_share:
             usable &= ~at_value
     return usable
+
+
+def smooth_edges(
+    pixels: Float32[Tensor, 'H W'], measured: Bool[Tensor, 'H W']
+) -> Bool[Tensor, 'H W']:
+    """Return True for the neighbours of clipped pixels next to which the image changes sharply.
+
+    Letters that are burned in, and opaque beads, are clipped; their smooth edges, which cover what
+    lies behind as well, are not.
+
+    Args:
+        pixels: image [H, W].
+        measured: its pixels that are not clipped (`saturation_mask`).
+    """
+    together = 9 * functional.avg_pool2d((~measured).float()[None], 3, 1, 1, True)[0]
+    clipped = ~measured & (together > _FEWEST_TOGETHER - 0.5)
+    darkest, brightest = torch.aminmax(pixels)
+    span = brightest - darkest
+    far = torch.zeros_like(clipped)
+    for sign in (1, -1):
+        change = _largest_around(sign * pixels, 5) - sign * pixels
+        far |= change > _SHARP_STEP * span
+    return measured & (_largest_around((clipped & far).float(), 3) > 0)
+
+
+def _largest_around(image: Float32[Tensor, 'H W'], side: int) -> Float32[Tensor, 'H W']:
+    return functional.max_pool2d(image[None], side, 1, side // 2)[0]
 
 
 def inside_rectangle(

@@ -12,7 +12,7 @@ from sph_reg_ros.imaging.xray.intensity import (
     offset_of_zero,
 )
 from sph_reg_ros.imaging.xray.lens import Lens
-from sph_reg_ros.imaging.xray.masks import collimator_mask, saturation_mask
+from sph_reg_ros.imaging.xray.masks import collimator_mask, saturation_mask, smooth_edges
 from sph_reg_ros.imaging.xray.rectify import rectified
 
 _SMALLEST_USABLE_SHARE = 0.01
@@ -37,7 +37,8 @@ def prepare_xray(
     Args:
         pixels: image [H, W] as stored.
         model: what the pixels are.
-        mask_saturation: leave clipped pixels out (`masks.saturation_mask`).
+        mask_saturation: leave clipped pixels out (`masks.saturation_mask`), and the smooth edges of
+            letters and beads among them.
         mask_collimator: leave the collimator's shadow out (`collimator.collimator_mask`).
         mask: pixels [H, W] known to be usable, e.g. `XRay.mask`; all if None.
         lens: distortion of the image and its K, to be rectified (`rectify.rectified`) after all
@@ -57,7 +58,8 @@ def prepare_xray(
         usable &= collimator_mask(counts(intensity, model, usable))
     integrals = line_integrals(intensity, model, usable)
     if mask_saturation and model.kind != 'line_integral':
-        usable &= saturation_mask(pixels)
+        measured = saturation_mask(pixels)
+        usable &= measured & ~smooth_edges(pixels, measured)
     if lens is not None:
         integrals, usable = rectified(integrals, usable, lens[1], lens[0])
     left = int(usable.sum())
