@@ -3,6 +3,7 @@
 from jaxtyping import Float64
 from torch import Tensor
 
+from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.course import Course
 from sph_reg_ros.registration.gate.evidence import Evidence
 from sph_reg_ros.registration.gate.verify import NOT_VERIFIED, verify
@@ -13,8 +14,6 @@ from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import RegistrationResult
 from sph_reg_ros.registration.solve import Solver
 from sph_reg_ros.rendering.render import resolve_backend
-
-DEPTH_WARNING = 'one view only: depth along the beam is far less certain than the other directions'
 
 
 def attempt(
@@ -55,13 +54,25 @@ def attempt(
         iterations=solver.steps,
         timings_s=dict(course.laps),
         verification=verification,
-        warnings=request.volume.doubts + ((DEPTH_WARNING,) if len(request.views) == 1 else ()),
+        warnings=request.volume.doubts + depth_warnings(len(request.views), config),
         backend=best.level.backend,
         method=method,
         similarity=config.similarity,
         runner_up=rough.runner_up,
         doubts=_doubts(request),
         device=str(request.volume.device),
+    )
+
+
+def depth_warnings(views: int, config: RegistrationConfig) -> tuple[str, ...]:
+    """Return what a result of one view has to say of its depth; nothing for several views."""
+    if views > 1:
+        return ()
+    share = config.imager_trust.focal_length
+    known = f'known within {100 * share:g} %' if share else 'exact'
+    return (
+        'one view only: depth along the beam is far less certain than the other directions, and '
+        f'rests on the focal length, which is taken for {known} (calibration)',
     )
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from sph_reg_ros.errors import BodyError, ErrorCode
 from sph_reg_ros.geometry import se3, so3
 from sph_reg_ros.imaging.bodies.body import Bodies, Body
-from sph_reg_ros.registration.attempt import DEPTH_WARNING
+from sph_reg_ros.registration.attempt import depth_warnings
 from sph_reg_ros.registration.bodies_fit import (
     BodiesProblem,
     covariances,
@@ -373,7 +373,7 @@ def without_rest(
         iterations=0,
         timings_s=dict(course.laps),
         verification=first.verification,
-        warnings=(DEPTH_WARNING,) if len(request.views) == 1 else (),
+        warnings=depth_warnings(len(request.views), request.config),
         backend=resolve_backend(request.config.backend, body.volume),
         method=request.config.method,
         similarity=request.config.similarity,

@@ -17,7 +17,7 @@ from sph_reg_ros.errors import ErrorCode, RegistrationError, SolverError
 from sph_reg_ros.geometry import se3, so3
 from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
-from sph_reg_ros.registration.attempt import DEPTH_WARNING
+from sph_reg_ros.registration.attempt import depth_warnings
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.course import Observer
 from sph_reg_ros.registration.error_parts import ErrorParts
@@ -393,7 +393,7 @@ class Tracker:
                 tuple(found.errors.along.tolist()),
                 self.config.verdict_for,
             ),
-            warnings=(*self._volume.doubts, DEPTH_WARNING),
+            warnings=(*self._volume.doubts, *depth_warnings(1, self.config)),
             backend=found.backend,
             method=METHOD,
             similarity=self.config.similarity,

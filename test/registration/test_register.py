@@ -20,7 +20,7 @@ from registration_scenes import (
 from sph_reg_ros.errors import CancelledError, ConfigError, ErrorCode, SolverError
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
-from sph_reg_ros.registration.attempt import DEPTH_WARNING
+from sph_reg_ros.registration.attempt import depth_warnings
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest
@@ -62,9 +62,12 @@ def test_two_views_share_one_pose_and_fix_the_depth():
     for found, truth in zip(result.camera_from_ct, (first, second), strict=True):
         in_plane, depth, degrees = errors(volume, found, truth)
         assert max(in_plane, depth) < IN_PLANE_MM and degrees < ROTATION_DEG
-    single = register(RegistrationRequest(volume, views[:1], moved(volume, first, 3), CONFIG))
+    request = RegistrationRequest(volume, views[:1], moved(volume, first, 3), CONFIG)
+    single = register(request)
     assert result.covariance[5, 5] < single.covariance[5, 5]
-    assert DEPTH_WARNING in single.warnings and DEPTH_WARNING not in result.warnings
+    (warning,) = depth_warnings(1, CONFIG)
+    assert warning in single.warnings and 'within 0.1 %' in warning
+    assert not any('depth' in text for text in result.warnings)
 
 
 def test_a_mirrored_image_is_registered_with_its_mirrored_camera():
