@@ -49,4 +49,7 @@ ERROR_PER_DISTANCE = 0.25
 FLOOR_MM = 0.1
 """Error that is left however much the evidence agrees."""
 BOUND_SCALE = 2.0
-"""The 95 % bound, in units of the estimated error."""
+"""The 95 % bound, in units of the estimated error: of all of it, and of its parts across the beam
+and along it. By bench/bound.py (five CTs, conformal quantile of the other four) 1.3 to 1.5 would do
+for one view and 0.3 to 0.6 for two, 0.7 at most across the beam; the rest is for what simulated
+X-rays lack."""
