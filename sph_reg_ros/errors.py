@@ -66,6 +66,9 @@ class ErrorCode(IntEnum):
     BODY_LABELS = 102
     BODY_MESH = 103
     BODY_OUT_OF_VIEW = 104
+    BODY_MOVED = 105
+    TARGET_INVALID = 106
+    TARGET_OUT_OF_VIEW = 107
 
 
 class RegistrationError(Exception):

@@ -14,14 +14,16 @@ from sph_reg_ros.cli.xray_views import BeamOptions, XRayFile, read_xrays
 from sph_reg_ros.errors import CancelledError, ConfigError, ErrorCode, ImageError
 from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
 from sph_reg_ros.imaging.bodies.body import Bodies
+from sph_reg_ros.imaging.bodies.labels import LabelMap
 from sph_reg_ros.imaging.ct.volume import CT
-from sph_reg_ros.imaging.load_bodies import load_bodies
+from sph_reg_ros.imaging.load_bodies import load_bodies, load_labels
 from sph_reg_ros.imaging.xray.read import other_reader
 from sph_reg_ros.networks.shipped import weights_folders
 from sph_reg_ros.registration.networks import Networks, find_networks
 from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import Progress as State
+from sph_reg_ros.registration.target import find_target
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class RegisterJob:
     ct_path: Path | None
     xray_paths: tuple[Path, ...]
     bodies_path: Path | None = None
+    labels_path: Path | None = None
     series_uid: str | None = None
     assume_lps: bool = False
     energy_kev: float = 60.0
@@ -72,6 +75,7 @@ def register_files(job: RegisterJob, report: Report = lambda state: None) -> Reg
         job.settings.config,
         networks=anatomy.networks,
         bodies=bodies,
+        target=find_target(job.settings.target, volume, anatomy.labels, bodies, job.energy_kev),
     )
     result = register(request, _limited(report, job.settings.timeout_s))
     warnings = tuple(text for xray in xrays for text in xray.warnings(job.intensity))
@@ -87,6 +91,7 @@ class _Anatomy:
 
     volume: AttenuationVolume
     bodies: Bodies | None = None
+    labels: LabelMap | None = None
     networks: Networks | None = None
     series_uid_hash: str = ''
 
@@ -108,9 +113,10 @@ def _of_ct(
     if job.bodies_path is not None:
         report('reading the bodies')
         bodies = load_bodies(job.bodies_path, volume, energy_kev=job.energy_kev)
+    labels = None if job.labels_path is None else load_labels(job.labels_path)
     searches = job.settings.config.method == 'image'
     networks = None if searches else find_networks(ct.content_hash, folders)
-    return _Anatomy(volume, bodies, networks, ct.series_uid_hash)
+    return _Anatomy(volume, bodies, labels, networks, ct.series_uid_hash)
 
 
 def _without_ct(job: RegisterJob, report: Report) -> _Anatomy:

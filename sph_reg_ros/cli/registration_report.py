@@ -28,6 +28,7 @@ from sph_reg_ros.registration.result import (
     Verdict,
     Verification,
 )
+from sph_reg_ros.registration.suggested_view import SuggestedView
 
 CONVENTIONS = {
     'camera_from_ct': 'one for each view: maps CT coordinates to camera coordinates, column '
@@ -44,6 +45,11 @@ CONVENTIONS = {
     'covariance as above, about centre_mm in body coordinates',
     'along': 'direction that the bound is split by, a unit vector in the axes of the first camera: '
     'the beam through the targets, with several views the direction known worst',
+    'moved': 'what has moved by itself since the CT, view from 0: box left, top, right, bottom as '
+    'shares of width and height; lengths at the depth of the middle of the CT, shift along columns '
+    'and rows; verdict and bound are about the target, null: the whole region',
+    'next_view': 'X-ray that would shrink the bound most; angles as in DICOM, turned: against '
+    'the first; null unless nothing but uncertainty speaks against the pose',
     'similarity': 'before and after: mean over the views, 1 is perfect',
     'initial_camera_from_ct': 'of the first view; null: networks or a search found the start',
 }
@@ -195,6 +201,11 @@ class RegistrationReport:
             'seconds': sum(result.timings_s.values()),
             'timings_s': result.timings_s,
             **_verification_content(result.verification, result.finding),
+            'target': None if self.request.target is None else self.request.target.name,
+            'moved': [
+                {**vars(part), 'size_mm': part.size_mm} for part in result.verification.moved
+            ],
+            'next_view': _next_view_content(result.next_view),
             'bodies': [_body_content(body) for body in result.bodies],
             'warnings': [*self.xray_warnings, *self.body_notes, *result.warnings],
             'method': result.method,
@@ -234,6 +245,20 @@ class RegistrationReport:
 
 def _doubt(verdict: Verdict) -> str:
     return '' if verdict == Verdict.VERIFIED else f'_{verdict.name}'
+
+
+def _next_view_content(suggested: SuggestedView | None) -> dict[str, Any] | None:
+    if suggested is None:
+        return None
+    return {
+        'angles': suggested.angles,
+        'primary_deg': math.degrees(suggested.primary_rad),
+        'secondary_deg': math.degrees(suggested.secondary_rad),
+        'turned_deg': math.degrees(suggested.turned_rad),
+        'expected_tre_p95_mm': suggested.bound.total_mm,
+        'expected_tre_p95_across_mm': suggested.bound.across_mm,
+        'expected_tre_p95_along_mm': suggested.bound.along_mm,
+    }
 
 
 def _body_content(body: BodyResult) -> dict[str, Any]:

@@ -20,10 +20,11 @@ _ENDLESS = 'timeout'
 
 @dataclass(frozen=True)
 class Settings:
-    """How to register, and how many seconds that may take; None: as long as it needs."""
+    """How to register, how many seconds that may take, None for no limit, and for which target."""
 
     config: RegistrationConfig = field(default_factory=RegistrationConfig)
     timeout_s: float | None = None
+    target: str = ''
 
 
 def setting(name: str, metavar: str, panel: str = PANEL) -> Any:
@@ -57,7 +58,7 @@ def read_settings(path: Path | None, given: Mapping[str, Any]) -> Settings:
     values |= {name: _as_given(name, value) for name, value in given.items() if value is not None}
     parameters = build(values, RegistrationParameters)
     timeout_s = parameters.timeout if _ENDLESS in values else None
-    return Settings(parameters.config, timeout_s)
+    return Settings(parameters.config, timeout_s, parameters.target)
 
 
 def _file_values(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import torch
 from sph_reg_ros.cli.registration_report import RegistrationReport
 from sph_reg_ros.geometry.carm import angles_from_camera_from_ct, format_angles
 from sph_reg_ros.registration.landmarks import tolerance_px
+from sph_reg_ros.registration.moved_part import MovedPart
 from sph_reg_ros.registration.reasons import failures
 from sph_reg_ros.registration.result import BodyResult, RegistrationResult, Verification
 
@@ -42,6 +43,9 @@ def summary_lines(report: RegistrationReport, files: tuple[Path, ...]) -> list[s
             f'{"passed" if check.passed else "FAILED"}'
             for check in checks
         ),
+        *_target_lines(report),
+        *([] if result.next_view is None else [f'next view    {result.next_view}']),
+        *map(_moved_line, result.verification.moved),
         *(line for body in result.bodies for line in _body_lines(body, report.rest_position)),
         *(f'assumed      {text}' for text in report.assumptions),
         *(f'warning      {text}' for text in (*report.xray_warnings, *report.body_notes, *others)),
@@ -70,6 +74,22 @@ def _body_lines(body: BodyResult, rest: str) -> list[str]:
         f'{_bound_text(body.verification)}',
         *_why(body),
     ]
+
+
+def _target_lines(report: RegistrationReport) -> list[str]:
+    target = report.request.target
+    return [] if target is None else [f'target       {target.name}: the verdict is about it alone']
+
+
+def _moved_line(part: MovedPart) -> str:
+    x, y, z = part.centre_lps_mm
+    width, height = part.extent_mm
+    right, down = part.shift_mm
+    return (
+        f'moved        in X-ray {part.view + 1}: {part.size_mm:.1f} mm ({right:+.1f} to the right, '
+        f'{down:+.1f} down), a part of {width:.0f} x {height:.0f} mm about '
+        f'({x:.0f}, {y:.0f}, {z:.0f}) mm (LPS)'
+    )
 
 
 def _why(result: RegistrationResult | BodyResult) -> list[str]:

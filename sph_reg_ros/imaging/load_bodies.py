@@ -77,7 +77,7 @@ class _Loader:
         permit: Callable[[Path], Path],
     ) -> None:
         self._folder, self._ct, self._energy_kev, self._permit = folder, ct, energy_kev, permit
-        self._labels = cache(_read_labels)
+        self._labels = cache(load_labels)
         self.remainder = None if ct is None else Remainder(ct, energy_kev)
         self.notes: list[str] = []
 
@@ -106,7 +106,7 @@ class _Loader:
             if getattr(entry, key):
                 raise invalid(f'{key} is of meshes; a label map takes that from the CT')
         label_map = self._labels(source)
-        mask = np.isin(label_map.labels, _numbers(label_map, entry.labels, source.name))
+        mask = np.isin(label_map.labels, label_numbers(label_map, entry.labels, source.name))
         if not mask.any():
             raise BodyError(
                 ErrorCode.BODY_LABELS,
@@ -212,7 +212,7 @@ def _placed(entry: BodyEntry) -> Float64[Tensor, '4 4']:
     return matrix
 
 
-def _numbers(label_map: LabelMap, labels: tuple[int | str, ...], file: str) -> list[int]:
+def label_numbers(label_map: LabelMap, labels: tuple[int | str, ...], file: str) -> list[int]:
     """Return the numbers of labels; raises BodyError for an unknown name."""
     if not labels:
         present = np.unique(label_map.labels[label_map.labels > 0]).tolist()
@@ -247,7 +247,8 @@ def _listed(labels: Iterable[Any]) -> str:
     return ', '.join(texts[:MOST_NAMES]) + more
 
 
-def _read_labels(path: Path) -> LabelMap:
+def load_labels(path: Path) -> LabelMap:
+    """Load a label map in a child process; raises BodyError BODY_UNREADABLE or BODY_LABELS."""
     limits = Limits.for_input(path.stat().st_size, 1, base_bytes=16 * GIBIBYTE, base_s=60)
     report = _read('load_labels', path, limits)
     labels, lps_from_index = report.arrays

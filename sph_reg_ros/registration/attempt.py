@@ -1,19 +1,30 @@
 """The whole method on one screen: from a request to a judged pose."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from jaxtyping import Float64
 from torch import Tensor
 
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.course import Course
 from sph_reg_ros.registration.gate.evidence import Evidence
+from sph_reg_ros.registration.gate.moved_parts import moved_parts
 from sph_reg_ros.registration.gate.verify import NOT_VERIFIED, verify
 from sph_reg_ros.registration.hypotheses import hypotheses
+from sph_reg_ros.registration.level import Level
+from sph_reg_ros.registration.next_view import is_too_uncertain, suggest_view
+from sph_reg_ros.registration.pyramid import build_pyramid
 from sph_reg_ros.registration.reasons import InputDoubt
-from sph_reg_ros.registration.refine import polish, solve
+from sph_reg_ros.registration.refine import Refined, polish, solve
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import RegistrationResult
 from sph_reg_ros.registration.solve import Solver
+from sph_reg_ros.registration.target_gate import with_target, without_moved
 from sph_reg_ros.rendering.render import resolve_backend
+
+FINER_LEVELS = 2
+"""Of the pyramid, where a pose that was nearly right is found once more."""
 
 
 def attempt(
@@ -38,13 +49,19 @@ def attempt(
     rough = solve(start.pyramid, start.poses, solver)
     best = polish(rough.finer, rough.pose, solver)
     course.lap('refine')
-    evidence = Evidence.of_result(start.pyramid, best, _expected(request), config)
+    evidence = _evidence(start.pyramid, best, request)
     verification = NOT_VERIFIED
     if verified:
         course.begin('verify {}', 1 - best.similarity, solver.steps)
-        verification = verify(evidence)
+        moved = moved_parts(evidence)
+        still = without_moved(request, moved, best.pose)
+        if still is not request:
+            pyramid = build_pyramid(still, best.level.backend, course)
+            best, request = polish(pyramid[-FINER_LEVELS:], best.pose, solver), still
+            evidence = _evidence(pyramid, best, request)
+        verification = verify(evidence, moved)
     course.lap('verify')
-    return RegistrationResult(
+    result = RegistrationResult(
         camera_from_ct=tuple(T @ best.pose for T in best.level.camera_from_first),
         covariance=evidence.covariance,
         centre_lps_mm=best.level.volume.centre,
@@ -62,6 +79,20 @@ def attempt(
         doubts=_doubts(request),
         device=str(request.volume.device),
     )
+    if not verified:
+        return result
+    if request.target is not None:
+        result = with_target(result, request, request.target, course)
+    if is_too_uncertain(result.verification):
+        suggested = suggest_view(evidence, result.verification)
+        course.lap('next view')
+        result = replace(result, next_view=suggested, timings_s=dict(course.laps))
+    return result
+
+
+def _evidence(levels: Sequence[Level], best: Refined, request: RegistrationRequest) -> Evidence:
+    points = None if request.target is None else request.target.points
+    return Evidence.of_result(levels, best, _expected(request), request.config, points)
 
 
 def depth_warnings(views: int, config: RegistrationConfig) -> tuple[str, ...]:

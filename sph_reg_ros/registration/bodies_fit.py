@@ -114,7 +114,9 @@ def links_of(bodies: Sequence[Body], has_rest: bool) -> tuple[Link, ...]:
     return tuple(links)
 
 
-def solve_bodies(problem: BodiesProblem, poses: Poses) -> tuple[LMResult, BodiesLevel]:
+def solve_bodies(
+    problem: BodiesProblem, poses: Poses, *, rest_moves: bool = True
+) -> tuple[LMResult, BodiesLevel]:
     """Run the solver level by level from one set of poses.
 
     All bodies move at once: one after the other ends at the same poses, in twice the time.
@@ -122,6 +124,7 @@ def solve_bodies(problem: BodiesProblem, poses: Poses) -> tuple[LMResult, Bodies
     Args:
         problem: bodies and X-rays.
         poses: of the first camera, to start from.
+        rest_moves: whether what is left of the CT moves, too, until the last level.
 
     Returns:
         The end at the last level, and that level, weighted as it was found.
@@ -136,7 +139,8 @@ def solve_bodies(problem: BodiesProblem, poses: Poses) -> tuple[LMResult, Bodies
             level = level.reweighted(poses)
         if height != heights[-1] and problem.has_rest:
             level = level.with_heavier_links(COARSE_PRIOR)
-        if height == heights[-1] and problem.has_rest and len(heights) > 1:
+        rests = not rest_moves or height == heights[-1] and len(heights) > 1
+        if problem.has_rest and rests:
             free = problem.parts
         end = run_solver(problem, level, poses, free)
         poses = end.poses[0]

@@ -57,6 +57,12 @@ class RegistrationConfig:
         skew_sd: that of the tangent by which pixels are oblique.
         distortion_sd: that of the share of its distance from the centre by which a pixel half an
             image's height away from it is displaced, radially or around the centre.
+        target_motion_mm: how far a target that is named may have moved against the rest of the CT,
+            standard deviation along each axis; one X-ray leaves it open along the beam; 0: it moves
+            with the rest.
+        max_primary_deg: largest positioner primary angle (LAO, RAO) that the imager can reach; the
+            next X-ray is suggested within these limits.
+        max_secondary_deg: the same of the secondary angle (cranial, caudal).
         max_rotation_step_rad: cap of a step's rotation.
         max_translation_step_mm: cap of a step's translation.
     """
@@ -84,6 +90,9 @@ class RegistrationConfig:
     aspect_sd: float = parameter(AS_CALIBRATION, low=AS_CALIBRATION, high=0.1)
     skew_sd: float = parameter(AS_CALIBRATION, low=AS_CALIBRATION, high=0.1)
     distortion_sd: float = parameter(AS_CALIBRATION, low=AS_CALIBRATION, high=0.2)
+    target_motion_mm: float = parameter(5.0, low=0.0, high=100.0)
+    max_primary_deg: float = parameter(100.0, low=0.0, high=180.0)
+    max_secondary_deg: float = parameter(30.0, low=0.0, high=90.0)
     max_rotation_step_rad: float = parameter(0.175, low=0.001, high=3.2)
     max_translation_step_mm: float = parameter(30.0, low=0.1, high=1000.0)
 

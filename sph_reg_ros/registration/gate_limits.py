@@ -20,6 +20,12 @@ MAX_RETURN_MM = 4.0
 """The same from other starts."""
 MAX_DISPLACEMENT_MM = 0.9
 """Median distance by which patches of the X-ray lie off those of the rendering, in mm at the CT."""
+MAX_MOVED_MM = 1.0
+"""Way across the beam by which a part of the X-ray has moved by itself."""
+MAX_TARGET_MOVED_MM = 1.2
+"""Way by which a target lies off the rest of the CT, by itself."""
+MIN_TARGET_VISIBLE = 0.5
+"""Share of a target's shadow that an X-ray has to show."""
 MIN_SHARE_OF_PATCHES = 0.5
 """Of the patches with structure, those that can be compared at all."""
 MAX_FOCAL_MISFIT = 0.006

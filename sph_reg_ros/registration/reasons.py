@@ -99,6 +99,21 @@ OF_CHECKS: dict[str | ErrorCode, Explanation] = {
         'Check that the display is not flipped (command line: --flip) and that the CT says rightly '
         'how the patient lies; otherwise take an X-ray that shows an asymmetric part.',
     ),
+    'target_moved_mm': Explanation(
+        'The target has moved against the rest of the CT since that was scanned: the pose is right '
+        'for the rest, not for the target.',
+        'Give the target as a body (--bodies, bodies.path): it gets a pose of its own.',
+    ),
+    ErrorCode.BODY_MOVED: Explanation(
+        'A part of the patient has moved since the CT (moved: where, and by how much), so that the '
+        'pose is right for the rest at best.',
+        'Name the target that has to be right (registration.target, --target); give what moves as '
+        'bodies (--bodies, bodies.path).',
+    ),
+    'target_visible': Explanation(
+        'The X-ray shows too little of the target: it lies at the edge, or behind a collimator.',
+        'Take an X-ray that shows all of the target.',
+    ),
     'agreeing_patches': Explanation(
         'Few parts of the X-ray look like the CT at this pose: it is another patient or another '
         'part of the body, instruments or other bones cover much of it, or the pose is a wrong '

@@ -9,6 +9,7 @@ from sph_reg_ros.registration.negatives import after_doubt, after_failure
 from sph_reg_ros.registration.networks_first import by_networks_or_search
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import RegistrationResult, Verdict
+from sph_reg_ros.registration.target_gate import about_target
 from sph_reg_ros.registration.view import in_each_camera
 from sph_reg_ros.registration.visibility import require_source_outside
 from sph_reg_ros.rendering.cpu.threads import one_torch_thread
@@ -28,7 +29,8 @@ def register(
     Where the pose is not VERIFIED and an X-ray looks more like the CT as a negative, it is
     registered as one, or named as the reason if its polarity was given.
 
-    With bodies, the whole CT is found first, then each body (`registration.bodies`).
+    With bodies, the whole CT is found first, then each body (`registration.bodies`). Where the
+    request names a target, verdict and bound are about that alone (`registration.target_gate`).
 
     Args:
         request: CT, X-rays, initial pose, settings.
@@ -42,16 +44,20 @@ def register(
         ConfigError: the renderer cannot run here, or the levels are too coarse for the checks.
         PoseError: POSE_INVALID if the source lies inside the CT at the initial pose.
         SolverError: the CT is not in view, or the problem is degenerate.
-        BodyError: BODY_OUT_OF_VIEW if a body is not in view where it is expected.
+        BodyError: BODY_OUT_OF_VIEW if a body is not in view where it is expected,
+            TARGET_OUT_OF_VIEW if the target is not where it was found.
         CancelledError: the observer asked to stop.
     """
     if request.bodies is not None:
         if verified:
             request.config.require_checkable()
         if request.bodies.rest is None:
-            return without_rest(request, Course(observer), verified)
-        whole = register(replace(request, bodies=None), observer, verified=verified)
-        return with_bodies(whole, request, Course(observer), verified)
+            found = without_rest(request, Course(observer), verified)
+        else:
+            alone = replace(request, bodies=None, target=None)
+            whole = register(alone, observer, verified=verified)
+            found = with_bodies(whole, request, Course(observer), verified)
+        return about_target(found, request, Course(observer)) if verified else found
     request = request.placed()
     _require_source_outside_ct(request)
     if verified:

@@ -16,6 +16,7 @@ from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.networks import Networks
 from sph_reg_ros.registration.prior import PosePrior
 from sph_reg_ros.registration.reasons import InputDoubt
+from sph_reg_ros.registration.target import Target
 from sph_reg_ros.registration.view import View
 from sph_reg_ros.rendering.device import chosen_device
 
@@ -40,6 +41,7 @@ class RegistrationRequest:
         bodies: what moves for itself, and the rest of the CT; None: the CT is one rigid body.
         initial_bodies: where each body is expected [4, 4] in the first camera, such as where it was
             in the X-ray before; None: where it lay in the CT.
+        target: what verdict and bound are about (`target.find_target`); None: the whole region.
     """
 
     volume: AttenuationVolume
@@ -51,6 +53,7 @@ class RegistrationRequest:
     doubts: tuple[InputDoubt, ...] = ()
     bodies: Bodies | None = None
     initial_bodies: tuple[Float64[Tensor, '4 4'], ...] | None = None
+    target: Target | None = None
 
     def __post_init__(self) -> None:
         """Check units, and that the views belong together; raises Image-, Camera- or PoseError."""
@@ -77,7 +80,10 @@ class RegistrationRequest:
         volume = placed_volume(self.volume, self.config)
         bodies = None if self.bodies is None else _placed_bodies(self.bodies, self.config)
         networks = None if self.networks is None else self.networks.to(volume.device)
-        return replace(self, volume=volume, networks=networks, bodies=bodies)
+        target = self.target
+        if target is not None and target.part is not None:
+            target = replace(target, part=_placed_bodies(target.part, self.config))
+        return replace(self, volume=volume, networks=networks, bodies=bodies, target=target)
 
     @property
     def start(self) -> Float64[Tensor, '4 4']:

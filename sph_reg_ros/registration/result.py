@@ -9,7 +9,9 @@ from torch import Tensor
 
 from sph_reg_ros.errors import ErrorCode
 from sph_reg_ros.registration.error_parts import UNKNOWN_ERROR, ErrorParts, VerdictFor
+from sph_reg_ros.registration.moved_part import MovedPart
 from sph_reg_ros.registration.reasons import Finding, InputDoubt, failures, finding_of
+from sph_reg_ros.registration.suggested_view import SuggestedView
 from sph_reg_ros.solvers import TerminationReason
 
 
@@ -91,6 +93,7 @@ class Verification:
             beam through the middle of the region; with several views, the direction in which the
             pose is known worst. NaN if nothing is known.
         verdict_for: what the verdict is for; what else there is may be wrong by its bound.
+        moved: what has moved by itself, the largest shift first.
     """
 
     verdict: Verdict
@@ -99,6 +102,7 @@ class Verification:
     bound: ErrorParts = UNKNOWN_ERROR
     along: tuple[float, ...] = (math.nan, math.nan, math.nan)
     verdict_for: VerdictFor = VerdictFor.POSE
+    moved: tuple[MovedPart, ...] = ()
 
     @property
     def tre_rms_mm(self) -> float:
@@ -223,6 +227,8 @@ class RegistrationResult:
         warnings: things the caller should know.
         backend: the renderer that was used.
         device: where it was computed, such as cpu or cuda:0.
+        next_view: X-ray that would make the pose most certain; None unless it is too uncertain,
+            and nothing else speaks against it.
         bodies: one a body of the request, in its order; () where the CT is one rigid body. With
             bodies, everything else here speaks of the rest.
         method: as in RegistrationConfig.
@@ -252,6 +258,7 @@ class RegistrationResult:
     frames_since_full_checks: int | None = 0
     device: str = 'cpu'
     bodies: tuple[BodyResult, ...] = ()
+    next_view: SuggestedView | None = None
 
     @property
     def reservations(self) -> tuple[str, ...]:

@@ -138,7 +138,8 @@ class _Run:
         if view is None or registered is None or registered.drr is None:
             return {}
         image, folder = self._job.parameters.image, self._job.output
-        return write_pictures(view, registered.drr, image, folder, registered.overlay)
+        made = registered.drr, image, folder, registered.overlay, registered.moved
+        return write_pictures(view, *made)
 
 
 def _load_request(parameters: NodeParameters) -> LoadCT:
@@ -150,6 +151,7 @@ def _load_request(parameters: NodeParameters) -> LoadCT:
         None if searches else parameters.weights.path,
         assume_lps=parameters.ct.assume_lps,
         bodies=parameters.bodies.path,
+        labels=parameters.ct.labels,
     )
 
 

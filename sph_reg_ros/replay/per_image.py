@@ -21,11 +21,12 @@ from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.messages.conversions import MM_PER_M, NANOSECONDS, matrix_from_pose, nanoseconds
 from sph_reg_ros.messages.message_types import Message
 from sph_reg_ros.messages.xray_view import XRayView
-from sph_reg_ros.registration.error_parts import VerdictFor
+from sph_reg_ros.registration.error_parts import ErrorParts, VerdictFor
 from sph_reg_ros.registration.result import Verdict
+from sph_reg_ros.registration.suggested_view import SuggestedView
 from sph_reg_ros.replay.bag_reader import BagInputs
 from sph_reg_ros.replay.pose_files import StampedPoses, read_tum
-from sph_reg_ros.replay.record import BodyRow, CheckRow, ImageRow
+from sph_reg_ros.replay.record import BodyRow, CheckRow, ImageRow, MovedRow
 from sph_reg_ros.service.result_messages import FIGURES
 
 Matrix = Float64[np.ndarray, '4 4']
@@ -187,6 +188,9 @@ def image_row(
         warnings=tuple(result.warnings),
         seconds=result.compute_time,
         bodies=tuple(_body_row(body, view, (body_judges or {}).get(body.name)) for body in bodies),
+        target=result.target,
+        moved=tuple(map(_moved_row, result.moved)),
+        next_view=' '.join(map(_next_view, result.next_view)),
     )
 
 
@@ -201,6 +205,22 @@ def _body_row(body: Message, view: XRayView | None, judge: Judge | None) -> Body
         rotation_deg=math.degrees(body.rotation),
         **_bounds(body),
         error=None if judge is None else judge.error(pose, view),
+    )
+
+
+def _next_view(part: Message) -> str:
+    sizes = (part.tre_p95, part.tre_p95_across, part.tre_p95_along)
+    bound = ErrorParts(*(MM_PER_M * metres for metres in sizes))
+    return str(SuggestedView(part.primary, part.secondary, part.turned, bound))
+
+
+def _moved_row(part: Message) -> MovedRow:
+    centre = (part.centre.x, part.centre.y, part.centre.z)
+    return MovedRow(
+        box=[float(share) for share in part.box],
+        centre_lps_mm=[MM_PER_M * metres for metres in centre],
+        extent_mm=[MM_PER_M * metres for metres in (part.width, part.height)],
+        shift_mm=[MM_PER_M * metres for metres in (part.shift_columns, part.shift_rows)],
     )
 
 

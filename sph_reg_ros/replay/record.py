@@ -62,6 +62,21 @@ class BodyRow:
 
 
 @dataclass(frozen=True)
+class MovedRow:
+    """What has moved by itself in an image; see registration.moved_part.MovedPart."""
+
+    box: list[float]
+    centre_lps_mm: list[float]
+    extent_mm: list[float]
+    shift_mm: list[float]
+
+    @property
+    def size_mm(self) -> float:
+        """Return how far it has moved across the beam."""
+        return math.hypot(*self.shift_mm)
+
+
+@dataclass(frozen=True)
 class ImageRow:
     """One image; matrices are nested lists (mm), None where there is none.
 
@@ -94,6 +109,9 @@ class ImageRow:
         pictures: names of the files with X-ray and rendering, by kind.
         run: of the bag through its stamps, from 0.
         bodies: what moves for itself, in the order of its list.
+        target: what the verdict is about; '' for the whole region.
+        moved: what has moved by itself, the largest shift first.
+        next_view: which X-ray to take next, a phrase; '' if none is asked for.
     """
 
     number: int
@@ -124,6 +142,9 @@ class ImageRow:
     pictures: dict[str, str] = field(default_factory=dict)
     run: int = 0
     bodies: tuple[BodyRow, ...] = ()
+    target: str = ''
+    moved: tuple[MovedRow, ...] = ()
+    next_view: str = ''
 
     @property
     def is_verified(self) -> bool:
@@ -181,6 +202,7 @@ def _row(content: dict[str, Any]) -> ImageRow:
         for c in content['checks']
     )
     content['warnings'] = tuple(content['warnings'])
+    content['moved'] = tuple(MovedRow(**part) for part in content['moved'])
     content['bodies'] = tuple(_body(body) for body in content['bodies'])
     return ImageRow(**content)
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from sph_reg_ros.replay.limits import Limit, figures_of
-from sph_reg_ros.replay.record import BagRecord, BodyRow, ImageRow
+from sph_reg_ros.replay.record import BagRecord, BodyRow, ImageRow, MovedRow
 
 _HEADER = (
     f'{"image":>5}  {"view":19}  {"start mm":>8}  {"mm":>7}  {"in plane":>8}  {"depth":>7}  '
@@ -19,7 +19,7 @@ def table_lines(record: BagRecord) -> list[str]:
         return [f'{record.name}: failed: {record.failure}']
     lines = [f'{record.name}: warning: {doubt}' for doubt in record.doubts]
     lines += ['mm: mean distance of 14 points of a box about the middle of the CT', _HEADER]
-    lines += [line for row in record.rows for line in (_line(row), *map(_body_line, row.bodies))]
+    lines += [line for row in record.rows for line in (_line(row), *_more_lines(row))]
     return [*lines, *_refusal_lines(record), summary_line([record])]
 
 
@@ -67,6 +67,19 @@ def _line(row: ImageRow) -> str:
     ]
     verdict = ' '.join(filter(None, (row.verdict, row.reason)))
     return f'{row.number:5d}  {row.view:19}  {"  ".join(figures)}  {verdict}'
+
+
+def _more_lines(row: ImageRow) -> list[str]:
+    asked = [f'       next: {row.next_view}'] if row.next_view else []
+    return [*map(_moved_line, row.moved), *map(_body_line, row.bodies), *asked]
+
+
+def _moved_line(part: MovedRow) -> str:
+    (width, height), (x, y, z) = part.extent_mm, part.centre_lps_mm
+    return (
+        f'       moved {part.size_mm:.1f} mm: a part of {width:.0f} x {height:.0f} mm about '
+        f'({x:.0f}, {y:.0f}, {z:.0f}) mm (LPS)'
+    )
 
 
 def _body_line(body: BodyRow) -> str:

@@ -70,6 +70,9 @@ class CTLoader:
             if bodies:
                 bodies = self._paths.require(bodies)
                 require_own_frames(read_entries(Path(bodies)), parameters)
+            labels = parameters.ct.labels
+            if labels:
+                labels = self._paths.require(labels)
             config = parameters.registration.config
             weights = None if config.method == 'image' else self._weights_path(parameters)
             request = LoadCT(
@@ -84,6 +87,7 @@ class CTLoader:
                 # Whoever started the node may have anything read.
                 None if self._paths.is_given(parameters.bodies.path) else parameters.paths.allowed,
                 parameters.ct.self_test,
+                labels,
             )
             loaded = self._worker.load_ct(
                 request,

@@ -71,7 +71,7 @@ class RegistrationNode(ResponsiveLifecycleNode):
         given = self._settings()
         self._paths = AllowedPaths(
             given.paths.allowed,
-            (given.ct.path, given.weights.path, given.bodies.path),
+            (given.ct.path, given.ct.labels, given.weights.path, given.bodies.path),
         )
         self._registrar = Registrar(
             self, self._worker, self._status, self._settings, self._on_clock_set_back

@@ -35,6 +35,12 @@ class CTParameters:
         high=150.0,
         fixed_while='configured',
     )
+    labels: str = parameter(
+        '',
+        'label map of the CT, such as TotalSegmentator writes: what registration.target names; '
+        'empty: none',
+        fixed_while='configured',
+    )
     self_test: bool = parameter(
         True,
         "register the CT's own localizers, real X-rays whose pose the scanner states, when it is "
@@ -159,6 +165,11 @@ class MatchingParameters:
 class RegistrationParameters(RegistrationConfig):
     """How an image is registered, and for how long."""
 
+    target: str = parameter(
+        '',
+        'what verdict and bound are about: a body, a label of the label map, or a box (lowest and '
+        'highest x, y and z, LPS, mm); empty: the whole region',
+    )
     timeout: float = parameter(30.0, 'longest registration, seconds', low=0.1, high=3600.0)
 
     def __post_init__(self) -> None:

@@ -12,7 +12,9 @@ from jaxtyping import Float32, Float64, Shaped, UInt8
 from sph_reg_ros.errors import ErrorCode
 from sph_reg_ros.imaging.xray.lens import Lens
 from sph_reg_ros.registration.config import RegistrationConfig
+from sph_reg_ros.registration.moved_part import MovedPart
 from sph_reg_ros.registration.reasons import InputDoubt
+from sph_reg_ros.registration.suggested_view import SuggestedView
 from sph_reg_ros.registration.tracking_config import TrackingConfig
 from sph_reg_ros.service.parameters import ImageParameters
 
@@ -34,6 +36,7 @@ class LoadCT:
         bodies: list of bodies, '' for none; see parameters.BodiesParameters.
         allowed: folders below which what the list names may lie; None: anywhere.
         self_test: see parameters.CTParameters.
+        labels: the same; '' for none.
     """
 
     path: str
@@ -46,6 +49,7 @@ class LoadCT:
     bodies: str = ''
     allowed: tuple[str, ...] | None = None
     self_test: bool = False
+    labels: str = ''
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,8 @@ class RegisterView:
 class Register:
     """Register the loaded CT, with or without initial pose; answered by Registered.
 
-    The covariance is that of xray_view.InitialPose, in the axes of the first view.
+    The covariance is that of xray_view.InitialPose, in the axes of the first view; the target that
+    of parameters.RegistrationParameters.
     """
 
     views: tuple[RegisterView, ...]
@@ -85,6 +90,7 @@ class Register:
     drr: bool = False
     overlay: bool = False
     frame: 'StreamFrame | None' = None
+    target: str = ''
 
 
 @dataclass(frozen=True)
@@ -234,6 +240,9 @@ class Registered:
     drr: Float32[np.ndarray, 'H W'] | None = None
     overlay: UInt8[np.ndarray, 'H W 3'] | None = None
     bodies: tuple[BodyReport, ...] = ()
+    target: str = ''
+    moved: tuple[MovedPart, ...] = ()
+    next_view: SuggestedView | None = None
 
 
 @dataclass(frozen=True)

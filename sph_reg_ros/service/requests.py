@@ -51,6 +51,7 @@ def register_request(
         drr=drr,
         overlay=overlay,
         frame=_frame(views, parameters, stream),
+        target=parameters.registration.target,
     )
 
 

@@ -20,7 +20,9 @@ from sph_reg_ros.messages.conversions import (
 )
 from sph_reg_ros.messages.message_types import Message, NewMessage, ros_message
 from sph_reg_ros.messages.xray_view import XRayView
+from sph_reg_ros.registration.moved_part import MovedPart
 from sph_reg_ros.registration.reasons import InputDoubt, failures, finding_of
+from sph_reg_ros.registration.suggested_view import SuggestedView
 from sph_reg_ros.service.parameters import FrameParameters
 from sph_reg_ros.service.protocol import BodyReport, CheckReport, Registered
 
@@ -43,6 +45,9 @@ def result_message(
     message.verdict = registered.verdict
     message.checks = _check_messages(registered.checks, new)
     message.bodies = [_body_message(body, patient_frame, new) for body in registered.bodies]
+    message.target = registered.target
+    message.next_view = _next_view_messages(registered.next_view, new)
+    message.moved = [_moved_message(part, new) for part in registered.moved]
     message.error.code, message.error_message = rejection(registered.checks, registered.doubts)
     message.similarity_before = registered.similarity_before
     message.similarity_after = registered.similarity_after
@@ -97,6 +102,38 @@ def _error_fields(report: Registered | BodyReport, new: NewMessage) -> dict[str,
         'along': new('geometry_msgs/Vector3', **dict(zip('xyz', report.along, strict=True))),
         'verdict_for': report.verdict_for,
     }
+
+
+def _next_view_messages(suggested: SuggestedView | None, new: NewMessage) -> list[Message]:
+    if suggested is None:
+        return []
+    bound = suggested.bound
+    return [
+        new(
+            'sph_reg_ros/SuggestedView',
+            primary=suggested.primary_rad,
+            secondary=suggested.secondary_rad,
+            turned=suggested.turned_rad,
+            tre_p95=bound.total_mm / MM_PER_M,
+            tre_p95_across=bound.across_mm / MM_PER_M,
+            tre_p95_along=bound.along_mm / MM_PER_M,
+        )
+    ]
+
+
+def _moved_message(part: MovedPart, new: NewMessage) -> Message:
+    x, y, z = (mm / MM_PER_M for mm in part.centre_lps_mm)
+    width, height, columns, rows = (mm / MM_PER_M for mm in (*part.extent_mm, *part.shift_mm))
+    return new(
+        'sph_reg_ros/MovedPart',
+        view=part.view,
+        box=list(part.box),
+        centre=new('geometry_msgs/Point', x=x, y=y, z=z),
+        width=width,
+        height=height,
+        shift_columns=columns,
+        shift_rows=rows,
+    )
 
 
 def body_frame(body: BodyReport, patient_frame: str) -> str:

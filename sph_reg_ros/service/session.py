@@ -12,12 +12,13 @@ import torch
 
 from sph_reg_ros.errors import CTError, ErrorCode
 from sph_reg_ros.evaluation.overlay import overlay
-from sph_reg_ros.evaluation.result_overlay import result_overlay
+from sph_reg_ros.evaluation.result_overlay import draw_moved, result_overlay
 from sph_reg_ros.geometry import Camera
 from sph_reg_ros.imaging.attenuation import AttenuationVolume, attenuation_from_hounsfield
 from sph_reg_ros.imaging.bodies.body import Bodies
+from sph_reg_ros.imaging.bodies.labels import LabelMap
 from sph_reg_ros.imaging.load import list_series, load_ct
-from sph_reg_ros.imaging.load_bodies import load_bodies
+from sph_reg_ros.imaging.load_bodies import load_bodies, load_labels
 from sph_reg_ros.imaging.xray.intensity import IntensityModel, offset_warning
 from sph_reg_ros.messages.conversions import covariance_of_centre
 from sph_reg_ros.networks.shipped import weights_folders
@@ -36,6 +37,7 @@ from sph_reg_ros.registration.result import (
     Verification,
 )
 from sph_reg_ros.registration.search_widths import with_widths_of
+from sph_reg_ros.registration.target import Target, find_target
 from sph_reg_ros.registration.track import Tracker
 from sph_reg_ros.registration.view import View
 from sph_reg_ros.rendering.device import chosen_device, device_text
@@ -65,6 +67,9 @@ class RegistrationSession:
         torch.set_num_threads(1)
         self._volume: AttenuationVolume | None = None
         self._bodies: Bodies | None = None
+        self._labels: LabelMap | None = None
+        self._energy_kev = 60.0
+        self._targets: dict[str, Target | None] = {}
         self._networks: Networks | None = None
         self._looked_for_networks = False
         self._series_uid_hash = ''
@@ -110,13 +115,15 @@ class RegistrationSession:
         device = chosen_device(request.device, request.backend or 'auto')
         volume = attenuation_from_hounsfield(ct, request.energy_kev)
         bodies = _load_bodies(request, volume)
+        labels = load_labels(Path(request.labels)) if request.labels else None
         volume = volume.to(device)
         if request.backend is not None:
             warm_up(volume, networks, request.backend, request.device)
         tested, doubts = _self_tests(request, volume) if request.self_test else ((), ())
         # All at once and last: what fails before leaves the present CT as it is.
         self._volume, self._networks, self._tracker = volume, networks, None
-        self._bodies = bodies
+        self._bodies, self._labels = bodies, labels
+        self._energy_kev, self._targets = request.energy_kev, {}
         self._looked_for_networks = request.weights is not None
         self._series_uid_hash = ct.series_uid_hash
         name = networks.name if networks else ''
@@ -138,7 +145,8 @@ class RegistrationSession:
 
         config, clipped = self._config(request)
         view: View | None
-        if request.frame is None or self._bodies is not None:
+        # One that is followed is judged as a whole.
+        if request.frame is None or self._bodies is not None or request.target:
             asked = self._build_request(request, config)
             result, view = register(asked, observe), asked.views[0]
         else:
@@ -172,6 +180,9 @@ class RegistrationSession:
             drr=drr.float().numpy() if drr is not None and request.drr else None,
             overlay=picture,
             bodies=tuple(map(_body_report, result.bodies)),
+            target=request.target,
+            moved=result.verification.moved,
+            next_view=result.next_view,
         )
 
     def _rendered(self, view: View, result: RegistrationResult) -> torch.Tensor:
@@ -189,7 +200,9 @@ class RegistrationSession:
 
     def _overlay(self, view: View, drr: torch.Tensor, result: RegistrationResult) -> np.ndarray:
         if self._bodies is None:
-            return overlay(view.line_integrals.numpy(), drr.float().numpy())
+            picture = overlay(view.line_integrals.numpy(), drr.float().numpy())
+            draw_moved(picture, result.verification.moved)
+            return picture
         return result_overlay(view, self.volume, self._bodies, result)
 
     def check_frame(self, answer: Callable[[], None]) -> None:
@@ -227,7 +240,16 @@ class RegistrationSession:
             config,
             networks=self._networks,
             bodies=self._bodies,
+            target=self._target(request.target),
         )
+
+    def _target(self, name: str) -> Target | None:
+        """Return what a verdict is to be about; to cut it out of the CT takes a moment, once."""
+        if name not in self._targets:
+            self._targets[name] = find_target(
+                name, self.volume, self._labels, self._bodies, self._energy_kev
+            )
+        return self._targets[name]
 
     def _image(self, request: protocol.Register) -> ImageParameters:
         """Return how X-rays are read: what is clipped behind metal tells where that is."""

@@ -65,6 +65,8 @@ class Evidence:
         views: normal equations of each view at the pose, with gradients of patches, without a
             prior: one that counted as evidence would confirm itself.
         config: settings of the registration.
+        target_points: points of the target that is named, CT coordinates (mm); None: the whole
+            region.
     """
 
     levels: Sequence[Level]
@@ -74,6 +76,7 @@ class Evidence:
     termination: TerminationReason
     views: Sequence[NormalEquations]
     config: RegistrationConfig
+    target_points: Float64[Tensor, 'n 3'] | None = None
 
     @classmethod
     def of_result(
@@ -82,6 +85,7 @@ class Evidence:
         refined: Refined,
         initial: Float64[Tensor, '4 4'] | None,
         config: RegistrationConfig,
+        target_points: Float64[Tensor, 'n 3'] | None = None,
     ) -> 'Evidence':
         """Take over where the solver ended at the last level; raises SolverError NO_OVERLAP."""
         finest, pose = refined.level.without_prior, refined.pose
@@ -89,7 +93,7 @@ class Evidence:
         if not all(bool(view.valid) for view in views):
             raise no_overlap()
         levels = [level.without_prior for level in levels]
-        return cls(levels, finest, pose, initial, refined.termination, views, config)
+        return cls(levels, finest, pose, initial, refined.termination, views, config, target_points)
 
     @classmethod
     def of_pose(
@@ -142,8 +146,10 @@ class Evidence:
         return level.coarse_similarity
 
     @cached_property
-    def targets(self) -> Float64[Tensor, '14 3']:
+    def targets(self) -> Float64[Tensor, 'n 3']:
         """Return the points whose errors count, CT coordinates (mm)."""
+        if self.target_points is not None:
+            return self.target_points
         return target_points(self.finest.volume)
 
     @cached_property

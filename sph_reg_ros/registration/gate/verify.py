@@ -10,6 +10,7 @@ from sph_reg_ros.registration.gate.each_view import check_views, own_steps
 from sph_reg_ros.registration.gate.evidence import Evidence
 from sph_reg_ros.registration.gate.intrinsics import check_intrinsics
 from sph_reg_ros.registration.gate.mirror import check_mirror
+from sph_reg_ros.registration.gate.moved_parts import check_moved, moved_parts
 from sph_reg_ros.registration.gate.patches import (
     check_displacement,
     check_share,
@@ -33,14 +34,21 @@ from sph_reg_ros.registration.gate.solver import (
     check_covariance,
     check_deviations,
 )
+from sph_reg_ros.registration.moved_part import MovedPart
 from sph_reg_ros.registration.result import Check, Verdict, Verification
 
 NOT_VERIFIED = Verification(Verdict.UNVERIFIED, ())
 """Of a pose that nobody has looked at yet."""
 
 
-def verify(evidence: Evidence) -> Verification:
-    """Judge a pose by every check."""
+def verify(evidence: Evidence, moved: tuple[MovedPart, ...] | None = None) -> Verification:
+    """Judge a pose by every check.
+
+    Args:
+        evidence: of it.
+        moved: what has moved by itself, where that is known already.
+    """
+    moved = moved_parts(evidence) if moved is None else moved
     agreement, again = compare_patches(evidence), seek_again(evidence)
     steps, grid = own_steps(evidence), fit_pixel_grid(evidence)
     error, what = estimated_error(evidence, again, steps, grid), evidence.config.verdict_for
@@ -54,6 +62,8 @@ def verify(evidence: Evidence) -> Verification:
         *([] if prior is None else [prior]),
         check_camera(evidence),
         check_overlap(evidence),
+        # Of a target that is named, only its own motion counts (`registration.target_gate`).
+        *(() if evidence.target_points is not None else [check_moved(moved)]),
         check_displacement(agreement),
         check_share(agreement),
         *check_intrinsics(evidence),
@@ -65,7 +75,7 @@ def verify(evidence: Evidence) -> Verification:
         *check_bound(bound, evidence.config),
     ]
     along = tuple(evidence.errors.along.tolist())
-    return Verification(verdict_of(checks), tuple(checks), error, bound, along, what)
+    return Verification(verdict_of(checks), tuple(checks), error, bound, along, what, moved)
 
 
 def verdict_of(checks: Sequence[Check]) -> Verdict:
