@@ -15,10 +15,15 @@ from sph_reg_ros.evaluation.viewpoints import BENCH_GEOMETRY
 from sph_reg_ros.geometry import Camera, se3
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.registration.config import RegistrationConfig
+from sph_reg_ros.registration.global_search import hypotheses
 from sph_reg_ros.registration.networks import Networks
+from sph_reg_ros.registration.search import distinct
 
 RIGHT = ('found', 'typical')
-WRONG = ('offset', 'depth', 'level', 'flip', 'other_ct', 'mirrored_ct', 'focal_length', 'misled')
+WRONG = (
+    'offset', 'depth', 'level', 'flip', 'other_ct', 'mirrored_ct', 'flipped_display',
+    'focal_length', 'elsewhere', 'misled',
+)  # fmt: skip
 BEYOND = ('small_focal_error', 'principal_point')
 """Errors of the camera that one image tells only in part; counted apart."""
 KINDS = (*RIGHT, *WRONG, *BEYOND)
@@ -26,6 +31,8 @@ SMALLEST_MM, LARGEST_MM = 3.0, 50.0
 TYPICAL = torch.tensor([1e-3] * 3 + [0.1, 0.1, 0.4], dtype=torch.float64)
 """Standard deviations of what a registration is off by: rad, mm across and along the beam."""
 VERTEBRA_MM = (22.0, 40.0)
+SEARCHED = 16
+"""Hypotheses of a search without a guess whose optima are looked at."""
 MISLED = torch.tensor([0.3] * 3 + [30.0, 30.0, 60.0], dtype=torch.float64)
 """Standard deviations of a wrong initial pose: rad, mm across and along the beam."""
 FOCAL_ERRORS = (0.08, 0.4)
@@ -75,6 +82,8 @@ class Forger:
         yield from self._decoys(scene, generator)
         yield from self._wrong_volumes(case, generator)
         yield from self._wrong_cameras(case, generator)
+        yield from self._flipped_display(case)
+        yield from self._elsewhere(scene)
 
     def misleading_start(self, scene: Scene, generator: np.random.Generator) -> Tensor:
         """Return a wrong initial pose: anywhere around, a vertebra along, or turned round."""
@@ -154,6 +163,28 @@ class Forger:
         settled = scene.settled(scene.truth)
         if settled is not None:
             yield Forced('principal_point', scene, settled, True)
+
+    def _flipped_display(self, case: Case) -> Iterator[Forced]:
+        """Yield where the X-ray leads if its display shows left and right exchanged."""
+        mask = None if case.view.mask is None else case.view.mask.flip(1)
+        flipped = replace(case.view, line_integrals=case.view.line_integrals.flip(1), mask=mask)
+        scene = self._scene(replace(case, view=flipped), self.bench_ct.volume)
+        settled = scene.settled(scene.truth)
+        if settled is not None:
+            yield Forced('flipped_display', scene, settled, True)
+
+    def _elsewhere(self, scene: Scene) -> Iterator[Forced]:
+        """Yield the distinct optima that a search without a guess ends in, but the right one."""
+        request = replace(scene.request, initial_camera_from_ct=None)
+        anywhere = replace(scene, request=request)
+        starts = hypotheses(scene.levels[0].coarse_similarity, request, SEARCHED)
+        ends = [end for start in starts if (end := scene.settled(start)) is not None]
+        if not ends:
+            return
+        poses = torch.stack(ends)
+        for index in distinct(poses, request.volume.centre):
+            if self.error_mm(scene, poses[index]) >= SMALLEST_MM:
+                yield Forced('elsewhere', anywhere, poses[index], True)
 
     def error_mm(self, scene: Scene, pose: Tensor) -> float:
         """Return the mean target registration error of a pose."""

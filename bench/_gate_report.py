@@ -1,7 +1,7 @@
 """Tables of a gate: what it let pass, what it refused, whether its bound holds, what it costs."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +41,7 @@ def report(trials: Sequence[GateTrial]) -> None:
     """Print every table."""
     _print_targets(trials)
     _print_kinds(trials)
+    _print_strata(trials)
     _print_checks(trials)
     _print_splits(trials)
     _print_costs(trials)
@@ -96,6 +97,36 @@ def _print_kinds(trials: Sequence[GateTrial]) -> None:
                 f'{kind:<20}{"yes" if settled else "no":>8}{len(some):>7}{wrong:>7}'
                 f'{counts[0]:>10}{counts[1]:>10}'
             )
+
+
+def strata(trials: Sequence[GateTrial]) -> Iterator[tuple[str, list[GateTrial]]]:
+    """Yield the trials of each CT, field and kind of X-ray, with its name; none that is all."""
+    for title, of in (('', _ct), ('field of ', _field), ('', _condition)):
+        names = sorted({of(trial) for trial in trials})
+        for name in names if len(names) > 1 else ():
+            yield f'{title}{name}', [trial for trial in trials if of(trial) == name]
+
+
+def _print_strata(trials: Sequence[GateTrial]) -> None:
+    """Print what is VERIFIED of right and wrong poses in each stratum, with intervals."""
+    print(f'\n{"stratum":<20}{"correct VERIFIED":<44}wrong VERIFIED')
+    for name, some in strata(claimed(trials)):
+        correct = [trial for trial in some if trial.correct and trial.kind in RIGHT]
+        wrong = [trial for trial in some if trial.wrong]
+        shares = (str(share_of(part, _verified)) for part in (correct, wrong))
+        print(f'{name:<20}' + ''.join(f'{share:<44}' for share in shares).rstrip())
+
+
+def _ct(trial: GateTrial) -> str:
+    return trial.ct
+
+
+def _field(trial: GateTrial) -> str:
+    return f'{trial.field_mm:3.0f} mm'
+
+
+def _condition(trial: GateTrial) -> str:
+    return trial.condition
 
 
 def _print_checks(trials: Sequence[GateTrial]) -> None:

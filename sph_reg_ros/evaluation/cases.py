@@ -12,6 +12,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from sph_reg_ros.evaluation.carm import isocentre_of
+from sph_reg_ros.evaluation.clinical import DISPLAYS, camera_of, clinical_counts, displayed
 from sph_reg_ros.evaluation.disturbances import DISTURBANCES, Disturbances, draw_disturbances
 from sph_reg_ros.evaluation.exposure import take_xray
 from sph_reg_ros.evaluation.path_cache import PathCache
@@ -118,7 +119,7 @@ class CaseMaker:
 
     Attributes:
         protocol: how far from the truth to start.
-        condition: 'clean' (noise only) or 'disturbed'.
+        condition: 'clean' (noise only), 'disturbed', or a display (`clinical.DISPLAYS`).
         cache: of the path integrals.
         forced: disturbances of every disturbed case; a random combination each if None.
         viewpoints: where the true poses lie, where starts are told.
@@ -148,7 +149,16 @@ class CaseMaker:
         integrals = self.cache.integrals(ct_hash, lambda: bench_ct.patient, truth, camera)
         disturbances = self._disturbances(self._generator(ct_hash, number, 'disturbances'))
         generator = self._generator(ct_hash, number, self.condition)
-        counts = take_xray(integrals, disturbances, generator)
+        if self.condition in DISPLAYS:
+            display = DISPLAYS[self.condition]
+            counts = displayed(clinical_counts(integrals, generator), display)
+            shown, model = (
+                camera_of(camera, display),
+                IntensityModel(bright_air=not display.inverted),
+            )
+        else:
+            counts = take_xray(integrals, disturbances, generator)
+            shown, model = camera, IntensityModel()
         start = draw_start(
             self.protocol,
             truth,
@@ -156,7 +166,7 @@ class CaseMaker:
             lambda pose: any_in_view(bench_ct.body_mm, pose, camera),
             self._generator(ct_hash, number, self.protocol.name),
         )
-        return Case(number, camera, truth, start, _prepared(counts, camera), disturbances)
+        return Case(number, shown, truth, start, _prepared(counts, shown, model), disturbances)
 
     def _truth(self, number: int, centre_mm: Float64[Tensor, '3']) -> Float64[Tensor, '4 4']:
         if not self.protocol.told:
@@ -164,7 +174,7 @@ class CaseMaker:
         return self.viewpoints.camera_from_ct(number // STARTS_PER_XRAY, centre_mm)
 
     def _disturbances(self, generator: np.random.Generator) -> Disturbances:
-        if self.condition == 'clean':
+        if self.condition != 'disturbed':
             return Disturbances()
         return draw_disturbances(generator) if self.forced is None else self.forced
 
@@ -178,8 +188,8 @@ def all_disturbances() -> Disturbances:
     return Disturbances(frozenset(DISTURBANCES))
 
 
-def _prepared(counts: np.ndarray, camera: Camera) -> View:
+def _prepared(counts: np.ndarray, camera: Camera, model: IntensityModel) -> View:
     """Prepare counts as in use: I0, saturation and collimator are estimated."""
     pixels = torch.from_numpy(counts.astype(np.float32))
-    integrals, mask = prepare_xray(pixels, IntensityModel())
+    integrals, mask = prepare_xray(pixels, model)
     return View(integrals, camera, mask)

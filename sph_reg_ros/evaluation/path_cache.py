@@ -18,6 +18,8 @@ from sph_reg_ros.rendering.reference.siddon import signed_path_integrals
 
 # To be raised whenever the integrals of the same CT, pose and camera change.
 INTEGRALS_VERSION = 1
+Projector = Callable[[Tensor, Tensor, Tensor, tuple[int, int]], tuple[Tensor, Tensor]]
+"""Voxels, camera_from_index, K and size to the path integrals through soft tissue and bone."""
 
 
 def default_cache_folder() -> Path:
@@ -44,13 +46,16 @@ class PathCache:
 
     Attributes:
         folder: where the files lie; made when the first is written.
+        projector: another one than `signed_path_integrals`, which it takes the place of.
     """
 
     folder: Path
+    projector: Projector | None = None
 
     def path(self, ct_hash: str, camera_from_ct: Float64[Tensor, '4 4'], camera: Camera) -> Path:
         """Return the file of one X-ray, whether or not it exists."""
-        digest = hashlib.sha256(f'{INTEGRALS_VERSION} {ct_hash} {camera.size}'.encode())
+        by = '' if self.projector is None else self.projector.__name__
+        digest = hashlib.sha256(f'{INTEGRALS_VERSION}{by} {ct_hash} {camera.size}'.encode())
         for matrix in (camera_from_ct, camera.K):
             # Rounded, so that another processor's last digit is no other pose, and no -0.
             digest.update((np.round(matrix.double().numpy(), 6) + 0.0).tobytes())
@@ -76,7 +81,7 @@ class PathCache:
         if known is not None:
             return known
         body = patient()
-        soft_mm, bone_mm = signed_path_integrals(
+        soft_mm, bone_mm = (self.projector or signed_path_integrals)(
             body.water_equivalent, camera_from_ct @ body.ct_from_index, camera.K, camera.size
         )
         integrals = PathIntegrals(soft_mm.numpy(), bone_mm.numpy())

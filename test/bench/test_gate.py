@@ -5,7 +5,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from _gate_report import Share, claimed, covered, share_of
+from _gate_report import Share, claimed, covered, share_of, strata
 from _gate_split import MEASURED, splits
 from _gate_trials import GateTrial
 
@@ -33,7 +33,7 @@ def test_a_pose_is_correct_below_two_millimetres_and_wrong_from_three_on():
     assert [trial.wrong for trial in judged] == [False, False, False, True]
 
 
-@pytest.mark.parametrize('kind', ['other_ct', 'mirrored_ct'])
+@pytest.mark.parametrize('kind', ['other_ct', 'mirrored_ct', 'flipped_display'])
 def test_any_pose_of_a_wrong_ct_is_wrong(kind):
     trial = replace(GOOD, kind=kind, error_mm=0.1)
     assert trial.wrong and not trial.correct
@@ -82,3 +82,12 @@ def test_a_check_that_is_not_learnt_still_counts_in_a_split():
 def test_a_trial_comes_back_from_json_as_it_was():
     trial = replace(GOOD, failed=('held_out_mm',), disturbances=('noise',))
     assert GateTrial.of(json.loads(json.dumps(trial.content()))) == trial
+
+
+def test_strata_are_those_in_which_trials_differ_each_with_all_of_its_own():
+    small, other = replace(GOOD, field_mm=80.0), replace(GOOD, ct='b')
+    found = dict(strata([GOOD, small, other]))
+    assert found == {
+        'a': [GOOD, small], 'b': [other], 'field of  80 mm': [small],
+        'field of 300 mm': [GOOD, other],
+    }  # fmt: skip

@@ -46,6 +46,29 @@ def test_integrals_are_computed_once_for_an_xray(bench_ct, cache, monkeypatch):
         maker.case(bench_ct, 4)
 
 
+def test_another_projector_has_files_of_its_own(bench_ct, cache):
+    known = set(cache.folder.iterdir())
+    asked = []
+
+    def flat(voxels, camera_from_index, K, size):
+        asked.append(size)
+        return torch.rand(size), torch.zeros(size)
+
+    for _ in range(2):
+        CaseMaker(NEAR, 'clean', PathCache(cache.folder, flat)).case(bench_ct, 0)
+    assert asked == [(256, 256)]
+    assert known < set(cache.folder.iterdir())
+
+
+def test_a_display_is_a_condition_with_the_same_pose_and_no_random_disturbance(bench_ct, cache):
+    clean, turned = (
+        CaseMaker(NEAR, name, cache).case(bench_ct, 0) for name in ('clean', 'rotated')
+    )
+    assert torch.equal(clean.truth, turned.truth) and not turned.disturbances.names
+    assert turned.camera.K[0, 1] != 0 == clean.camera.K[0, 1]
+    assert float(turned.view.mask.float().mean()) < 0.8 * float(clean.view.mask.float().mean())
+
+
 def test_a_damaged_file_is_replaced(bench_ct, cache):
     maker = CaseMaker(NEAR, 'clean', cache)
     expected = maker.case(bench_ct, 0).view.line_integrals
