@@ -1,9 +1,9 @@
 """Does the 95 % bound hold on a CT that it was not calibrated on?
 
 X-rays are those of register.py, in several fields of view, one from the front or the side, or both
-together; clean, disturbed, or disturbed and shown on a display: windowed by an S-curve, edges
-enhanced at two scales, 8 bits. The registration starts at the truth, so that the optimum is judged
-and not the search. Counted are poses that pass every check but the bound: of them the bound speaks.
+together; clean, disturbed, or as a display shows them (`edges` of evaluation.clinical: 8 bits,
+windowed, edges enhanced). The registration starts at the truth, so that the optimum is judged and
+not the search. Counted are poses that pass every check but the bound: of them the bound speaks.
 For each CT the scale of the bound is taken from the other CTs (the conformal quantile of the ratio
 of error and estimate: Vovk et al., Algorithmic Learning in a Random World, 2005) and tried on it,
 within strata of views, field and condition; "now" is the scale of gate_limits.py.
@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import cv2
+import numpy as np
 import torch
 from _gate_report import Share
 from _targets import Target, print_targets
@@ -28,11 +28,14 @@ from register import CTS, DATA
 
 from sph_reg_ros.errors import RegistrationError
 from sph_reg_ros.evaluation.cases import CONDITIONS, STARTS_PER_XRAY, BenchCT, Case, CaseMaker
+from sph_reg_ros.evaluation.clinical import DISPLAYS, clinical_counts, displayed
 from sph_reg_ros.evaluation.path_cache import PathCache, default_cache_folder
 from sph_reg_ros.evaluation.protocols import NEAR
 from sph_reg_ros.evaluation.viewpoints import FIELD_MM
 from sph_reg_ros.geometry import se3
 from sph_reg_ros.imaging.sample_ct import sample_ct_path
+from sph_reg_ros.imaging.xray.intensity import IntensityModel
+from sph_reg_ros.imaging.xray.prepare import prepare_xray
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.gate.target_errors import TargetErrors
 from sph_reg_ros.registration.register import register
@@ -42,9 +45,6 @@ from sph_reg_ros.registration.view import View
 ALL_CTS = CTS | {'trunk': DATA / 'lumbar-pelvis_totalsegmentator-example_3mm.nii.gz'}
 FIELDS_MM = (FIELD_MM, 200.0, 150.0)
 DISPLAY = 'display'
-WINDOW = (0.02, 0.98)
-ENHANCED = ((1.5, 0.6), (8.0, 0.4))
-"""Width (pixels) and gain of the two scales."""
 PARTS = ('total_mm', 'across_mm', 'along_mm')
 OF_BOUND = 'tre_p95'
 COVERAGE, TARGET = 0.95, 0.93
@@ -116,6 +116,10 @@ def _trials_of(name: str, arguments: argparse.Namespace) -> Iterator[BoundTrial]
                         maker.case(bench_ct, number + again)
                         for number in (first, first + STARTS_PER_XRAY)
                     ]
+                    if condition == DISPLAY:
+                        cases = [
+                            replace(case, view=_displayed(bench_ct, maker, case)) for case in cases
+                        ]
                     for chosen in ([cases[0]], [cases[1]], cases):
                         trial = _trial(name, bench_ct, chosen, field_mm, condition)
                         if trial is not None:
@@ -126,10 +130,7 @@ def _trials_of(name: str, arguments: argparse.Namespace) -> Iterator[BoundTrial]
 def _trial(
     name: str, bench_ct: BenchCT, cases: list[Case], field_mm: float, condition: str
 ) -> BoundTrial | None:
-    shown = displayed if condition == DISPLAY else (lambda view: view)
-    views = tuple(
-        replace(shown(case.view), fixed_from_camera=se3.inverse(case.truth)) for case in cases
-    )
+    views = tuple(replace(case.view, fixed_from_camera=se3.inverse(case.truth)) for case in cases)
     config = RegistrationConfig(method='image', starts=0, calibration='exact')
     request = RegistrationRequest(bench_ct.volume, views, cases[0].truth, config)
     try:
@@ -149,17 +150,14 @@ def _trial(
     return BoundTrial(*place, error, estimate, bound, failed)
 
 
-def displayed(view: View) -> View:
-    """Return an X-ray as a display shows it."""
-    image = view.line_integrals
-    seen = image if view.mask is None else image[view.mask]
-    low, high = (float(seen.float().quantile(share)) for share in WINDOW)
-    grey = torch.sigmoid(6 * ((image - low) / (high - low) - 0.5))
-    for sigma_px, gain in ENHANCED:
-        grey = grey + gain * (
-            grey - torch.from_numpy(cv2.GaussianBlur(grey.numpy(), (0, 0), sigma_px))
-        )
-    return replace(view, line_integrals=(255 * grey).round().clamp(0, 255) / 255)
+def _displayed(bench_ct: BenchCT, maker: CaseMaker, case: Case) -> View:
+    """Return the X-ray of a case as a display shows it."""
+    ct_hash, patient = bench_ct.ct.series_uid_hash, bench_ct.patient
+    integrals = maker.cache.integrals(ct_hash, lambda: patient, case.truth, case.camera)
+    counts = clinical_counts(integrals, np.random.default_rng(case.number))
+    pixels = displayed(counts, DISPLAYS['edges']).astype(np.float32)
+    image, mask = prepare_xray(torch.from_numpy(pixels), IntensityModel())
+    return View(image, case.camera, mask)
 
 
 def _trial_from(row: dict[str, object]) -> BoundTrial:
