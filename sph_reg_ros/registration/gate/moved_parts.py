@@ -113,19 +113,23 @@ def own_shifts(
 
 
 def smooth_field(shift: Float32[Tensor, 'r c 2']) -> Float32[Tensor, 'r c 2']:
-    """Return the affine field that most windows agree on (Cauchy weights)."""
+    """Return the field that most windows agree on, by Cauchy weights: affine and radial.
+
+    So bend a wrong pose, wrong pixels and a lens.
+    """
     rows, columns, _ = shift.shape
     v, u = torch.meshgrid(
         torch.linspace(-1, 1, rows), torch.linspace(-1, 1, columns), indexing='ij'
     )
-    basis = torch.stack([torch.ones_like(u), u, v], -1)
+    radial = u.square() + v.square()
+    basis = torch.stack([torch.ones_like(u), u, v, radial * u, radial * v], -1)
     known = shift.isfinite().all(-1)
     if int(known.sum()) < MIN_WINDOWS:
         return torch.zeros_like(shift)
     A, b = basis[known], shift[known]
     field = b.median(0).values.expand_as(b)
     # A light ridge keeps few windows from tilting the field.
-    ridge = torch.diag(torch.tensor([0.0, 1.0, 1.0]))
+    ridge = torch.diag(torch.tensor([0.0, 1.0, 1.0, 1.0, 1.0]))
     for _ in range(_ROUNDS):
         weight = 1 / (1 + ((b - field).norm(dim=1, keepdim=True) / _WIDTH_MM).square())
         coefficients = torch.linalg.lstsq((weight * A).T @ A + ridge, (weight * A).T @ b).solution

@@ -93,6 +93,19 @@ def test_where_most_of_the_image_lies_elsewhere_nothing_is_said_to_have_moved():
     assert clusters(window_map(xray, image)) == []
 
 
+def test_a_lens_that_distorts_has_moved_no_part():
+    image = texture()
+    v, u = torch.meshgrid(*[torch.linspace(-1, 1, SIZE)] * 2, indexing='ij')
+    bent = 1 + 0.02 * (u.square() + v.square()) - 0.013
+    xray = torch.nn.functional.grid_sample(
+        image[None, None],
+        torch.stack([u * bent, v * bent], -1)[None],
+        align_corners=True,
+        padding_mode='border',
+    )[0, 0]
+    assert clusters(window_map(noisy(xray), image)) == []
+
+
 @pytest.mark.parametrize('outliers', [0, 30])
 def test_the_smooth_field_is_that_of_most_windows(outliers):
     v, u = torch.meshgrid(torch.linspace(-1, 1, 15), torch.linspace(-1, 1, 15), indexing='ij')
