@@ -46,6 +46,7 @@ class GateTrial:
         seconds: that the gate took.
         registration_s: that the registration took, with the gate; NaN for forced poses.
         field_mm: edge of the detector.
+        pose: of the camera (mm), row by row; empty in files of before.
     """
 
     ct: str
@@ -63,6 +64,7 @@ class GateTrial:
     seconds: float
     registration_s: float
     field_mm: float = FIELD_MM
+    pose: tuple[float, ...] = ()
 
     @property
     def verified(self) -> bool:
@@ -82,7 +84,8 @@ class GateTrial:
     @classmethod
     def of(cls, content: dict[str, Any]) -> 'GateTrial':
         """Return the trial whose content this is, perhaps by way of JSON."""
-        listed = {name: tuple(content[name]) for name in ('disturbances', 'failed')}
+        names = ('disturbances', 'failed', 'pose')
+        listed = {name: tuple(content[name]) for name in names if name in content}
         return cls(**{**content, **listed})
 
     def content(self) -> dict[str, Any]:
@@ -141,7 +144,8 @@ def _registered(
     checks_s = sum(t for name, t in result.timings_s.items() if name.endswith('verify'))
     error_mm = forger.error_mm(scene, result.camera_from_ct[0])
     trial = _trial(forger, case, condition, kind, True, error_mm, result.verification, checks_s)
-    yield replace(trial, registration_s=took)
+    pose = tuple(result.camera_from_ct[0].flatten().tolist())
+    yield replace(trial, registration_s=took, pose=pose)
 
 
 def _forced(forger: Forger, case: Case, condition: str, forced: Forced) -> GateTrial:
@@ -149,9 +153,10 @@ def _forced(forger: Forger, case: Case, condition: str, forced: Forced) -> GateT
     verification = judged(forced.pose, forced)
     seconds = time.perf_counter() - began
     error_mm = forger.error_mm(scene, forced.pose)
-    return _trial(
+    trial = _trial(
         forger, case, condition, forced.kind, forced.settled, error_mm, verification, seconds
     )
+    return replace(trial, pose=tuple(forced.pose.flatten().tolist()))
 
 
 def judged(pose: Tensor, forced: Forced) -> Verification:

@@ -29,6 +29,7 @@ from itertools import product
 from pathlib import Path
 
 import torch
+from _gate_picture import draw, nearest_miss
 from _gate_plot import plot
 from _gate_poses import KINDS, Forger, mirrored
 from _gate_report import report
@@ -74,6 +75,10 @@ def main() -> None:
     report(trials)
     if arguments.plot is not None:
         plot(trials, arguments.plot)
+    if arguments.picture is not None and (trial := nearest_miss(trials)) is not None:
+        bench_ct = _loaded(trial.ct)
+        case = _maker(arguments, trial.condition, trial.field_mm).case(bench_ct, trial.case)
+        draw(trial, bench_ct, case, arguments.picture)
 
 
 def _measured(
@@ -91,9 +96,7 @@ def _measured(
                 return
             if (forger.bench_ct.name, field_mm, condition, number) in done:
                 continue
-            cache = PathCache(arguments.cache, PROJECTORS[arguments.projector])
-            maker = CaseMaker(NEAR, condition, cache, field_mm=field_mm)
-            case = maker.case(forger.bench_ct, number)
+            case = _maker(arguments, condition, field_mm).case(forger.bench_ct, number)
             some = [
                 replace(trial, field_mm=field_mm)
                 for trial in trials_of(forger, case, condition, set(arguments.kinds))
@@ -101,6 +104,11 @@ def _measured(
             wrong += sum(trial.wrong for trial in some)
             print(f'\r{forger.bench_ct.name} {number}: {wrong} wrong poses', end='', flush=True)
             yield some
+
+
+def _maker(arguments: argparse.Namespace, condition: str, field_mm: float) -> CaseMaker:
+    cache = PathCache(arguments.cache, PROJECTORS[arguments.projector])
+    return CaseMaker(NEAR, condition, cache, field_mm=field_mm)
 
 
 def _loaded(name: str) -> BenchCT:
@@ -140,6 +148,7 @@ def _arguments() -> argparse.Namespace:
     add('--quick', action='store_true', help='one X-ray of the chest in two fields')
     add('--json', type=Path, help='file for all trials; one that exists is gone on with')
     add('--plot', type=Path, help='PNG of errors and bounds')
+    add('--picture', type=Path, help='PNG of the wrong pose that the fewest checks refused')
     add('--report', action='store_true', help='only print the tables of an existing file')
     add('--kinds', nargs='+', choices=KINDS, default=KINDS, help='which poses')
     add('--first', type=int, default=0, help='first X-ray of each CT')

@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 
 import pytest
+from _gate_picture import nearest_miss
 from _gate_report import Share, claimed, covered, share_of, strata
 from _gate_split import MEASURED, splits
 from _gate_trials import GateTrial
@@ -91,3 +92,17 @@ def test_strata_are_those_in_which_trials_differ_each_with_all_of_its_own():
         'a': [GOOD, small], 'b': [other], 'field of  80 mm': [small],
         'field of 300 mm': [GOOD, other],
     }  # fmt: skip
+
+
+def test_the_nearest_miss_is_the_wrong_pose_that_the_fewest_checks_refused():
+    wrong = replace(GOOD, kind='elsewhere', error_mm=30.0, failed=('rival',), pose=(1.0,) * 16)
+    more = replace(wrong, failed=('rival', 'tre_p95_mm'), error_mm=90.0)
+    assert nearest_miss([GOOD, more, wrong, replace(wrong, error_mm=1.0)]) is wrong
+    assert nearest_miss([GOOD]) is None
+
+
+def test_trials_are_read_as_they_were_written():
+    trial = replace(GOOD, pose=(1.0,) * 16, field_mm=80.0)
+    assert GateTrial.of(json.loads(json.dumps(trial.content()))) == trial
+    older = {name: value for name, value in GOOD.content().items() if name != 'pose'}
+    assert GateTrial.of(json.loads(json.dumps(older))) == GOOD
