@@ -120,9 +120,11 @@ def _bodies_around(
 def _starts(
     request: RegistrationRequest, bodies: Bodies, camera_from_ct: Float64[Tensor, '4 4']
 ) -> list[Float64[Tensor, '4 4']]:
-    if request.initial_bodies is not None:
-        return [pose.double() for pose in request.initial_bodies]
-    return [camera_from_ct @ body.ct_from_body for body in bodies]
+    given = request.initial_bodies or [None] * len(bodies)
+    return [
+        camera_from_ct @ body.ct_from_body if pose is None else pose.double()
+        for body, pose in zip(bodies, given, strict=True)
+    ]
 
 
 def _parts(
@@ -136,8 +138,9 @@ def _parts(
     search: PartSearch,
 ) -> dict[int, _Found]:
     """Return those that are found by line integrals, and the rest as number REST."""
+    near = starts
     if bodies.rest is None:
-        request, starts, links, leads = _searched(request, bodies, numbers, starts, course, search)
+        request, near, links, leads = _searched(request, bodies, numbers, starts, course, search)
     chosen = [bodies.bodies[n] for n in numbers]
     rest = [] if bodies.rest is None else [bodies.rest]
     volumes = [*rest, *(body.volume for body in chosen)]
@@ -151,7 +154,7 @@ def _parts(
         request.distance_mm,
         lambda height: course.report(f'{height} px'),
     )
-    poses = torch.stack([camera_from_ct] * len(rest) + [starts[n] for n in numbers])
+    poses = torch.stack([camera_from_ct] * len(rest) + [near[n] for n in numbers])
     course.begin('refine {}')
     end, level = solve_bodies(problem, poses)
     poses = end.poses[0]
@@ -168,7 +171,6 @@ def _parts(
         margin_mm = search.close_margin_mm
         return PartEvidence(part_similarity(problem, poses, place, margin_mm), leads[place])
 
-    expected = {n: (bodies.bodies[n], starts[n]) for n in numbers}
     found = {}
     for place, n in enumerate([REST] * len(rest) + list(numbers)):
         pose, verification = poses[place], NOT_VERIFIED
@@ -183,7 +185,7 @@ def _parts(
                 end.terminations[0],
                 Again(errors.to(again.from_here[place]), (errors.to(again.from_away[place]),)),
                 evidence(place),
-                _prior_distance(request, bodies, *expected[n], pose) if n in expected else None,
+                None if n == REST else _prior_distance(request, bodies, n, starts[n], pose),
                 imager_error(request.views, errors, request.config.imager_trust),
                 request.config,
             )
@@ -250,7 +252,7 @@ def _opaque(
     for n, body, outline, fit in zip(numbers, chosen, edges, fits, strict=True):
         centre, verification = torch.from_numpy(outline.centre), NOT_VERIFIED
         if verified:
-            distance = _prior_distance(request, bodies, body, starts[n], fit.pose)
+            distance = _prior_distance(request, bodies, n, starts[n], fit.pose)
             errors = TargetErrors.seen_by(
                 request.views,
                 fit.pose,
@@ -295,11 +297,12 @@ def _widths(request: RegistrationRequest, bodies: Bodies, body: Body) -> Float64
 
 
 def _prior_distance(
-    request: RegistrationRequest, bodies: Bodies, body: Body, start: Tensor, pose: Tensor
+    request: RegistrationRequest, bodies: Bodies, number: int, start: Tensor, pose: Tensor
 ) -> float | None:
     """Return the squared distance of a body from where it is expected; None if that was given."""
-    if request.initial_bodies is not None:
+    if request.initial_bodies is not None and request.initial_bodies[number] is not None:
         return None
+    body = bodies.bodies[number]
     pivot = body.volume.centre
     if body.prior.pivot_mm is not None:
         pivot = torch.tensor(body.prior.pivot_mm, dtype=torch.float64)

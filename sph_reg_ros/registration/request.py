@@ -40,7 +40,7 @@ class RegistrationRequest:
         doubts: about CT and X-rays; they explain a pose that fails the checks.
         bodies: what moves for itself, and the rest of the CT; None: the CT is one rigid body.
         initial_bodies: where each body is expected [4, 4] in the first camera, such as where it was
-            in the X-ray before; None: where it lay in the CT.
+            in the X-ray before; None, of one or of all: where it lay in the CT.
         target: what verdict and bound are about (`target.find_target`); None: the whole region.
     """
 
@@ -52,7 +52,7 @@ class RegistrationRequest:
     networks: Networks | None = None
     doubts: tuple[InputDoubt, ...] = ()
     bodies: Bodies | None = None
-    initial_bodies: tuple[Float64[Tensor, '4 4'], ...] | None = None
+    initial_bodies: tuple[Float64[Tensor, '4 4'] | None, ...] | None = None
     target: Target | None = None
 
     def __post_init__(self) -> None:
@@ -78,11 +78,11 @@ class RegistrationRequest:
             ConfigError: as `chosen_device`.
         """
         volume = placed_volume(self.volume, self.config)
-        bodies = None if self.bodies is None else _placed_bodies(self.bodies, self.config)
+        bodies = None if self.bodies is None else placed_bodies(self.bodies, self.config)
         networks = None if self.networks is None else self.networks.to(volume.device)
         target = self.target
         if target is not None and target.part is not None:
-            target = replace(target, part=_placed_bodies(target.part, self.config))
+            target = replace(target, part=placed_bodies(target.part, self.config))
         return replace(self, volume=volume, networks=networks, bodies=bodies, target=target)
 
     @property
@@ -100,7 +100,8 @@ class RegistrationRequest:
         return float(se3.transform_points(self.start, self.volume.centre[None]).norm())
 
 
-def _placed_bodies(bodies: Bodies, config: RegistrationConfig) -> Bodies:
+def placed_bodies(bodies: Bodies, config: RegistrationConfig) -> Bodies:
+    """Return bodies and rest where `placed_volume` puts each."""
     rest = None if bodies.rest is None else placed_volume(bodies.rest, config)
     moved = (replace(body, volume=placed_volume(body.volume, config)) for body in bodies)
     return replace(bodies, bodies=tuple(moved), rest=rest)

@@ -3,6 +3,8 @@
 A frame is followed at one coarse level in a few steps and judged by light checks. They compare it
 with the last frame that passed all checks of a registration, so what they say is worth as much as
 the chain of frames that leads back to that one.
+
+With bodies, every frame is registered with all checks, each body from where it was VERIFIED last.
 """
 
 import math
@@ -17,6 +19,7 @@ from sph_reg_ros.errors import ErrorCode, RegistrationError, SolverError
 from sph_reg_ros.geometry import se3, so3
 from sph_reg_ros.geometry.box import mean_distance_mm
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
+from sph_reg_ros.imaging.bodies.body import Bodies
 from sph_reg_ros.registration.attempt import depth_warnings
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.course import Observer
@@ -34,7 +37,11 @@ from sph_reg_ros.registration.gate_limits import (
 from sph_reg_ros.registration.networks import Networks
 from sph_reg_ros.registration.prepared_view import ViewMaker
 from sph_reg_ros.registration.register import register
-from sph_reg_ros.registration.request import RegistrationRequest, placed_volume
+from sph_reg_ros.registration.request import (
+    RegistrationRequest,
+    placed_bodies,
+    placed_volume,
+)
 from sph_reg_ros.registration.result import Check, RegistrationResult, Verdict, Verification
 from sph_reg_ros.registration.track_fit import Fit, fit
 from sph_reg_ros.registration.tracking_config import TrackingConfig
@@ -57,7 +64,7 @@ _AGAINST = (Verdict.REJECTED, ErrorCode.SIMILARITY_TOO_LOW)
 
 @dataclass(frozen=True)
 class _Place:
-    """Where the patient was: pose, time, and the imager's pose if it is known."""
+    """Where the patient or a body was: pose, time, and the imager's pose if it is known."""
 
     camera_from_ct: Float64[Tensor, '4 4']
     time_s: float
@@ -133,6 +140,7 @@ class Tracker:
         config: RegistrationConfig | None = None,
         tracking: TrackingConfig | None = None,
         networks: Networks | None = None,
+        bodies: Bodies | None = None,
     ) -> None:
         """Know no pose yet.
 
@@ -142,11 +150,15 @@ class Tracker:
             config: of the registrations that begin a chain, find a lost patient, and check.
             tracking: of the frames between.
             networks: see RegistrationRequest.
+            bodies: see RegistrationRequest.
         """
         self.config, self._limits = config or RegistrationConfig(), tracking or TrackingConfig()
         self._volume, self._networks = placed_volume(volume, self.config), networks
         self.views, self._targets = FrameViews(make_view), target_points(volume)
+        self._bodies = None if bodies is None else placed_bodies(bodies, self.config)
         self._places: list[_Place] = []
+        # Of those that were VERIFIED in the frame before.
+        self._body_places: dict[str, _Place] = {}
         self._latest: _Followed | None = None
         self._anchor: _Anchor | None = None
         self._chain = _Chain()
@@ -183,8 +195,9 @@ class Tracker:
         that it does not, it is registered, which takes far longer. Raises as `track` does.
         """
         begun_s = perf_counter()
+        unknown = not self._places or self._refused >= REFUSALS
         try:
-            if not self._places or self._refused >= REFUSALS:
+            if unknown or self._bodies is not None:
                 return self._registered(frame, observer)
             followed = self._followed(frame)
             checks = self._light_checks(followed)
@@ -345,12 +358,18 @@ class Tracker:
         if self._places and self._in_vain < SEARCHES:
             start = self._places[-1].seen_by(frame)
         result = register(self._request(frame, view, start), observer)
+        self._body_places = {
+            body.name: _Place(body.camera_from_body[0], frame.time_s, frame.fixed_from_camera)
+            for body in result.bodies
+            if body.verdict == Verdict.VERIFIED
+        }
         if result.verdict != Verdict.VERIFIED:
             self._in_vain += 1
             return result
         self._places, self._in_vain = [], 0
         self._move_on(frame, result.camera_from_ct[0])
-        self._begin_chain(frame, result)
+        if self._bodies is None:
+            self._begin_chain(frame, result)
         return result
 
     def _begin_chain(self, frame: Frame, result: RegistrationResult) -> None:
@@ -367,8 +386,15 @@ class Tracker:
     def _request(
         self, frame: Frame, view: View, start: Float64[Tensor, '4 4'] | None
     ) -> RegistrationRequest:
+        places = [self._body_places.get(body.name) for body in self._bodies or ()]
         return RegistrationRequest(
-            self._volume, (view,), start, self.config, networks=self._networks
+            self._volume,
+            (view,),
+            start,
+            self.config,
+            networks=self._networks,
+            bodies=self._bodies,
+            initial_bodies=tuple(place and place.seen_by(frame) for place in places) or None,
         )
 
     def _result(

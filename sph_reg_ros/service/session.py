@@ -146,7 +146,7 @@ class RegistrationSession:
         config, clipped = self._config(request)
         view: View | None
         # One that is followed is judged as a whole.
-        if request.frame is None or self._bodies is not None or request.target:
+        if request.frame is None or request.target:
             asked = self._build_request(request, config)
             result, view = register(asked, observe), asked.views[0]
         else:
@@ -266,8 +266,10 @@ class RegistrationSession:
         """Return the pose of a frame, and a view for pictures if they are asked for."""
         tracks = (frame.stream, request.image, frame.tracking)
         if self._tracker is None or self._tracks != tracks:
-            maker = view_maker(request.image)
-            self._tracker = Tracker(self.volume, maker, config, frame.tracking, self._networks)
+            maker = view_maker(self._image(request))
+            self._tracker = Tracker(
+                self.volume, maker, config, frame.tracking, self._networks, self._bodies
+            )
             self._tracks = tracks
         tracker, view = self._tracker, request.views[0]
         tracker.config = config

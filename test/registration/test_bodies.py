@@ -13,13 +13,17 @@ from sph_reg_ros.imaging.attenuation import AttenuationVolume
 from sph_reg_ros.imaging.bodies.body import Bodies, Body, MotionPrior
 from sph_reg_ros.imaging.bodies.materials import Material
 from sph_reg_ros.imaging.bodies.mesh import TriangleMesh
+from sph_reg_ros.imaging.xray.intensity import IntensityModel
 from sph_reg_ros.registration.bodies_fit import BodiesProblem, links_of
 from sph_reg_ros.registration.bodies_level import BodiesLevel
 from sph_reg_ros.registration.config import RegistrationConfig
+from sph_reg_ros.registration.frame_views import Frame
 from sph_reg_ros.registration.gate.targets import target_points
+from sph_reg_ros.registration.prepared_view import ViewMaker
 from sph_reg_ros.registration.register import register
 from sph_reg_ros.registration.request import RegistrationRequest
 from sph_reg_ros.registration.result import Verdict
+from sph_reg_ros.registration.track import METHOD, Tracker
 from sph_reg_ros.registration.view import View
 from sph_reg_ros.rendering.outline import Edges, draw_silhouette, project
 from sph_reg_ros.rendering.render import render
@@ -134,6 +138,29 @@ def test_bodies_without_checks_start_where_they_are_expected(scene):
     for body, pose, end in zip(request.bodies, expected, found, strict=True):
         points = target_points(body.volume)
         assert float(mean_distance_mm(end.camera_from_body[0], pose, points)) < 0.6
+
+
+def test_in_the_next_frame_a_body_is_expected_where_it_was_verified(scene):
+    request, _ = scene
+    # One view leaves the depth open: a limit that bears that.
+    config = replace(CONFIG, max_tre_mm=60.0)
+    maker = ViewMaker(IntensityModel(), mask_collimator=False)
+    tracker = Tracker(request.volume, maker, config, bodies=request.bodies)
+    counts = (50_000 * torch.exp(-request.views[0].line_integrals)).round()
+    first, second = (
+        tracker.track(Frame(counts, CAMERA, number / 15, initial_camera_from_ct=request.start))
+        for number in range(2)
+    )
+    # That one which passed is expected there, the other still where it lay in the CT.
+    assert [body.verdict == Verdict.VERIFIED for body in first.bodies] == [True, False]
+    by_the_ct = [
+        'prior_distance' in [check.name for check in body.verification.checks]
+        for body in second.bodies
+    ]
+    assert by_the_ct == [False, True] and METHOD not in (first.method, second.method)
+    points = target_points(request.bodies.bodies[0].volume)
+    before, after = (result.bodies[0].camera_from_body[0] for result in (first, second))
+    assert float(mean_distance_mm(before, after, points)) < 1.0
 
 
 def plate() -> Body:
