@@ -187,10 +187,10 @@ def write_overlays(
 def main() -> None:
     """Print the table; write figures with --json and pictures with --output."""
     arguments = _parser().parse_args()
-    if not DATA.is_dir():
-        print(f'skipped: the wrist data is not there ({DATA.relative_to(DATA.parents[2])})')
+    if not arguments.data.is_dir():
+        print('skipped: the wrist data is not there')
         sys.exit(0)
-    wrist = load_wrist(DATA)
+    wrist = load_wrist(arguments.data)
     if arguments.output:
         arguments.output.mkdir(parents=True, exist_ok=True)
     rows = {}
@@ -202,10 +202,10 @@ def main() -> None:
         f'{"views":12} {"success":>8} {"centre":>8} {"in plane":>9} {"depth":>8} {"tilt":>6} '
         f'{"roll":>6} {"time":>7}'
     )
-    for cameras in ((0, 1), (0,), (1,)):
+    for cameras in ((0, 1),) if arguments.two_views else ((0, 1), (0,), (1,)):
         name = ' + '.join(CAMERAS[c] for c in cameras)
         outcomes, poses = [], []
-        for seed in range(arguments.starts):
+        for seed in range(arguments.first, arguments.first + arguments.starts):
             start = perturbed(wrist, cameras[0], seed, arguments.degrees, arguments.millimetres)
             outcome, pose = run(wrist, cameras, start, arguments)
             outcomes.append(outcome)
@@ -231,6 +231,9 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--starts', type=int, default=50, help='seeded starts of every kind')
+    parser.add_argument('--first', type=int, default=0, help='seed of the first of them')
+    parser.add_argument('--two-views', action='store_true', help='not each view by itself')
+    parser.add_argument('--data', type=Path, default=DATA, help='folder of the wrist data')
     parser.add_argument('--degrees', type=float, default=10.0, help='rotation of a start')
     parser.add_argument('--millimetres', type=float, default=10.0, help='shift of a start')
     parser.add_argument('--margin', type=float, help='mm around the silhouette; 16, from far 24')

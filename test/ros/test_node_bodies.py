@@ -9,7 +9,7 @@ import torch
 from body_files import write_bodies
 from ct_files import Phantom, write_volume
 from ros.actions import OFFSET
-from ros.harness import IMAGER, Client, NodeProcess, moved, sound_node
+from ros.harness import IMAGER, Client, moved, sound_node
 from sph_reg_ros.msg import RegistrationResult, RegistrationStatus
 
 from sph_reg_ros.errors import ErrorCode
@@ -65,14 +65,10 @@ def test_a_body_has_its_place_in_the_result_and_on_tf_only_if_it_is_verified(cli
         assert body.error.code != ErrorCode.NONE and 'Advice' in body.error_message
 
 
-def test_a_wrong_list_is_named_and_the_node_does_not_start(tmp_path, ct_path):
-    path = write_bodies(tmp_path, {'name': 'upper', 'source': 'none.nii.gz'})
-    with (
-        NodeProcess(tmp_path / 'log', ct__path=ct_path, bodies__path=path) as node,
-        Client() as client,
-    ):
-        assert not client.change_state('configure')
-        status = client.status(RegistrationStatus.ERROR)
-        assert status.error.code == ErrorCode.BODY_UNREADABLE
-        assert "body 'upper': there is no file none.nii.gz" in status.error_message
-        assert 'loaded' not in node.log
+def test_a_wrong_list_is_named_and_the_node_does_not_start(client, bodies):
+    assert client.change_state('deactivate') and client.change_state('cleanup')
+    write_bodies(bodies.parent, {'name': 'upper', 'source': 'none.nii.gz'})
+    assert not client.change_state('configure')
+    status = client.status(RegistrationStatus.ERROR)
+    assert status.error.code == ErrorCode.BODY_UNREADABLE
+    assert "body 'upper': there is no file none.nii.gz" in status.error_message
