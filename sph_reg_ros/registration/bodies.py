@@ -156,13 +156,15 @@ def _parts(
     )
     poses = torch.stack([camera_from_ct] * len(rest) + [near[n] for n in numbers])
     course.begin('refine {}')
-    end, level = solve_bodies(problem, poses)
-    poses = end.poses[0]
+    solved = solve_bodies(problem, poses)
+    poses = solved.poses
     course.lap('bodies')
     course.begin('verify {}')
-    spreads = covariances(level, poses)
+    spreads = covariances(solved.close, poses)
+    if rest:
+        spreads[0] = covariances(solved.whole, poses)[0]
     again = seek_bodies_again(problem, poses) if verified else None
-    middle, scores = problem.level(MIDDLE_PX), level.scores(poses)
+    middle, scores = problem.level(MIDDLE_PX), solved.whole.scores(poses)
     similarity = sum(scores) / len(scores)
 
     def evidence(place: int) -> PatchAgreement | PartEvidence:
@@ -182,7 +184,7 @@ def _parts(
             verification = judge_body(
                 errors,
                 spreads[place],
-                end.terminations[0],
+                solved.termination,
                 Again(errors.to(again.from_here[place]), (errors.to(again.from_away[place]),)),
                 evidence(place),
                 None if n == REST else _prior_distance(request, bodies, n, starts[n], pose),
@@ -191,7 +193,7 @@ def _parts(
             )
         centre = volumes[place].centre
         found[n] = _Found(
-            pose, spreads[place], centre, similarity, end.terminations[0], verification
+            pose, spreads[place], centre, similarity, solved.termination, verification
         )
     course.lap('verify bodies')
     return found

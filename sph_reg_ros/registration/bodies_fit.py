@@ -1,7 +1,8 @@
 """The solver for several bodies at once, level by level.
 
-What is left of the CT moves with them, since bodies that have moved have pulled at the pose of the
-whole CT; at the last level, where it is much of the work and hardly moves any more, it rests.
+The last level compares what lies close around the bodies: instruments, scatter and an intensity
+curve that has to serve lungs and bones alike would turn them by degrees. What is left of the CT is
+found by whole X-rays once they have settled, since bodies that have moved have pulled at its pose.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,15 +22,21 @@ from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.covariance import cluster_robust, views_alike
 from sph_reg_ros.registration.view import View, cameras_from_first, shrink
 from sph_reg_ros.similarity import NormalEquations, prepare_similarity
-from sph_reg_ros.solvers import LMConfig, LMResult, levenberg_marquardt
+from sph_reg_ros.solvers import LMConfig, LMResult, TerminationReason, levenberg_marquardt
 
 COARSEST_PX = 48
 """On smaller images a body is a few pixels, and goes astray."""
 COARSE_PRIOR = 30.0
 """By how much more priors between bodies weigh before the last level: what the X-rays show beside
 the CT, such as an instrument, would carry bodies off; in the end it may not hold them back."""
+CLOSE_MM = 8.0
+"""What the last level compares around bodies. Of disturbed chest X-rays 5 mm found as many."""
+LAST_ROUNDS = 2
+"""Weights of pixels are those of where the bodies were before: once they have moved, again."""
 MIN_REDUCTION = 3e-6
 """Share of the cost that a step has to be predicted to save: one body is a small part of it."""
+REST = 0
+"""Number of what is left of the CT, if there is any."""
 Poses = Float64[Tensor, 'n 4 4']
 
 
@@ -114,9 +121,24 @@ def links_of(bodies: Sequence[Body], has_rest: bool) -> tuple[Link, ...]:
     return tuple(links)
 
 
-def solve_bodies(
-    problem: BodiesProblem, poses: Poses, *, rest_moves: bool = True
-) -> tuple[LMResult, BodiesLevel]:
+@dataclass(frozen=True, eq=False)
+class SolvedBodies:
+    """Where bodies and rest were found, and the last levels, weighted as they were found.
+
+    Attributes:
+        poses: in the first camera.
+        termination: why the solver stopped there.
+        whole: all of the X-rays.
+        close: what lies close around the bodies; the same without a rest.
+    """
+
+    poses: Poses
+    termination: TerminationReason
+    whole: BodiesLevel
+    close: BodiesLevel
+
+
+def solve_bodies(problem: BodiesProblem, poses: Poses) -> SolvedBodies:
     """Run the solver level by level from one set of poses.
 
     All bodies move at once: one after the other ends at the same poses, in twice the time.
@@ -124,25 +146,50 @@ def solve_bodies(
     Args:
         problem: bodies and X-rays.
         poses: of the first camera, to start from.
-        rest_moves: whether what is left of the CT moves, too, until the last level.
-
-    Returns:
-        The end at the last level, and that level, weighted as it was found.
 
     Raises:
         SolverError: nothing is in view, or the problem is degenerate.
     """
-    heights = problem.heights()
-    for height in heights:
-        level, free = problem.level(height), list(range(len(poses)))
-        if height in heights[-2:]:
+    *coarser, last = problem.heights()
+    if not problem.has_rest:
+        end, level = solve_by_whole_xrays(problem, poses)
+        return SolvedBodies(end.poses[0], end.terminations[0], level, level)
+    if coarser:
+        poses = solve_by_whole_xrays(problem, poses, coarser)[0].poses[0]
+    whole = problem.level(last)
+    for _ in range(LAST_ROUNDS):
+        close = whole.close_around(problem.parts, poses, CLOSE_MM, problem.config.similarity)
+        close = close.reweighted(poses)
+        end = run_solver(problem, close, poses, problem.parts)
+        weighted = whole.reweighted(end.poses[0])
+        poses = run_solver(problem, weighted, end.poses[0], [REST]).poses[0]
+    return SolvedBodies(poses, end.terminations[0], weighted, close)
+
+
+def solve_by_whole_xrays(
+    problem: BodiesProblem, poses: Poses, heights: Sequence[int] = ()
+) -> tuple[LMResult, BodiesLevel]:
+    """Move the bodies, but not the rest, by all that X-rays show.
+
+    Args:
+        problem: bodies and X-rays.
+        poses: of the first camera, to start from.
+        heights: of the levels; all if none is given.
+
+    Returns:
+        The end at the last of these levels, and that level, weighted as it was found.
+
+    Raises:
+        SolverError: nothing is in view, or the problem is degenerate.
+    """
+    all_heights = problem.heights()
+    for height in heights or all_heights:
+        level = problem.level(height)
+        if height in all_heights[-2:]:
             level = level.reweighted(poses)
-        if height != heights[-1] and problem.has_rest:
+        if height != all_heights[-1] and problem.has_rest:
             level = level.with_heavier_links(COARSE_PRIOR)
-        rests = not rest_moves or height == heights[-1] and len(heights) > 1
-        if problem.has_rest and rests:
-            free = problem.parts
-        end = run_solver(problem, level, poses, free)
+        end = run_solver(problem, level, poses, problem.parts)
         poses = end.poses[0]
     return end, level
 

@@ -11,7 +11,7 @@ from sph_reg_ros.geometry import se3, so3
 from sph_reg_ros.geometry.moved import moved
 from sph_reg_ros.geometry.se3 import TWIST_LENGTH_MM
 from sph_reg_ros.imaging.attenuation import AttenuationVolume
-from sph_reg_ros.registration.view import View
+from sph_reg_ros.registration.view import View, usable_part
 from sph_reg_ros.rendering.render import render, render_with_jacobian
 from sph_reg_ros.similarity import (
     ImageSimilarity,
@@ -23,6 +23,8 @@ from sph_reg_ros.similarity import (
 )
 
 BodyPoses = Float64[Tensor, 'B n 4 4']
+_FAINT = 0.01
+"""Share of a body's darkest line integral that shows it."""
 PRIOR_WEIGHT = 1e-5
 """Similarity that one standard deviation, squared, is worth."""
 
@@ -91,6 +93,35 @@ class BodiesLevel:
         pairs = zip(self.similarities, range(len(self.views)), strict=True)
         found = tuple(one.reweighted(self.image(poses, view)) for one, view in pairs)
         return replace(self, similarities=found)
+
+    def close_around(
+        self,
+        bodies: Sequence[int],
+        poses: Float64[Tensor, 'n 4 4'],
+        margin_mm: float,
+        similarity: str,
+    ) -> 'BodiesLevel':
+        """Return the level with what X-rays show of some bodies and a margin around them.
+
+        A view that shows none of them is left as it is.
+        """
+        views = []
+        for index, view in enumerate(self.views):
+            images = torch.stack([self.image_of(poses, index, body) for body in bodies])
+            shown = images > _FAINT * images.amax((1, 2), keepdim=True)
+            placed = self.camera_from_first[index] @ poses
+            centres = [
+                se3.transform_points(placed[body], self.volumes[body].centre[None])[0, 2]
+                for body in bodies
+            ]
+            depth_mm = sum(map(float, centres)) / len(centres)
+            reach = max(1, round(margin_mm * view.camera.focal_length / depth_mm))
+            near = torch.nn.functional.max_pool2d(
+                shown.any(0)[None].float(), 2 * reach + 1, 1, reach
+            )[0]
+            mask = near > 0 if view.mask is None else (near > 0) & view.mask
+            views.append(usable_part(replace(view, mask=mask)) if bool(shown.any()) else view)
+        return replace(self, views=tuple(views), seen={}).with_similarity(similarity)
 
     def scores(self, poses: Float64[Tensor, 'n 4 4']) -> list[float]:
         """Return the similarity of each view at poses."""

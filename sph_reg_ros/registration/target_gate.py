@@ -21,7 +21,7 @@ from sph_reg_ros.registration.bodies_fit import (
     BodiesProblem,
     covariances,
     links_of,
-    solve_bodies,
+    solve_by_whole_xrays,
 )
 from sph_reg_ros.registration.config import RegistrationConfig
 from sph_reg_ros.registration.course import Course
@@ -143,7 +143,7 @@ def own_pose(
         lambda height: course.report(f'{height} px'),
     )
     course.begin('verify {}')
-    end, level = solve_bodies(problem, torch.stack([camera_from_ct] * 2), rest_moves=False)
+    end, level = solve_by_whole_xrays(problem, torch.stack([camera_from_ct] * 2))
     poses = end.poses[0]
     by_xrays = ERROR_PER_SIGMA**2 * covariances(level, poses)[1]
     covariance = _with_prior(by_xrays, prior)
