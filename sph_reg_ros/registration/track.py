@@ -394,7 +394,7 @@ class Tracker:
             self.config,
             networks=self._networks,
             bodies=self._bodies,
-            initial_bodies=tuple(place and place.seen_by(frame) for place in places) or None,
+            initial_bodies=tuple(p.seen_by(frame) if p else None for p in places) or None,
         )
 
     def _result(

@@ -212,6 +212,23 @@ def test_a_body_out_of_view_is_named(scene):
     assert caught.value.code == ErrorCode.BODY_OUT_OF_VIEW
 
 
+def test_what_lies_close_around_bodies_is_cut_out_and_views_of_none_are_left(scene):
+    request, _ = scene
+    volumes = (request.bodies.rest, *(body.volume for body in request.bodies))
+    links = links_of(request.bodies.bodies, has_rest=True)
+    problem = BodiesProblem(volumes, request.views, links, True, CONFIG, 'numba', 700.0)
+    level, poses = problem.level(96), torch.stack([request.start] * 3)
+    close = level.close_around([1, 2], poses, 5.0, CONFIG.similarity)
+    for number, (view, whole) in enumerate(zip(close.views, level.views, strict=True)):
+        assert view.camera.width < whole.camera.width and 0.1 < view.mask.float().mean() < 0.9
+        for body in (1, 2):
+            image = close.image_of(poses, number, body)
+            assert torch.allclose(image.max(), level.image_of(poses, number, body).max(), rtol=1e-4)
+            assert bool(view.mask[image > 0.1 * image.max()].all())
+    poses[1:, 0, 3] += 2000.0
+    assert level.close_around([1, 2], poses, 5.0, CONFIG.similarity).views[0] is level.views[0]
+
+
 def test_the_prior_of_a_joint_pulls_back_and_has_its_derivative(scene):
     request, motions = scene
     first, second = request.bodies.bodies
