@@ -23,76 +23,54 @@ from sph_reg_ros.ros.launch_arguments import (
 SHARE = Path(get_package_share_directory('sph_reg_ros'))
 PARAMETERS = str(SHARE / 'config/registration.yaml')
 PROFILE = str(SHARE / 'config/fastdds_large_images.xml')
-AS_IN_FILE = '; empty: as in the parameter file'
-ARGUMENTS = {
-    'ct': ('', 'DICOM folder, NIfTI, NRRD or MetaImage' + AS_IN_FILE),
-    'assume_lps': (
-        '',
-        'true: a CT file that does not say how the patient lies is LPS' + AS_IN_FILE,
+OF_PARAMETERS = {
+    'ct': ('ct.path', Path, 'DICOM folder, NIfTI, NRRD or MetaImage'),
+    'assume_lps': ('ct.assume_lps', bool, 'true: a CT file that does not say so is LPS'),
+    'labels': ('ct.labels', Path, 'label map of the CT, for target'),
+    'bodies': ('bodies.path', Path, 'YAML list of what moves for itself'),
+    'target': ('registration.target', str, 'what the verdict is about: label, body or box'),
+    'weights': ('weights.path', Path, 'folder of trained networks'),
+    'device': ('registration.device', str, 'auto, cpu or cuda: where to compute'),
+    'patient_frame': ('frames.patient', str, 'frame of the CT (LPS)'),
+    'use_imager_pose': ('use_imager_pose', bool, 'false: publish the patient in the imager'),
+    'imager_pose_source': ('imager_pose.source', str, "topic or tf: whence the imager's pose is"),
+    'fixed_frame': ('imager_pose.fixed_frame', str, 'with tf: frame to publish the patient in'),
+    'imager_frame': ('imager_pose.imager_frame', str, "with tf: the imager's optical frame"),
+    'bright_air': ('image.bright_air', str, 'auto, true or false: whether air is bright'),
+    'calibration': (
+        'registration.calibration',
+        str,
+        'exact, calibrated, nominal or unknown: how far the camera can be trusted',
     ),
-    'bodies': ('', 'YAML list of what moves for itself' + AS_IN_FILE),
-    'labels': ('', 'label map of the CT, for target' + AS_IN_FILE),
-    'target': ('', 'what the verdict is about: label, body or box' + AS_IN_FILE),
+    'max_tre_across_mm': (
+        'registration.max_tre_across_mm',
+        float,
+        'largest error across the beam, mm: verify for that only, whatever the depth',
+    ),
+    'transport': ('image.transport', str, 'raw or compressed: how the X-rays are sent'),
+    'rectified': ('image.rectified', bool, 'true: the image is rectified, P of camera_info holds'),
+    'max_age': ('image.max_age', float, 'seconds; older images are refused'),
+    'track': ('tracking.enabled', bool, 'true: follow the patient from X-ray to X-ray'),
+    'valid_for': ('validity.duration', float, 'seconds that the patient is sent after its result'),
+    'autostart': ('autostart', bool, 'configure and activate by itself, not by services'),
+    'use_sim_time': ('use_sim_time', bool, 'true: time from /clock, for bags'),
+}
+OVERRIDES = {name: of_parameter[:2] for name, of_parameter in OF_PARAMETERS.items()}
+ARGUMENTS = {
+    name: ('', f'{text}; empty: as in the parameter file')
+    for name, (*_, text) in OF_PARAMETERS.items()
+} | {
+    'autostart': ('true', OF_PARAMETERS['autostart'][-1] + '; empty: as in the parameter file'),
     'params_file': (PARAMETERS, 'parameters of the node'),
     'namespace': ('', 'namespace of the node and of its relative topics'),
-    'weights': ('', 'folder of trained networks' + AS_IN_FILE),
-    'device': ('', 'auto, cpu or cuda: where to compute' + AS_IN_FILE),
-    'patient_frame': ('', 'frame of the CT (LPS)' + AS_IN_FILE),
     'image': ('image', 'topic of the X-rays'),
     'camera_info': ('camera_info', "topic of the imager's intrinsics"),
     'imager_pose': ('imager_pose', 'topic of the imager in the fixed frame'),
     'initial_pose': ('initial_pose', 'topic of the rough pose of the patient'),
-    'use_imager_pose': ('', 'false: the patient is published in the imager' + AS_IN_FILE),
-    'imager_pose_source': ('', 'topic or tf: where the pose of the imager is from' + AS_IN_FILE),
-    'fixed_frame': ('', 'with tf: frame that the patient is published in' + AS_IN_FILE),
-    'imager_frame': ('', "with tf: the imager's optical frame" + AS_IN_FILE),
-    'bright_air': ('', 'auto, true or false: whether air is bright' + AS_IN_FILE),
-    'calibration': (
-        '',
-        'exact, calibrated, nominal or unknown: how far the camera can be trusted' + AS_IN_FILE,
-    ),
-    'max_tre_across_mm': (
-        '',
-        'largest error across the beam, mm: verify for that only, whatever the depth' + AS_IN_FILE,
-    ),
-    'transport': ('', 'raw or compressed: how the X-rays are sent' + AS_IN_FILE),
-    'rectified': ('', 'true: the image is rectified, P of camera_info holds' + AS_IN_FILE),
-    'max_age': ('', 'seconds; older images are refused' + AS_IN_FILE),
-    'track': ('', 'true: follow the patient from X-ray to X-ray' + AS_IN_FILE),
-    'valid_for': ('', 'seconds that the patient is sent after its result' + AS_IN_FILE),
-    'autostart': (
-        'true',
-        'configure and activate by itself; false: by lifecycle services; empty: as in the file',
-    ),
     'respawn': ('false', 'true: start the node again when it ends, whatever the reason'),
-    'use_sim_time': ('', 'true: time from /clock, for bags' + AS_IN_FILE),
     'log_level': ('info', 'debug, info, warn, error or fatal'),
     'rviz': ('false', 'show overlay and frames in RViz'),
     'rviz_frame': ('', "RViz's fixed frame; empty: the one that the parameters name"),
-}
-OVERRIDES = {
-    'ct': ('ct.path', Path),
-    'assume_lps': ('ct.assume_lps', bool),
-    'bodies': ('bodies.path', Path),
-    'labels': ('ct.labels', Path),
-    'target': ('registration.target', str),
-    'weights': ('weights.path', Path),
-    'device': ('registration.device', str),
-    'patient_frame': ('frames.patient', str),
-    'use_imager_pose': ('use_imager_pose', bool),
-    'imager_pose_source': ('imager_pose.source', str),
-    'fixed_frame': ('imager_pose.fixed_frame', str),
-    'imager_frame': ('imager_pose.imager_frame', str),
-    'bright_air': ('image.bright_air', str),
-    'calibration': ('registration.calibration', str),
-    'max_tre_across_mm': ('registration.max_tre_across_mm', float),
-    'transport': ('image.transport', str),
-    'rectified': ('image.rectified', bool),
-    'max_age': ('image.max_age', float),
-    'track': ('tracking.enabled', bool),
-    'valid_for': ('validity.duration', float),
-    'autostart': ('autostart', bool),
-    'use_sim_time': ('use_sim_time', bool),
 }
 TOPICS = ('image', 'camera_info', 'imager_pose', 'initial_pose')
 RESPAWN_DELAY_S = 2.0
