@@ -99,6 +99,11 @@ OF_CHECKS: dict[str | ErrorCode, Explanation] = {
         'Check that the display is not flipped (command line: --flip) and that the CT says rightly '
         'how the patient lies; otherwise take an X-ray that shows an asymmetric part.',
     ),
+    ErrorCode.RIVAL_POSE: Explanation(
+        'Another pose, such as one vertebra further or half a turn, explains the X-ray at least '
+        'as well.',
+        'Give a better initial pose, or a view that shows more than one kind of bone.',
+    ),
     'target_moved_mm': Explanation(
         'The target has moved against the rest of the CT since that was scanned: the pose is right '
         'for the rest, not for the target.',
@@ -119,11 +124,6 @@ OF_CHECKS: dict[str | ErrorCode, Explanation] = {
         'part of the body, instruments or other bones cover much of it, or the pose is a wrong '
         'local optimum.',
         'Check that CT and X-ray belong together; give a better initial pose or a second view.',
-    ),
-    ErrorCode.RIVAL_POSE: Explanation(
-        'Another pose, such as one vertebra further or half a turn, explains the X-ray at least '
-        'as well.',
-        'Give a better initial pose, or a view that shows more than one kind of bone.',
     ),
     'focal_misfit': Explanation(
         'The X-ray fits the CT better through a camera of another focal length.',

@@ -86,6 +86,14 @@ def test_the_most_fundamental_failure_is_named_whatever_the_order_and_the_verdic
         assert finding is not None and finding.code == ErrorCode.LITTLE_OVERLAP
 
 
+def test_that_something_moved_is_no_reason_where_another_pose_of_all_looks_better():
+    moved = failed('target_moved_mm', ErrorCode.BODY_MOVED)
+    patches = failed('agreeing_patches', ErrorCode.SIMILARITY_TOO_LOW)
+    rival = failed('rival', ErrorCode.RIVAL_POSE)
+    assert finding_of([moved, patches]).code == ErrorCode.BODY_MOVED
+    assert finding_of([moved, patches, rival]).code == ErrorCode.RIVAL_POSE
+
+
 def test_a_check_with_sentences_of_its_own_does_not_get_those_of_its_code():
     views = finding_of([failed('views_disagree_mm', ErrorCode.NOT_CONVERGED)])
     solver = finding_of([failed('convergence', ErrorCode.NOT_CONVERGED)])
