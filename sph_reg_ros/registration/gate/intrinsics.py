@@ -138,8 +138,8 @@ def _beyond_poses(jacobians: Float[Tensor, '1 H W 9']) -> Float[Tensor, '1 H W 9
     """
     planes = jacobians[0].movedim(-1, 0).double()
     lines = planes.flatten(1)
-    products = lines[:6] @ lines.T
+    products = (lines[:6] @ lines.T).cpu()
     by_pose = torch.linalg.lstsq(products[:, :6], products[:, 6:], driver='gelsd').solution
-    beyond = lines[6:] - by_pose.T @ lines[:6]
+    beyond = lines[6:] - by_pose.T.to(lines) @ lines[:6]
     rest = beyond.unflatten(1, planes.shape[1:]).movedim(0, -1)
     return torch.cat([jacobians[..., :6], rest[None].to(jacobians)], -1)
