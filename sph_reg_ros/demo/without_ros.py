@@ -47,13 +47,13 @@ def registered_images(ct: CT, images: int) -> Iterator[Shown]:
     )
     volume, camera = attenuation_from_hounsfield(ct), carm.geometry.camera
     make_view = ViewMaker(IntensityModel())
+    # The camera of a simulated C-arm is known exactly.
+    config = RegistrationConfig(calibration='exact')
     for index in range(images):
         exposure = carm.expose(index)
         start = se3.inverse(exposure.fixed_from_camera) @ carm.fixed_from_ct
         view = make_view(torch.from_numpy(exposure.counts.astype(np.float32)), camera)
         begin_s = time.monotonic()
-        # The camera of a simulated C-arm is known exactly.
-        config = RegistrationConfig(calibration='exact')
         result = register(RegistrationRequest(volume, (view,), start, config))
         row = _row(carm, exposure, start, result, time.monotonic() - begin_s)
         before, after = (

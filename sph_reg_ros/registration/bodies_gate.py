@@ -1,6 +1,5 @@
 """May the pose of one of several bodies be used? Its own checks, its own bound."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -187,7 +186,7 @@ def judge_outline(
     """
     deviation = errors.by(fit.evidence.covariance)
     floor = ErrorParts.all_of(FLOOR_MM)
-    estimate = ErrorParts.combined(lambda sizes: math.hypot(*sizes), (deviation, floor, imager))
+    estimate = ErrorParts.together((deviation, floor, imager))
     against = (Verdict.REJECTED, ErrorCode.SIMILARITY_TOO_LOW)
     little = (Verdict.UNVERIFIED, ErrorCode.LITTLE_OVERLAP)
     rival = (Verdict.UNVERIFIED, ErrorCode.RIVAL_POSE)

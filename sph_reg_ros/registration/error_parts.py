@@ -40,6 +40,11 @@ class ErrorParts:
         """Return what becomes of several errors, each part by itself."""
         return cls(*(how(list(sizes)) for sizes in zip(*map(astuple, parts), strict=True)))
 
+    @classmethod
+    def together(cls, parts: Iterable['ErrorParts']) -> 'ErrorParts':
+        """Return the size of several errors that are independent of each other."""
+        return cls.combined(lambda sizes: math.hypot(*sizes), parts)
+
     def scaled(self, factor: float) -> 'ErrorParts':
         """Return so many times each."""
         return ErrorParts(*(factor * size for size in astuple(self)))

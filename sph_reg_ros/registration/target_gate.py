@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64
 from torch import Tensor
 
 from sph_reg_ros.errors import ErrorCode
@@ -113,7 +113,7 @@ def with_target(
     if target.part is not None and request.config.target_motion_mm > 0:
         own = own_pose(poses[0], request, target.part, target, course)
         checks.append(check_target(own))
-        estimate = ErrorParts.combined(_together, (estimate, own.moved, own.sigma))
+        estimate = ErrorParts.together((estimate, own.moved, own.sigma))
         verification = replace(verification, along=tuple(own.errors.along.tolist()))
     course.lap('target')
     judged = _judged(verification, checks, estimate, request.config)
@@ -189,7 +189,7 @@ def about_body(
         *found.checks,
         Check.at_most('target_moved_mm', size_mm, MAX_TARGET_MOVED_MM, against),
     ]
-    estimate = ErrorParts.combined(_together, (found.estimate, moved))
+    estimate = ErrorParts.together((found.estimate, moved))
     return replace(result, verification=_judged(found, checks, estimate, request.config))
 
 
@@ -207,7 +207,7 @@ def without_moved(
     poses = in_each_camera(camera_from_ct, request.views)
     for number in {part.view for part in moved}:
         view = views[number]
-        usable = _usable(view)
+        usable = view.usable.cpu()
         left = usable.clone()
         for part in moved:
             if part.view == number:
@@ -241,11 +241,7 @@ def _judged(
 def _share_shown(target: Target, pose: Float64[Tensor, '4 4'], view: View) -> float:
     """Return how much of a target's shadow a view shows."""
     shadow = target.silhouette(pose, view.camera)
-    return float((shadow & _usable(view)).sum() / shadow.sum().clamp(min=1))
-
-
-def _usable(view: View) -> Bool[Tensor, 'H W']:
-    return torch.ones(view.camera.size, dtype=torch.bool) if view.mask is None else view.mask.cpu()
+    return float((shadow & view.usable.cpu()).sum() / shadow.sum().clamp(min=1))
 
 
 def _motion_prior(config: RegistrationConfig) -> MotionPrior:
@@ -264,7 +260,3 @@ def _with_prior(covariance: Float64[Tensor, '6 6'], prior: MotionPrior) -> Float
     # In units of the prior, so that neither rad nor mm is a small number.
     relative = covariance / torch.outer(scale, scale)
     return relative @ torch.linalg.inv(relative + identity) * torch.outer(scale, scale)
-
-
-def _together(sizes: Sequence[float]) -> float:
-    return math.hypot(*sizes)

@@ -55,6 +55,13 @@ class View:
             se3.require_rigid(self.fixed_from_camera, 'fixed_from_camera')
             _require_no_metres(self.fixed_from_camera)
 
+    @property
+    def usable(self) -> Bool[Tensor, 'H W']:
+        """Return the pixels that may be used."""
+        if self.mask is None:
+            return torch.ones_like(self.line_integrals, dtype=torch.bool)
+        return self.mask
+
 
 def cameras_from_first(views: Sequence[View]) -> tuple[Float64[Tensor, '4 4'], ...]:
     """Return the pose of the first view's camera in each view's (mm)."""

@@ -37,7 +37,7 @@ class OwnStep:
     @property
     def error(self) -> ErrorParts:
         """Return by how much the shared pose may be wrong as far as this view can tell."""
-        return ErrorParts.combined(lambda sizes: math.hypot(*sizes), (self.size, self.sigma))
+        return ErrorParts.together((self.size, self.sigma))
 
 
 def own_steps(evidence: Evidence) -> tuple[OwnStep, ...]:

@@ -80,12 +80,11 @@ def window_map(level: Level, pose: Float64[Tensor, '4 4'], number: int) -> Windo
     mm_per_px = _pixel_mm(level, pose, number)
     step_px, reach_px = (max(1, round(mm / mm_per_px)) for mm in (STEP_MM, REACH_MM))
     step_px = min(step_px, min(view.camera.size) // WINDOW_STEPS)
-    mask = torch.ones(view.camera.size, dtype=torch.bool) if view.mask is None else view.mask
     level.on_work(level)
     shifts = grid_shifts(
         view.line_integrals.cpu(),
         images[0].float().cpu(),
-        mask.cpu(),
+        view.usable.cpu(),
         step_px,
         reach_px,
     )

@@ -175,7 +175,4 @@ def _inner(mask: Bool[Tensor, 'H W']) -> Bool[Tensor, 'H W']:
 
 
 def _mask(level: Level, number: int) -> Bool[Tensor, 'H W']:
-    view, device = level.views[number], level.volume.device
-    if view.mask is None:
-        return torch.ones(view.camera.size, dtype=torch.bool, device=device)
-    return view.mask.to(device)
+    return level.views[number].usable.to(level.volume.device)

@@ -93,7 +93,7 @@ def fit_pixel_grid(evidence: Evidence) -> GridFit:
         changes = _possible_changes(evidence, number, aspect.likely, distortion.likely)
         pulls.append(changes @ view.hessian[0][:6, 6:].T)
     moved = [_moved_together(evidence, of_pose, pull) for pull in zip(*pulls, strict=True)]
-    pose_error = ErrorParts.combined(lambda sizes: math.hypot(*sizes), moved)
+    pose_error = ErrorParts.together(moved)
     return GridFit(largest_misfit(aspects), largest_misfit(distortions), pose_error)
 
 
